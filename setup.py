@@ -1,0 +1,74 @@
+"""Builds the extension; everything else stands in pyproject.toml."""
+
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Distribution, Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
+
+STABLE_ABI = "0x030B0000"  # CPython 3.11: the first whose stable ABI has the buffer protocol
+
+# GCC and clang: the arithmetic may fuse a * b + c and need not keep errno or the exception flags.
+# No -ffast-math: it would delete the rounding trick of exp2 and set flush-to-zero for the process.
+UNIX_FLAGS = [
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-Wno-psabi",
+]
+OPENMP_FLAG = {"unix": "-fopenmp", "mingw32": "-fopenmp", "msvc": "/openmp"}
+
+
+class BuildKernels(build_ext):
+    """Adds the compiler's own flags, and OpenMP where a trial shows that it works."""
+
+    def build_extensions(self) -> None:
+        kind = self.compiler.compiler_type
+        flags = ["/O2"] if kind == "msvc" else UNIX_FLAGS
+        openmp = [OPENMP_FLAG[kind]] if kind in OPENMP_FLAG else []
+        if not self._compiles_with(openmp):
+            self.warn("the compiler has no OpenMP: the kernels will use one thread")
+            openmp = []
+        for extension in self.extensions:
+            extension.extra_compile_args = flags + openmp
+            extension.extra_link_args = [] if kind == "msvc" else openmp
+        super().build_extensions()
+
+    def _compiles_with(self, flags: list[str]) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "trial.c")
+            source.write_text("#include <omp.h>\nint main(void) { return omp_get_num_threads(); }")
+            try:
+                objects = self.compiler.compile([str(source)], folder, extra_preargs=flags)
+                self.compiler.link_executable(objects, "trial", folder, extra_preargs=flags)
+            except (CompileError, LinkError):
+                return False
+        return True
+
+
+def kernels() -> list[Extension]:
+    version = Distribution({"name": "vimnp"})
+    version.parse_config_files()
+    extension = Extension(
+        "vimnp._scan",
+        ["vimnp/_scan.pyx"],
+        depends=["vimnp/_isa.h", "vimnp/_simd.h", "vimnp/_kernels.h"],
+        include_dirs=["vimnp"],
+        define_macros=[
+            ("Py_LIMITED_API", STABLE_ABI),
+            ("CYTHON_LIMITED_API", "1"),
+            ("VIMNP_VERSION", f'"{version.get_version()}"'),
+        ],
+        py_limited_api=True,
+    )
+    return cythonize([extension])
+
+
+setup(
+    ext_modules=kernels(),
+    cmdclass={"build_ext": BuildKernels},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

@@ -1,0 +1,163 @@
+/* The kernels for every instruction set of this architecture, and the choice among them.
+ *
+ * _simd.h and _kernels.h are included once for each set, between pragmas that let the compiler use
+ * it there and only there: one binary serves every machine of the architecture, and nothing else in
+ * it needs more than the architecture's baseline. A compiler without vector extensions gets the
+ * scalar build of the same source.
+ */
+#ifndef VIMNP_ISA_H
+#define VIMNP_ISA_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* The d_state limit of the original's CUDA kernel; a block's states then fit on any stack. */
+#define MAX_STATES 256
+#define MAX_TAPS 64
+/* Vectors of state that the two-stage scan keeps: 16 KB with AVX-512, 4 KB with 4-float vectors. */
+#define STATES_IN_CACHE 256
+
+/* out[t] = silu(bias + sum_k weight[k] * x[t - taps + 1 + k]), weight is (taps, channels). */
+struct convolution {
+    ptrdiff_t length, channels;
+    int taps, silu;
+    const float *x, *weight, *bias; /* bias may be NULL */
+    ptrdiff_t x_step;
+    float *out;
+    ptrdiff_t out_step;
+};
+
+/* One direction of a selective scan; A and last_state are (d_state, channels). */
+struct scan {
+    ptrdiff_t length, channels;
+    int d_state, delta_softplus, fixlen;
+    int B_constant, C_constant; /* (d_state, channels) instead of one row per token */
+    int accumulate;             /* add to what `out` holds, before the gate */
+    float scale;                /* multiplies the gated output */
+    const float *u, *delta, *A, *B, *C;
+    const float *D, *z, *delta_bias; /* each may be NULL */
+    ptrdiff_t u_step, delta_step, B_step, C_step, z_step, out_step;
+    float *out, *last_state; /* last_state may be NULL */
+};
+
+/* Each function handles the `width` channels that begin at `channel`, or what is left of them. */
+struct kernels {
+    int width;
+    void (*convolve_block)(const struct convolution *, ptrdiff_t channel);
+    void (*scan_block)(const struct scan *, ptrdiff_t channel);
+};
+
+#define ISA_SCALAR 0
+#define ISA_SSE2 1
+#define ISA_AVX2 2
+#define ISA_AVX512 3
+#define ISA_NEON 4
+
+#define CONCATENATE(name, suffix) name##_##suffix
+#define WITH_SUFFIX(name, suffix) CONCATENATE(name, suffix)
+#define FN(name) WITH_SUFFIX(name, SUFFIX)
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define INLINE static __inline
+#endif
+/* Sixteen states in registers need the loop over them written out; clang does so by itself. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLL_STATES _Pragma("GCC unroll 16")
+#else
+#define UNROLL_STATES
+#endif
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define VIMNP_X86 1
+#include <immintrin.h>
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define VIMNP_ARM 1
+#include <arm_neon.h>
+#endif
+
+#define ISA ISA_SCALAR
+#define SUFFIX scalar
+#include "_simd.h"
+#include "_kernels.h"
+#undef ISA
+#undef SUFFIX
+
+#if VIMNP_X86
+#define ISA ISA_SSE2
+#define SUFFIX baseline
+#include "_simd.h"
+#include "_kernels.h"
+#undef ISA
+#undef SUFFIX
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#define ISA ISA_AVX2
+#define SUFFIX avx2
+#include "_simd.h"
+#include "_kernels.h"
+#undef ISA
+#undef SUFFIX
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,prefer-vector-width=512")
+#endif
+#define ISA ISA_AVX512
+#define SUFFIX avx512
+#include "_simd.h"
+#include "_kernels.h"
+#undef ISA
+#undef SUFFIX
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+#if VIMNP_ARM
+#define ISA ISA_NEON
+#define SUFFIX neon
+#include "_simd.h"
+#include "_kernels.h"
+#undef ISA
+#undef SUFFIX
+#endif
+
+/* An instruction set by name: compiled in or not, and whether this machine has it. */
+struct instruction_set {
+    const char *name;
+    const struct kernels *kernels;
+    int available;
+};
+
+/* Fills `sets`, fastest first, and returns their number. */
+static int list_instruction_sets(struct instruction_set sets[4])
+{
+    int count = 0;
+#if VIMNP_X86
+    __builtin_cpu_init();
+    const int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f");
+    sets[count++] = (struct instruction_set){"avx512", &kernels_avx512, has_avx512};
+    sets[count++] = (struct instruction_set){"avx2", &kernels_avx2, has_avx2};
+    sets[count++] = (struct instruction_set){"baseline", &kernels_baseline, 1};
+#elif VIMNP_ARM
+    sets[count++] = (struct instruction_set){"neon", &kernels_neon, 1};
+#endif
+    sets[count++] = (struct instruction_set){"scalar", &kernels_scalar, 1};
+    return count;
+}
+
+#endif

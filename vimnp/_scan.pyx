@@ -1,0 +1,232 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: embedsignature=False, freethreading_compatible=False
+"""Compiled kernels: causal conv1d and the selective scans, split over channels with OpenMP.
+
+Arrays are token-major float32, (tokens, channels), rows contiguous. Nothing is checked here beyond
+what keeps memory safe: :mod:`vimnp.ops` does that. Names and meanings are those of
+:mod:`vimnp.kernels`, the only module that imports this one.
+"""
+
+from cython.parallel cimport prange
+
+cdef extern from "_isa.h" nogil:
+    const int MAX_STATES
+    const int MAX_TAPS
+
+    struct convolution:
+        Py_ssize_t length, channels
+        int taps, silu
+        const float *x
+        const float *weight
+        const float *bias
+        Py_ssize_t x_step
+        float *out
+        Py_ssize_t out_step
+
+    struct scan:
+        Py_ssize_t length, channels
+        int d_state, delta_softplus, fixlen, B_constant, C_constant, accumulate
+        float scale
+        const float *u
+        const float *delta
+        const float *A
+        const float *B
+        const float *C
+        const float *D
+        const float *z
+        const float *delta_bias
+        Py_ssize_t u_step, delta_step, B_step, C_step, z_step, out_step
+        float *out
+        float *last_state
+
+    struct kernels:
+        int width
+        void (*convolve_block)(const convolution *, Py_ssize_t channel) noexcept nogil
+        void (*scan_block)(const scan *, Py_ssize_t channel) noexcept nogil
+
+    struct instruction_set:
+        const char *name
+        const kernels *kernels
+        int available
+
+    int list_instruction_sets(instruction_set *sets)
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #define VIMNP_OPENMP 1
+    #else
+    #define VIMNP_OPENMP 0
+    #endif
+    """
+    const int VIMNP_OPENMP
+    const char *VIMNP_VERSION
+
+version = VIMNP_VERSION.decode()  # of the sources that this was compiled from
+OPENMP = bool(VIMNP_OPENMP)
+MAX_D_STATE = MAX_STATES
+MAX_D_CONV = MAX_TAPS
+
+cdef instruction_set _sets[4]
+cdef int _number_of_sets = list_instruction_sets(_sets)
+cdef const kernels *_kernels = NULL
+
+
+def instruction_sets():
+    """Names of the instruction sets that were compiled in, fastest first -> usable here?"""
+    return {_sets[i].name.decode(): bool(_sets[i].available) for i in range(_number_of_sets)}
+
+
+def use_instruction_set(str name not None):
+    """Run the kernels of this instruction set from now on. KeyError if it is not usable here."""
+    global _kernels
+    for i in range(_number_of_sets):
+        if _sets[i].available and _sets[i].name.decode() == name:
+            _kernels = _sets[i].kernels
+            return
+    raise KeyError(name)
+
+
+def causal_conv1d(
+    const float[:, :] x, const float[:, ::1] weight, const float[::1] bias, float[:, :] out,
+    *, bint silu, bint reverse, int num_threads,
+):
+    """out[t] = silu(bias + sum_k weight[k] * x[t - K + 1 + k]); see vimnp.kernels."""
+    cdef convolution c
+    c.length, c.channels, c.taps, c.silu = x.shape[0], x.shape[1], weight.shape[0], silu
+    _expect(c.taps <= MAX_TAPS, "d_conv")
+    _expect(weight.shape[1] == c.channels, "weight")
+    _expect(bias is None or bias.shape[0] == c.channels, "bias")
+    _expect(out.shape[0] == c.length and out.shape[1] == c.channels, "out")
+    if c.length == 0 or c.channels == 0:
+        return
+    c.x_step, c.out_step = _step(x, reverse), _step(out, reverse)
+    c.x, c.out = _first(x, reverse), <float *> _first(out, reverse)
+    c.weight, c.bias = &weight[0, 0], NULL if bias is None else &bias[0]
+
+    cdef const kernels *table = _kernels
+    cdef Py_ssize_t block, blocks = (c.channels + table.width - 1) // table.width
+    with nogil:
+        for block in prange(
+            blocks, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
+        ):
+            table.convolve_block(&c, block * table.width)
+
+
+def selective_scan(
+    tuple directions not None, const float[:, :] z, float[:, :] out,
+    *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
+):
+    """Scan in one direction, or in two and add up; see vimnp.kernels."""
+    cdef scan scans[2]
+    cdef Py_ssize_t number = len(directions)
+    cdef Py_ssize_t channels = out.shape[1], length = out.shape[0]
+    _expect(1 <= number <= 2, "directions")
+    views = []  # keeps the buffers alive until the scans are through
+    for i in range(number):
+        scans[i].length, scans[i].channels = length, channels
+        scans[i].delta_softplus, scans[i].fixlen = delta_softplus, fixlen
+        scans[i].accumulate, scans[i].scale = i > 0, 1.0
+        scans[i].z = scans[i].last_state = NULL
+        scans[i].out, scans[i].out_step = NULL, 0
+        views.append(_fill(&scans[i], directions[i], i > 0))
+    cdef float[:, ::1] last_state
+    if last_states is not None:
+        for i in range(number):
+            last_state = last_states[i]
+            _expect_shape(last_state, scans[i].d_state, channels, "last_state")
+            scans[i].last_state = &last_state[0, 0]
+            views.append(last_state)
+    if length == 0 or channels == 0:
+        return
+    for i in range(number):
+        scans[i].out, scans[i].out_step = <float *> _first(out, i > 0), _step(out, i > 0)
+    # The last direction finds the sum complete: it gates and scales.
+    cdef scan *last = &scans[number - 1]
+    last.scale = scale
+    if z is not None:
+        _expect_shape(z, length, channels, "z")
+        last.z, last.z_step = _first(z, number > 1), _step(z, number > 1)
+    _run(scans, number, fused, num_threads)
+
+
+cdef int _run(const scan *scans, Py_ssize_t number, bint fused, int num_threads) except -1:
+    """All blocks of channels; both directions of a block in a row, or one direction after all."""
+    cdef const kernels *table = _kernels
+    cdef Py_ssize_t block, i, blocks = (scans.channels + table.width - 1) // table.width
+    with nogil:
+        if fused and number == 2:
+            for block in prange(
+                blocks, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
+            ):
+                table.scan_block(&scans[0], block * table.width)
+                table.scan_block(&scans[1], block * table.width)
+        else:
+            for i in range(number):
+                for block in prange(
+                    blocks, schedule="static", num_threads=num_threads,
+                    use_threads_if=num_threads > 1,
+                ):
+                    table.scan_block(&scans[i], block * table.width)
+    return 0
+
+
+cdef object _fill(scan *s, object direction, bint reverse):
+    """Point `s` at a direction's arrays, and return the views that hold them."""
+    cdef const float[:, :] u = direction[0], delta = direction[1], B = direction[3], C = direction[4]
+    cdef const float[:, ::1] A = direction[2]
+    cdef const float[::1] D = direction[5], delta_bias = direction[6]
+    s.d_state = A.shape[0]
+    s.B_constant, s.C_constant = direction[7], direction[8]
+    _expect(1 <= s.d_state <= MAX_STATES, "d_state")
+    _expect_shape(u, s.length, s.channels, "u")
+    _expect_shape(delta, s.length, s.channels, "delta")
+    _expect_shape(A, s.d_state, s.channels, "A")
+    _expect_coefficients(B, s, s.B_constant, "B")
+    _expect_coefficients(C, s, s.C_constant, "C")
+    _expect(D is None or D.shape[0] == s.channels, "D")
+    _expect(delta_bias is None or delta_bias.shape[0] == s.channels, "delta_bias")
+    if s.length == 0 or s.channels == 0:
+        return None
+    s.u, s.u_step = _first(u, reverse), _step(u, reverse)
+    s.delta, s.delta_step = _first(delta, reverse), _step(delta, reverse)
+    s.A = &A[0, 0]
+    s.B, s.B_step = _first(B, reverse and not s.B_constant), _step(B, reverse)
+    s.C, s.C_step = _first(C, reverse and not s.C_constant), _step(C, reverse)
+    s.D = NULL if D is None else &D[0]
+    s.delta_bias = NULL if delta_bias is None else &delta_bias[0]
+    return u, delta, A, B, C, D, delta_bias
+
+
+cdef int _expect_coefficients(const float[:, :] values, scan *s, bint constant, str name) except -1:
+    if constant:
+        _expect_shape(values, s.d_state, s.channels, name)
+        _expect(values.strides[0] == s.channels * <Py_ssize_t> sizeof(float), name)
+    else:
+        _expect_shape(values, s.length, s.d_state, name)
+    return 0
+
+
+cdef int _expect_shape(
+    const float[:, :] view, Py_ssize_t rows, Py_ssize_t columns, str name
+) except -1:
+    _expect(view.shape[0] == rows and view.shape[1] == columns, name)
+    _expect(columns <= 1 or view.strides[1] == sizeof(float), name)
+    return 0
+
+
+cdef int _expect(bint right, str name) except -1:
+    if not right:
+        raise ValueError(f"{name} does not fit: wrong shape or layout")
+    return 0
+
+
+cdef const float *_first(const float[:, :] view, bint reverse) noexcept:
+    """The row where the scan begins."""
+    return &view[view.shape[0] - 1 if reverse else 0, 0]
+
+
+cdef Py_ssize_t _step(const float[:, :] view, bint reverse) noexcept:
+    """Floats from one token to the next in the direction of the scan."""
+    cdef Py_ssize_t step = view.strides[0] // <Py_ssize_t> sizeof(float)
+    return -step if reverse else step

@@ -1,0 +1,21 @@
+"""The exceptions that bad input raises, so that a caller can catch them all as one type."""
+
+
+class VimnpError(ValueError):
+    """Base of every error that a user's input can cause: a file, a picture or a setting."""
+
+
+class ConfigError(VimnpError):
+    """A configuration names something unknown, or its values do not go together."""
+
+
+class WeightsError(VimnpError):
+    """A ``.npz`` weights file is damaged, incomplete, hostile or of another network."""
+
+
+class CheckpointError(VimnpError):
+    """A PyTorch checkpoint cannot be read safely or is not a supported Vision Mamba."""
+
+
+class ImageError(VimnpError):
+    """A picture cannot be read, or an array is not a picture that the network takes."""

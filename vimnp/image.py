@@ -1,0 +1,207 @@
+"""Pictures -> normalised arrays: the original's evaluation transform.
+
+Bit for bit what torchvision's ``Resize(size / 0.875, bicubic)``, ``CenterCrop(size)``,
+``ToTensor()`` and ``Normalize(mean, std)`` make of a PIL image (``build_transform`` in
+``vim/datasets.py`` of hustvl/Vim).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vimnp.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
+    from PIL import Image
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the network's input.
+
+    Parameters
+    ----------
+    crop_pct : float
+        Share of the resized picture's side that the centre crop keeps, in (0, 1].
+    mean, std : tuple of float
+        Per RGB channel, on the scale 0 to 1.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+    """
+
+    crop_pct: float = 0.875
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.crop_pct, float) and 0.0 < self.crop_pct <= 1.0):
+            raise ConfigError(f"crop_pct is {self.crop_pct!r}; expected a number in (0, 1]")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if not (
+                isinstance(values, tuple)
+                and len(values) == 3
+                and all(isinstance(value, float) and abs(value) < 1e6 for value in values)
+                and (name == "mean" or min(values) > 0.0)
+            ):
+                raise ConfigError(f"{name} is {values!r}; expected three numbers, std above 0")
+
+
+def read_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Open a picture file and decode it whole.
+
+    Parameters
+    ----------
+    path : path-like
+        A file in any format that pillow knows.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The decoded first frame, in the file's own mode.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, is no picture, is cut short, or declares more pixels than
+        pillow's limit against decompression bombs.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            # Between once and twice its limit pillow only warns; here that is an error as well.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        image.load()
+    except UnidentifiedImageError:
+        raise ImageError(f"{path}: not a picture in a format that pillow reads") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: too large: {error}") from None
+    except Exception as error:  # damaged files make pillow's decoders raise almost anything
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be read as a picture: {reason}") from None
+    return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn a picture upright by its EXIF orientation and convert any mode to RGB.
+
+    Alpha is dropped, as the original's loader does. 16-bit greys keep their upper eight bits
+    (pillow's own conversion would clip them); modes ``I`` and ``F`` declare no range and are
+    clipped to 0..255.
+    """
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # pillow asks for this step where the palette has alpha
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def preprocess(
+    image: Image.Image, img_size: tuple[int, int], preprocessing: Preprocessing
+) -> np.ndarray:
+    """Resize, centre-crop and normalise a picture.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Any size and mode.
+    img_size : (height, width)
+        Size of the result in pixels.
+    preprocessing : Preprocessing
+        Crop, mean and standard deviation.
+
+    Returns
+    -------
+    ndarray of float32, shape (3, height, width)
+    """
+    image = _resize(to_rgb(image), img_size, preprocessing.crop_pct)
+    pixels = np.asarray(_centre_crop(image, img_size)).transpose(2, 0, 1)
+    # The order and the dtype of these three steps are torchvision's: that makes the bits agree.
+    array = pixels.astype(np.float32, order="C")
+    array /= np.float32(255)
+    array -= np.array(preprocessing.mean, np.float32)[:, None, None]
+    array /= np.array(preprocessing.std, np.float32)[:, None, None]
+    return array
+
+
+def to_input(
+    picture: Image.Image | np.ndarray, img_size: tuple[int, int], preprocessing: Preprocessing
+) -> np.ndarray:
+    """One picture in any form that the network takes -> its input.
+
+    Parameters
+    ----------
+    picture : PIL.Image.Image, or ndarray
+        A picture of any size and mode; an array of uint8 (H, W, 3), RGB, which is treated as a
+        picture; or an array of float32 (3, height, width) that is normalised already.
+    img_size : (height, width)
+    preprocessing : Preprocessing
+
+    Returns
+    -------
+    ndarray of float32, shape (3, height, width)
+
+    Raises
+    ------
+    ImageError
+        If it is none of these.
+    """
+    height, width = img_size
+    if isinstance(picture, np.ndarray):
+        shape = picture.shape
+        if picture.dtype == np.float32 and shape == (3, height, width):
+            return picture
+        if picture.dtype == np.uint8 and len(shape) == 3 and shape[2] == 3 and min(shape) > 0:
+            from PIL import Image
+
+            return preprocess(Image.fromarray(picture), img_size, preprocessing)
+        found = f"an array of {picture.dtype} with shape {shape}"
+    elif hasattr(picture, "getexif"):  # a PIL image, without loading pillow to ask
+        return preprocess(picture, img_size, preprocessing)
+    else:
+        found = f"a {type(picture).__name__}"
+    raise ImageError(
+        f"the picture is {found}; expected a PIL image, a uint8 array (H, W, 3) or a normalised "
+        f"float32 array (3, {height}, {width})"
+    )
+
+
+def _resize(image: Image.Image, img_size: tuple[int, int], crop_pct: float) -> Image.Image:
+    """Scale so that the crop, enlarged by 1 / crop_pct, just fits: the shorter side decides."""
+    from PIL import Image
+
+    width, height = image.size
+    target_height, target_width = (int(side / crop_pct) for side in img_size)
+    if width * target_height >= height * target_width:
+        size = (max(int(target_height * width / height), target_width), target_height)
+    else:
+        size = (target_width, max(int(target_width * height / width), target_height))
+    if max(size) > 64 * max(target_width, target_height):
+        raise ImageError(
+            f"the picture is {width}x{height} pixels; expected sides that differ by less than "
+            "a factor of 64: crop it first"
+        )
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _centre_crop(image: Image.Image, img_size: tuple[int, int]) -> Image.Image:
+    height, width = img_size
+    left = round((image.width - width) / 2.0)
+    top = round((image.height - height) / 2.0)
+    return image.crop((left, top, left + width, top + height))

@@ -1,0 +1,230 @@
+"""The operations as the network uses them: token-major, into given arrays, compiled or not.
+
+This is the one place that knows whether the extension is there. Nothing is checked: the network
+builds its own arrays, and :mod:`vimnp.ops` checks a user's.
+
+Arrays are float32 of shape (tokens, channels), or a slice of such an array's columns; parameters
+that hold something for every channel are (..., channels). Everything stands in the original order
+of time: where a scan or a convolution runs backwards, the kernels walk backwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from vimnp import __version__, reference, threads
+from vimnp.errors import ConfigError
+
+FORCE_FALLBACK = {
+    "causal_conv1d": "CAUSAL_CONV1D_FORCE_FALLBACK",
+    "selective_scan": "SELECTIVE_SCAN_FORCE_FALLBACK",
+}
+_MENDING = (
+    "Install vimnp from a wheel, or build it: `pip install -e .` in a checkout that is to be run "
+    "from its own folder, `pip install .` for one that is not."
+)
+
+
+class ScanInputs(NamedTuple):
+    """One direction of a scan, token-major.
+
+    Parameters
+    ----------
+    u, delta : ndarray, shape (l, d)
+    A : ndarray, shape (n, d)
+    B, C : ndarray, shape (l, n), or (n, d) where constant
+    D, delta_bias : ndarray, shape (d,), optional
+    B_constant, C_constant : bool
+        Whether B and C are constant over time, with values for each channel.
+    """
+
+    u: np.ndarray
+    delta: np.ndarray
+    A: np.ndarray
+    B: np.ndarray
+    C: np.ndarray
+    D: np.ndarray | None = None
+    delta_bias: np.ndarray | None = None
+    B_constant: bool = False
+    C_constant: bool = False
+
+    def channel_major(self) -> reference.Direction:
+        """The same as the original lays it out, with a batch of one, as views."""
+        B = self.B.T if self.B_constant else self.B.T[None]
+        C = self.C.T if self.C_constant else self.C.T[None]
+        return reference.Direction(
+            self.u.T[None], self.delta.T[None], self.A.T, B, C, self.D, self.delta_bias
+        )
+
+
+def _import_extension() -> ModuleType | None:
+    try:
+        with threads.sleeping_openmp():
+            from vimnp import _scan
+    except ImportError as error:
+        problem = f"the compiled kernels are missing ({error})"
+    else:
+        if _scan.version == __version__:
+            return _scan
+        problem = f"the compiled kernels are those of vimnp {_scan.version}, not {__version__}"
+    warnings.warn(
+        f"vimnp runs in plain NumPy, many times slower: {problem}. {_MENDING}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+_scan = _import_extension()
+
+
+def extension_for(operation: str) -> ModuleType | None:
+    """The compiled kernels, or None where `operation` falls back to plain NumPy.
+
+    Parameters
+    ----------
+    operation : {"causal_conv1d", "selective_scan"}
+
+    Raises
+    ------
+    ConfigError
+        If ``VIMNP_ISA`` or the operation's ``..._FORCE_FALLBACK`` has a value that means nothing.
+    """
+    if _scan is None:
+        return None
+    if _is_forced(FORCE_FALLBACK[operation]):
+        _warn_forced(operation)
+        return None
+    _select_instruction_set(os.environ.get("VIMNP_ISA"))
+    return _scan
+
+
+def instruction_set() -> str | None:
+    """The instruction set in use, None in plain NumPy."""
+    return None if _scan is None else _select_instruction_set(os.environ.get("VIMNP_ISA"))
+
+
+def _is_forced(variable: str) -> bool:
+    value = os.environ.get(variable, "FALSE").upper()
+    if value not in ("TRUE", "FALSE"):
+        raise ConfigError(f"{variable} is {os.environ[variable]!r}; expected TRUE or FALSE")
+    return value == "TRUE"
+
+
+@functools.cache  # once for each operation
+def _warn_forced(operation: str) -> None:
+    warnings.warn(
+        f"vimnp runs {operation} in plain NumPy, many times slower, because "
+        f"{FORCE_FALLBACK[operation]}=TRUE. Unset it to use the compiled kernel.",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+
+
+@functools.lru_cache(maxsize=1)  # chosen again when the variable changes
+def _select_instruction_set(wanted: str | None) -> str:
+    assert _scan is not None
+    sets: dict[str, bool] = _scan.instruction_sets()
+    usable = [name for name, available in sets.items() if available]
+    name = usable[0] if wanted is None else wanted
+    if name not in usable:
+        reason = "this machine lacks it" if name in sets else "this build does not have it"
+        raise ConfigError(f"VIMNP_ISA is {name!r}: {reason}; expected one of {', '.join(usable)}")
+    _scan.use_instruction_set(name)
+    return name
+
+
+def causal_conv1d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    *,
+    silu: bool,
+    reverse: bool,
+    num_threads: int,
+) -> None:
+    """Causal depthwise convolution into `out`; anti-causal if `reverse`.
+
+    ``out[t] = silu(bias + sum_k weight[k] * x[t - K + 1 + k])``, in reverse
+    ``x[t + K - 1 - k]``; x is zero outside the sequence.
+
+    Parameters
+    ----------
+    x, out : ndarray, shape (l, d)
+    weight : ndarray, shape (K, d)
+    bias : ndarray, shape (d,), optional
+    """
+    extension = extension_for("causal_conv1d")
+    if extension is not None:
+        num_threads = threads.in_this_process(num_threads)
+        extension.causal_conv1d(
+            x, weight, bias, out, silu=silu, reverse=reverse, num_threads=num_threads
+        )
+        return
+    if reverse:
+        x, out = x[::-1], out[::-1]
+    activation = "silu" if silu else None
+    out[...] = reference.causal_conv1d(x.T[None], weight.T, bias, activation)[0].T
+
+
+def selective_scan(
+    directions: tuple[ScanInputs, ...],
+    z: np.ndarray | None,
+    out: np.ndarray,
+    last_states: tuple[np.ndarray, ...] | None = None,
+    *,
+    delta_softplus: bool,
+    if_divide_out: bool = False,
+    method: str,
+    num_threads: int,
+) -> None:
+    """Selective scan in one direction, or the sum of a forward and a backward one, into `out`.
+
+    Parameters
+    ----------
+    directions : one or two ScanInputs
+        The forward direction, and the backward one if there are two.
+    z : ndarray, shape (l, d), optional
+        Gates the sum by ``silu(z)``.
+    out : ndarray, shape (l, d)
+    last_states : ndarrays of shape (n, d), one for each direction, optional
+        Filled with the state after the last token of the direction's time.
+    delta_softplus : bool
+    if_divide_out : bool
+        Halve the result.
+    method : {"sequential", "fixlen", "fused", "fused_fixlen"}
+        "fused" methods are for two directions: they run both for a block of channels before they
+        turn to the next block.
+    num_threads : int
+    """
+    extension = extension_for("selective_scan")
+    if extension is not None:
+        extension.selective_scan(
+            directions,
+            z,
+            out,
+            delta_softplus=delta_softplus,
+            fixlen=method.endswith("fixlen"),
+            fused=method.startswith("fused"),
+            scale=0.5 if if_divide_out else 1.0,
+            last_states=last_states,
+            num_threads=threads.in_this_process(num_threads),
+        )
+        return
+    scan = reference.scan_directions(
+        [inputs.channel_major() for inputs in directions],
+        None if z is None else z.T[None],
+        delta_softplus,
+        if_divide_out,
+        method,
+    )
+    out[...] = scan.out[0].T
+    for target, state in zip(last_states or (), scan.last_states, strict=False):
+        target[...] = state[0].T

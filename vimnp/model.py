@@ -1,0 +1,412 @@
+"""The network: Vision Mamba, from a picture to logits.
+
+Glossary, the paper's names on the right (Vision Mamba, Zhu et al. 2024; Mamba, Gu & Dao 2023):
+
+    L   tokens: patches and the class token     L
+    E   embed_dim, channels between layers      D
+    Dn  d_inner, channels inside a mixer        E
+    N   d_state                                 N
+    R   dt_rank
+    K   d_conv, taps of the convolution
+
+Activations are token-major float32, (L, channels). An image passes through alone, whatever the
+batch: memory does not grow with the batch, and an image's logits do not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from vimnp import kernels
+from vimnp.config import CHANNELS, VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
+from vimnp.errors import ConfigError
+from vimnp.image import to_input
+from vimnp.kernels import ScanInputs
+from vimnp.parameters import (
+    DirectionParameters,
+    Layer,
+    Norm,
+    Reader,
+    load_parameters,
+    random_reader,
+)
+from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.threads import resolve_num_threads
+from vimnp.weights import Metadata, WeightsFile
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Pictures: TypeAlias = Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """A class that the network sees in a picture.
+
+    Parameters
+    ----------
+    index : int
+    label : str or None
+        The class's name, where the weights file has names.
+    score : float
+        Its share of the softmax, 0 to 1.
+    """
+
+    index: int
+    label: str | None
+    score: float
+
+
+class VisionMamba:
+    """A Vision Mamba (hustvl/Vim, ``VisionMamba`` in ``vim/models_mamba.py``) at inference.
+
+    Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
+    once.
+
+    Parameters
+    ----------
+    metadata : vimnp.weights.Metadata
+        Configuration, preprocessing and labels.
+    read : callable
+        Gives each tensor by its name in the PyTorch state dict.
+    scan : {"fused", "sequential", "fixlen", "fused_fixlen"}
+        See :func:`vimnp.ops.selective_scan_bidirectional`.
+    num_threads : int, optional
+        Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`. The matrix
+        products are NumPy's and use as many as its BLAS is set to.
+
+    Raises
+    ------
+    ConfigError
+        If the scan mode or the number of threads means nothing, or the sizes are not those of
+        this class.
+    """
+
+    variant: ClassVar[VimConfig | None] = None
+    """The sizes that a named network must have."""
+
+    def __init__(
+        self,
+        metadata: Metadata,
+        read: Reader,
+        *,
+        scan: str = "fused",
+        num_threads: int | None = None,
+    ) -> None:
+        if scan not in BIDIRECTIONAL_METHODS:
+            raise ConfigError(f"scan is {scan!r}; expected one of {BIDIRECTIONAL_METHODS}")
+        self._check_variant(metadata.config)
+        self.metadata = metadata
+        self.config = metadata.config
+        self.scan = scan
+        self.num_threads = resolve_num_threads(num_threads)
+        self._parameters = load_parameters(self.config, read)
+        self._of_thread = threading.local()
+
+    @classmethod
+    def from_npz(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        scan: str = "fused",
+        num_threads: int | None = None,
+    ) -> Self:
+        """Load a weights file that ``vimnp convert`` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+        scan, num_threads
+            As for the class.
+
+        Raises
+        ------
+        WeightsError
+            If the file is missing, damaged, or not a vimnp weights file.
+        ConfigError
+            As for the class.
+        """
+        with WeightsFile(path) as file:
+            return cls(file.metadata, file.read, scan=scan, num_threads=num_threads)
+
+    @classmethod
+    def random(
+        cls,
+        seed: int = 0,
+        *,
+        config: VimConfig | None = None,
+        scan: str = "fused",
+        num_threads: int | None = None,
+    ) -> Self:
+        """A network of random weights, for benchmarks and tests.
+
+        Parameters
+        ----------
+        seed : int
+            The same seed gives the same weights.
+        config : VimConfig, optional
+            That of the named network by default; of Vim-tiny for ``VisionMamba`` itself.
+        scan, num_threads
+            As for the class.
+        """
+        config = config or cls.variant or VIM_TINY
+        reader = random_reader(config, seed)
+        return cls(Metadata(config=config), reader, scan=scan, num_threads=num_threads)
+
+    def __call__(self, images: Pictures) -> np.ndarray:
+        """Logits.
+
+        Parameters
+        ----------
+        images : PIL.Image.Image, ndarray, or a list of these
+            A PIL image; an array of uint8 (H, W, 3), RGB; an array of float32 (3, H, W) that is
+            normalised already and of the network's size; a batch of the latter, (B, 3, H, W); or a
+            list of single images.
+
+        Returns
+        -------
+        ndarray of float32, shape (classes,), or (B, classes) for a batch or a list
+
+        Raises
+        ------
+        ImageError
+            If `images` is none of these.
+        """
+        features = self.features(images)
+        return self._head(features) if features.ndim == 1 else self._heads(features)
+
+    def features(self, images: Pictures) -> np.ndarray:
+        """What goes into the head: the normalised class token, or the pooled tokens.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (E,), or (B, E) for a batch or a list
+        """
+        if not _is_batch(images):
+            return self._forward_features(images)
+        features = np.empty((len(images), self.config.embed_dim), np.float32)
+        for row, image in zip(features, images, strict=True):
+            row[:] = self._forward_features(image)
+        return features
+
+    def predict(
+        self, images: Pictures, top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """The likeliest classes, best first.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+        top_k : int
+            How many; all of them where there are fewer classes.
+
+        Returns
+        -------
+        list of Prediction, or a list of such lists for a batch or a list
+        """
+        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+            raise ConfigError(f"top_k is {top_k!r}; expected a whole number from 1 up")
+        logits = self(images)
+        if logits.ndim == 1:
+            return self._best(logits, top_k)
+        return [self._best(row, top_k) for row in logits]
+
+    def _best(self, logits: np.ndarray, top_k: int) -> list[Prediction]:
+        scores = np.exp(logits - logits.max())
+        scores /= scores.sum()
+        labels = self.metadata.labels
+        best = np.argsort(-scores, kind="stable")[:top_k]
+        return [Prediction(int(i), labels[i] if labels else None, float(scores[i])) for i in best]
+
+    def _check_variant(self, config: VimConfig) -> None:
+        if self.variant is None:
+            return
+        for name in ("embed_dim", "depth", "d_state"):
+            found, expected = getattr(config, name), getattr(self.variant, name)
+            if found != expected:
+                raise ConfigError(
+                    f"these weights have {name} {found}; {type(self).__name__} has {expected}: "
+                    "load them with VisionMamba"
+                )
+
+    # ---- One image, from top to bottom ----------------------------------------------------------
+
+    def _forward_features(self, image: Image.Image | np.ndarray) -> np.ndarray:
+        """Features (E,) of one image."""
+        pixels = to_input(image, self.config.img_size, self.metadata.preprocessing)
+        w = self._workspace()
+        self._embed(pixels, w)  # w.residual: the tokens
+        for layer in self._parameters.layers:
+            _normalise(w.residual, layer.norm, w.normed, w.statistic)
+            self._mixer(layer, w)  # w.normed -> w.hidden
+            w.residual += w.hidden
+        return self._pool(w)
+
+    def _embed(self, pixels: np.ndarray, w: Workspace) -> None:
+        """Patches -> tokens, with class token and position embedding; pixels are (3, H, W)."""
+        size, stride = self.config.patch_size, self.config.stride
+        windows = sliding_window_view(pixels, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+        np.copyto(w.patches, windows.transpose(1, 2, 0, 3, 4))
+        patches = w.patches.reshape(self.config.num_patches, -1)
+        position = self.config.token_position
+        if position is None:
+            np.matmul(patches, self._parameters.patch_proj, out=w.residual)
+        else:
+            np.matmul(patches[:position], self._parameters.patch_proj, out=w.residual[:position])
+            np.matmul(
+                patches[position:], self._parameters.patch_proj, out=w.residual[position + 1 :]
+            )
+            w.residual[position] = 0
+        w.residual += self._parameters.token_offset
+
+    def _mixer(self, layer: Layer, w: Workspace) -> None:
+        """The bidirectional block: w.normed (L, E) -> w.hidden (L, E)."""
+        np.matmul(w.normed, layer.in_proj, out=w.xz)
+        self._direction(layer.forward, w, w.forward, reverse=False)
+        self._direction(layer.backward, w, w.backward, reverse=True)
+        kernels.selective_scan(
+            (w.forward.scan_inputs(layer.forward), w.backward.scan_inputs(layer.backward)),
+            w.z,
+            w.y,
+            delta_softplus=True,
+            if_divide_out=self.config.if_divide_out,
+            method=self.scan,
+            num_threads=self.num_threads,
+        )
+        np.matmul(w.y, layer.out_proj, out=w.hidden)
+
+    def _direction(
+        self, parameters: DirectionParameters, w: Workspace, d: DirectionSpace, *, reverse: bool
+    ) -> None:
+        """What one direction's scan reads: u, and from it B, C and delta before bias and softplus.
+
+        The directions differ in their parameters, and in that the backward convolution looks ahead.
+        """
+        kernels.causal_conv1d(
+            w.x,
+            parameters.conv_weight,
+            parameters.conv_bias,
+            d.u,
+            silu=True,
+            reverse=reverse,
+            num_threads=self.num_threads,
+        )
+        np.matmul(d.u, parameters.x_proj, out=d.x_dbl)
+        np.matmul(d.dt, parameters.dt_proj, out=d.delta)
+
+    def _pool(self, w: Workspace) -> np.ndarray:
+        """The class token, the last token or the mean of all, after the final norm: (E,)."""
+        position = self.config.token_position
+        if position is None and self.config.final_pool_type == "mean":
+            _normalise(w.residual, self._parameters.norm_f, w.normed, w.statistic)
+            return w.normed.mean(axis=0)
+        row = -1 if position is None else position
+        rows = w.residual[row : row + 1 or None]  # the norm needs no other token
+        _normalise(rows, self._parameters.norm_f, w.normed[:1], w.statistic[:1])
+        return w.normed[0].copy()
+
+    def _head(self, features: np.ndarray) -> np.ndarray:
+        logits: np.ndarray = features @ self._parameters.head
+        logits += self._parameters.head_bias
+        return logits
+
+    def _heads(self, features: np.ndarray) -> np.ndarray:
+        """Row by row: a product with a whole batch may round differently."""
+        logits = np.empty((len(features), self.config.num_classes), np.float32)
+        for row, feature in zip(logits, features, strict=True):
+            row[:] = self._head(feature)
+        return logits
+
+    def _workspace(self) -> Workspace:
+        """This thread's own."""
+        if not hasattr(self._of_thread, "workspace"):
+            self._of_thread.workspace = Workspace(self.config)
+        workspace: Workspace = self._of_thread.workspace
+        return workspace
+
+
+class VimTiny(VisionMamba):
+    """Vim-tiny: embed_dim 192, 24 layers, 7.1 million parameters at 1,000 classes."""
+
+    variant = VIM_TINY
+
+
+class VimSmall(VisionMamba):
+    """Vim-small: embed_dim 384, 24 layers."""
+
+    variant = VIM_SMALL
+
+
+class VimBase(VisionMamba):
+    """Vim-base: embed_dim 768, 24 layers."""
+
+    variant = VIM_BASE
+
+
+def _is_batch(images: Pictures) -> bool:
+    return isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
+
+
+def _normalise(x: np.ndarray, norm: Norm, out: np.ndarray, statistic: np.ndarray) -> None:
+    """RMSNorm (or LayerNorm) of each token: x, out (L, E); statistic is scratch, (L, 1)."""
+    if norm.bias is not None:
+        np.mean(x, axis=1, keepdims=True, out=statistic)
+        x = np.subtract(x, statistic, out=out)
+    np.einsum("le,le->l", x, x, out=statistic[:, 0])
+    statistic /= x.shape[1]
+    statistic += norm.epsilon
+    np.sqrt(statistic, out=statistic)
+    np.divide(x, statistic, out=out)
+    out *= norm.weight
+    if norm.bias is not None:
+        out += norm.bias
+
+
+class DirectionSpace:
+    """The arrays of one direction of a mixer."""
+
+    def __init__(self, config: VimConfig) -> None:
+        length, d_inner, d_state = config.num_tokens, config.d_inner, config.d_state
+        dt_rank = config.dt_rank
+        assert dt_rank is not None
+        self.u = np.empty((length, d_inner), np.float32)
+        self.x_dbl = np.empty((length, dt_rank + 2 * d_state), np.float32)
+        self.delta = np.empty((length, d_inner), np.float32)
+        self.dt, self.B, self.C = np.split(self.x_dbl, [dt_rank, dt_rank + d_state], axis=1)
+
+    def scan_inputs(self, parameters: DirectionParameters) -> ScanInputs:
+        return ScanInputs(
+            self.u, self.delta, parameters.A, self.B, self.C, parameters.D, parameters.dt_bias
+        )
+
+
+class Workspace:
+    """Every array that a forward pass writes, made once and reused."""
+
+    def __init__(self, config: VimConfig) -> None:
+        length, embed_dim, d_inner = config.num_tokens, config.embed_dim, config.d_inner
+        patch = (CHANNELS, config.patch_size, config.patch_size)
+        self.patches = np.empty((*config.grid_size, *patch), np.float32)
+        self.residual = np.empty((length, embed_dim), np.float32)
+        self.normed = np.empty((length, embed_dim), np.float32)
+        self.statistic = np.empty((length, 1), np.float32)
+        self.xz = np.empty((length, 2 * d_inner), np.float32)
+        self.x, self.z = np.split(self.xz, 2, axis=1)
+        self.forward = DirectionSpace(config)
+        self.backward = DirectionSpace(config)
+        self.y = np.empty((length, d_inner), np.float32)
+        self.hidden = np.empty((length, embed_dim), np.float32)

@@ -1,0 +1,160 @@
+"""The network's parameters, in the layout that its arithmetic reads.
+
+Matrices are transposed to (in, out) and A is computed from ``A_log``, once, when a model is made.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from vimnp.config import VimConfig
+
+Reader = Callable[[str], np.ndarray]
+"""Gives a tensor by its name in the PyTorch state dict, float32."""
+
+
+class Norm(NamedTuple):
+    """RMSNorm, or LayerNorm where there is a bias."""
+
+    weight: np.ndarray  # (E,)
+    bias: np.ndarray | None  # (E,)
+    epsilon: float
+
+
+class DirectionParameters(NamedTuple):
+    """What one direction of a mixer has of its own."""
+
+    conv_weight: np.ndarray  # (K, Dn)
+    conv_bias: np.ndarray  # (Dn,)
+    x_proj: np.ndarray  # (Dn, R + 2N)
+    dt_proj: np.ndarray  # (R, Dn)
+    dt_bias: np.ndarray  # (Dn,)
+    A: np.ndarray  # (N, Dn)
+    D: np.ndarray  # (Dn,)
+
+
+class Layer(NamedTuple):
+    """One block: norm and mixer."""
+
+    norm: Norm
+    in_proj: np.ndarray  # (E, 2 Dn)
+    forward: DirectionParameters
+    backward: DirectionParameters
+    out_proj: np.ndarray  # (Dn, E)
+
+
+class Parameters(NamedTuple):
+    """The whole network."""
+
+    patch_proj: np.ndarray  # (3 * patch * patch, E)
+    token_offset: np.ndarray  # (L, E): what each token adds to its patch
+    layers: tuple[Layer, ...]
+    norm_f: Norm
+    head: np.ndarray  # (E, classes)
+    head_bias: np.ndarray  # (classes,)
+
+
+def load_parameters(config: VimConfig, read: Reader) -> Parameters:
+    """Read every tensor once and lay it out.
+
+    Parameters
+    ----------
+    config : VimConfig
+    read : callable
+        Gives each tensor of ``config.parameter_shapes()`` by name, in that shape. Called tensor by
+        tensor, so that the original and the transposed weights need not be in memory together.
+
+    Returns
+    -------
+    Parameters
+    """
+    patch_proj = read("patch_embed.proj.weight")
+    return Parameters(
+        patch_proj=_transposed(patch_proj.reshape(config.embed_dim, -1)),
+        token_offset=_token_offset(config, read),
+        layers=tuple(_layer(config, read, f"layers.{i}") for i in range(config.depth)),
+        norm_f=_norm(config, read, "norm_f"),
+        head=_transposed(read("head.weight")),
+        head_bias=read("head.bias"),
+    )
+
+
+def _token_offset(config: VimConfig, read: Reader) -> np.ndarray:
+    """Everything of the embedding but the patches themselves, (L, E).
+
+    A patch's token is ``patch @ proj + bias + position``; the class token, which has no patch, is
+    ``cls_token + position``.
+    """
+    offset = np.tile(read("patch_embed.proj.bias"), (config.num_tokens, 1))
+    if config.token_position is not None:
+        offset[config.token_position] = read("cls_token")[0, 0]
+    if config.if_abs_pos_embed:
+        offset += read("pos_embed")[0]
+    return offset
+
+
+def _layer(config: VimConfig, read: Reader, prefix: str) -> Layer:
+    return Layer(
+        norm=_norm(config, read, f"{prefix}.norm"),
+        in_proj=_transposed(read(f"{prefix}.mixer.in_proj.weight")),
+        forward=_direction(read, f"{prefix}.mixer", ""),
+        backward=_direction(read, f"{prefix}.mixer", "_b"),
+        out_proj=_transposed(read(f"{prefix}.mixer.out_proj.weight")),
+    )
+
+
+def _direction(read: Reader, prefix: str, suffix: str) -> DirectionParameters:
+    return DirectionParameters(
+        conv_weight=_transposed(read(f"{prefix}.conv1d{suffix}.weight")[:, 0]),
+        conv_bias=read(f"{prefix}.conv1d{suffix}.bias"),
+        x_proj=_transposed(read(f"{prefix}.x_proj{suffix}.weight")),
+        dt_proj=_transposed(read(f"{prefix}.dt_proj{suffix}.weight")),
+        dt_bias=read(f"{prefix}.dt_proj{suffix}.bias"),
+        A=_transposed(-np.exp(read(f"{prefix}.A{suffix}_log"))),
+        D=read(f"{prefix}.D{suffix}"),
+    )
+
+
+def _norm(config: VimConfig, read: Reader, prefix: str) -> Norm:
+    bias = None if config.rms_norm else read(f"{prefix}.bias")
+    return Norm(read(f"{prefix}.weight"), bias, config.norm_epsilon)
+
+
+def _transposed(matrix: np.ndarray) -> np.ndarray:
+    """A contiguous copy of the transpose: `read` may have given a view of a file's bytes."""
+    return np.array(matrix.T, order="C")
+
+
+def random_reader(config: VimConfig, seed: int) -> Reader:
+    """Tensors of the sizes and about the magnitudes that a trained network has.
+
+    For benchmarks and tests: the initial values of the original (``_init_weights``, ``Mamba``'s
+    constructor), with noise where they would all be equal.
+    """
+    shapes = config.parameter_shapes()
+
+    def read(name: str) -> np.ndarray:
+        # Seeded by name, so that a tensor does not depend on which were read before it.
+        generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        return _random_tensor(name, shapes[name], generator).astype(np.float32)
+
+    return read
+
+
+def _random_tensor(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    if name.endswith(("A_log", "A_b_log")):  # A = -1, -2, .. -N
+        return np.log(np.arange(1, shape[1] + 1)) + 0.1 * generator.standard_normal(shape)
+    if ".dt_proj" in name and name.endswith("bias"):  # steps from 0.001 to 0.1, before softplus
+        step = np.exp(generator.uniform(math.log(1e-3), math.log(1e-1), shape))
+        return np.log(np.expm1(step))
+    if name.endswith((".D", ".D_b", "norm.weight", "norm_f.weight")):
+        return 1.0 + 0.1 * generator.standard_normal(shape)
+    if name.endswith("bias") or name in ("cls_token", "pos_embed"):
+        return 0.02 * generator.standard_normal(shape)
+    inputs = math.prod(shape[1:])
+    return generator.uniform(-1, 1, shape) / math.sqrt(inputs)

@@ -1,0 +1,217 @@
+"""Every operation in plain NumPy: the fallback where nothing is compiled, and the tests' oracle.
+
+The functions take the original's layouts, compute in the dtype that they are given (float64 makes
+them the oracle), and check nothing: :mod:`vimnp.ops` has the same functions with checks.
+
+Sources: Mamba (Gu & Dao 2023), algorithm 2; Vision Mamba (Zhu et al. 2024), algorithm 1;
+``selective_scan_ref`` in ``mamba_ssm/ops/selective_scan_interface.py`` and ``causal_conv1d_ref``
+in ``causal_conv1d/causal_conv1d_interface.py``.
+
+Shapes: b batch, d channels, l tokens, n states, g groups, w taps.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+METHODS = ("sequential", "fixlen")
+BIDIRECTIONAL_METHODS = (*METHODS, "fused", "fused_fixlen")
+
+
+class Direction(NamedTuple):
+    """What one direction of a bidirectional scan reads, in the original order of time.
+
+    Parameters
+    ----------
+    u, delta : ndarray, shape (b, d, l)
+        Input and step size.
+    A : ndarray, shape (d, n)
+        State matrix (its diagonal, one for each channel).
+    B, C : ndarray, shape (d, n), (b, n, l) or (b, g, n, l)
+        Input and output matrices: constant, per token, or per token and group of channels.
+    D : ndarray, shape (d,), optional
+        Skip connection.
+    delta_bias : ndarray, shape (d,), optional
+        Added to `delta`, before the softplus.
+    """
+
+    u: np.ndarray
+    delta: np.ndarray
+    A: np.ndarray
+    B: np.ndarray
+    C: np.ndarray
+    D: np.ndarray | None = None
+    delta_bias: np.ndarray | None = None
+
+    def reversed(self) -> Direction:
+        """The same with time running backwards, as views."""
+        B, C = (m if m.ndim == 2 else m[..., ::-1] for m in (self.B, self.C))
+        return self._replace(u=self.u[..., ::-1], delta=self.delta[..., ::-1], B=B, C=C)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """``x * sigmoid(x)``, any shape."""
+    with np.errstate(over="ignore"):  # exp(-x) may be infinite: the quotient is then zero
+        return x / (1 + np.exp(-x))
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """``log(1 + exp(x))``, any shape; equals PyTorch's, which is the identity above 20."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def causal_conv1d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+) -> np.ndarray:
+    """Depthwise causal convolution; see :func:`vimnp.ops.causal_conv1d`."""
+    taps = weight.shape[1]
+    padded = np.pad(x, ((0, 0), (0, 0), (taps - 1, 0)))  # (b, d, l + w - 1)
+    windows = sliding_window_view(padded, taps, axis=2)  # (b, d, l, w)
+    out = np.einsum("bdlw,dw->bdl", windows, weight)
+    if bias is not None:
+        out += bias[:, None]
+    return out if activation is None else silu(out)
+
+
+def selective_scan(
+    u: np.ndarray,
+    delta: np.ndarray,
+    A: np.ndarray,
+    B: np.ndarray,
+    C: np.ndarray,
+    D: np.ndarray | None = None,
+    z: np.ndarray | None = None,
+    delta_bias: np.ndarray | None = None,
+    delta_softplus: bool = False,
+    return_last_state: bool = False,
+    *,
+    method: str = "sequential",
+) -> np.ndarray | tuple[np.ndarray, ...]:
+    """Selective scan; see :func:`vimnp.ops.selective_scan`."""
+    direction = Direction(u, delta, A, B, C, D, delta_bias)
+    scan = scan_directions([direction], z, delta_softplus, False, method)
+    return (scan.out, *scan.last_states) if return_last_state else scan.out
+
+
+def selective_scan_bidirectional(
+    forward: Direction,
+    backward: Direction,
+    z: np.ndarray | None = None,
+    delta_softplus: bool = False,
+    if_divide_out: bool = False,
+    return_last_state: bool = False,
+    *,
+    method: str = "fused",
+) -> np.ndarray | tuple[np.ndarray, ...]:
+    """Sum of a forward and a backward scan; see :func:`vimnp.ops.selective_scan_bidirectional`."""
+    scan = scan_directions([forward, backward], z, delta_softplus, if_divide_out, method)
+    return (scan.out, *scan.last_states) if return_last_state else scan.out
+
+
+class ScanResult(NamedTuple):
+    """Output (b, d, l), and for each direction the state (b, d, n) after its last token."""
+
+    out: np.ndarray
+    last_states: list[np.ndarray]
+
+
+def scan_directions(
+    directions: list[Direction],
+    z: np.ndarray | None,
+    delta_softplus: bool,
+    if_divide_out: bool,
+    method: str,
+) -> ScanResult:
+    """Scan forward, and backward if there are two directions; add up, gate, halve where asked."""
+    if len(directions) == 2:
+        directions = [directions[0], directions[1].reversed()]
+    if method.startswith("fused"):
+        # One pass over time for both: two scans side by side in one batch.
+        both = _scan(_side_by_side(*directions), delta_softplus, method.endswith("fixlen"))
+        outs, states = (np.split(array, 2) for array in both)
+    else:
+        scans = [_scan(d, delta_softplus, method == "fixlen") for d in directions]
+        outs, states = ([scan[i] for scan in scans] for i in range(2))
+    out = outs[0] if len(outs) == 1 else outs[0] + outs[1][..., ::-1]
+    if z is not None:
+        out *= silu(z)
+    if if_divide_out:
+        out /= 2
+    return ScanResult(out, states)
+
+
+def _scan(
+    direction: Direction, delta_softplus: bool, fixlen: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Output (b, d, l) before the gate, and last state (b, d, n).
+
+    Here A may also be (b, d, n), and D and delta_bias (b, d): scans side by side in one batch.
+    """
+    u, delta, A, B, C, D, delta_bias = direction
+    length = u.shape[2]
+    if delta_bias is not None:
+        delta = delta + delta_bias[..., None]
+    if delta_softplus:
+        delta = softplus(delta)
+    delta_u = delta * u
+    B, C = (_per_token(matrix, u) for matrix in (B, C))  # (b or 1, d or 1, n, l)
+    state = np.zeros((u.shape[0], *A.shape[-2:]), u.dtype)  # (b, d, n)
+    states = np.empty((length, *state.shape), u.dtype) if fixlen else None
+    y = np.empty_like(delta_u)  # (b, d, l)
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity pass, as when compiled
+        for t in range(length):
+            decay = np.exp(delta[..., t, None] * A)
+            state = decay * state + delta_u[..., t, None] * B[..., t]
+            if states is None:
+                y[..., t] = (state * C[..., t]).sum(axis=-1)
+            else:
+                states[t] = state
+        if states is not None:
+            y = np.einsum("lbdn,bdnl->bdl", states, np.broadcast_to(C, (*state.shape, length)))
+    if D is not None:
+        y += u * D[..., None]
+    return y, state
+
+
+def _per_token(matrix: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """B or C in any of its layouts -> (b or 1, d or 1, n, l)."""
+    if matrix.ndim == 2:  # (d, n): constant
+        return np.broadcast_to(matrix[None, :, :, None], (1, *matrix.shape, u.shape[2]))
+    if matrix.ndim == 3:  # (b, n, l): the same for every channel
+        return matrix[:, None]
+    channels_per_group = u.shape[1] // matrix.shape[1]
+    return np.repeat(matrix, channels_per_group, axis=1)  # (b, g, n, l)
+
+
+def _side_by_side(first: Direction, second: Direction) -> Direction:
+    """Two directions as one of twice the batch, with parameters for each entry of it."""
+    batch, channels, length = first.u.shape
+
+    def both(a: np.ndarray, b: np.ndarray, *shape: int) -> np.ndarray:
+        return np.concatenate([np.broadcast_to(x, (batch, *shape)) for x in (a, b)])
+
+    def both_optional(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+        if a is None and b is None:
+            return None
+        zeros = np.zeros(channels, first.u.dtype)
+        return both(zeros if a is None else a, zeros if b is None else b, channels)
+
+    def both_matrices(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a, b = (_per_token(x, first.u) for x in (a, b))
+        return both(a, b, max(a.shape[1], b.shape[1]), *a.shape[2:])
+
+    return Direction(
+        both(first.u, second.u, channels, length),
+        both(first.delta, second.delta, channels, length),
+        both(first.A, second.A, *first.A.shape),
+        both_matrices(first.B, second.B),
+        both_matrices(first.C, second.C),
+        both_optional(first.D, second.D),
+        both_optional(first.delta_bias, second.delta_bias),
+    )

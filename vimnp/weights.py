@@ -1,0 +1,332 @@
+"""The ``.npz`` weights file: write, preflight, read.
+
+A file is what ``np.savez`` would write (a zip of uncompressed ``.npy`` members, named as in the
+PyTorch state dict) and one more member, ``vimnp.json``, with the configuration. ``np.load`` opens
+it too, but is no defence: a 2 KB archive can declare a 40 GB array. So a file is opened as a zip,
+and the set of members, their sizes and their headers are held against the table that the
+configuration implies before anything is allocated from what they declare.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from vimnp.config import VimConfig
+from vimnp.errors import ConfigError, WeightsError
+from vimnp.image import Preprocessing
+
+FORMAT_VERSION = 1
+METADATA = "vimnp.json"
+DTYPES = ("float32", "float16")
+
+_METADATA_LIMIT = 1 << 20  # bytes; a thousand labels take thirty thousand
+_HEADER_LIMIT = 1 << 10  # bytes of a .npy header; ours take 128
+_MENDING = "convert the checkpoint again with `vimnp convert`"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a weights file says of itself, beside the tensors.
+
+    Parameters
+    ----------
+    config : VimConfig
+    preprocessing : Preprocessing
+    dtype : {"float32", "float16"}
+        As stored; the network computes in float32 either way.
+    labels : tuple of str, optional
+        A name for each class.
+    source : str, optional
+        Name of the file that the weights came from.
+    source_sha256 : str, optional
+        Its SHA-256, in hexadecimal.
+    """
+
+    config: VimConfig
+    preprocessing: Preprocessing = Preprocessing()
+    dtype: str = "float32"
+    labels: tuple[str, ...] | None = None
+    source: str | None = None
+    source_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype is {self.dtype!r}; expected one of {DTYPES}")
+        if self.labels is not None:
+            if not all(isinstance(label, str) for label in self.labels):
+                raise ConfigError("labels holds something that is no text; expected only text")
+            if len(self.labels) != self.config.num_classes:
+                raise ConfigError(
+                    f"there are {len(self.labels)} labels for {self.config.num_classes} classes; "
+                    "expected one each"
+                )
+        for name in ("source", "source_sha256"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected text or null")
+
+    def to_json(self) -> bytes:
+        values: dict[str, Any] = {"format_version": FORMAT_VERSION}
+        for field in dataclasses.fields(self):
+            values[field.name] = getattr(self, field.name)
+        values["config"] = self.config.to_dict()
+        values["preprocessing"] = dataclasses.asdict(self.preprocessing)
+        return json.dumps(values, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Metadata:
+        """Parse and check ``vimnp.json``. Raises ConfigError for anything unexpected."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"not JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise ConfigError("not a JSON object")
+        version = values.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise ConfigError(
+                f"format_version is {version!r}; this vimnp reads version {FORMAT_VERSION}"
+            )
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if set(values) != expected:
+            raise ConfigError(f"has the fields {sorted(values)}; expected {sorted(expected)}")
+        for name in ("config", "preprocessing"):
+            if not isinstance(values[name], dict):
+                raise ConfigError(f"{name} is no JSON object")
+        values["config"] = VimConfig.from_dict(values["config"])
+        values["preprocessing"] = _preprocessing_from(values["preprocessing"])
+        if values["labels"] is not None:
+            if not isinstance(values["labels"], list):
+                raise ConfigError("labels is neither a list nor null")
+            values["labels"] = tuple(values["labels"])
+        return cls(**values)
+
+
+def _preprocessing_from(values: dict[str, Any]) -> Preprocessing:
+    expected = {field.name for field in dataclasses.fields(Preprocessing)}
+    if set(values) != expected:
+        raise ConfigError(f"preprocessing has {sorted(values)}; expected {sorted(expected)}")
+    tuples = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return Preprocessing(**tuples)
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    metadata: Metadata,
+    tensors: Iterable[tuple[str, np.ndarray]],
+) -> None:
+    """Write a weights file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Where to; an existing file is replaced once the new one is complete.
+    metadata : Metadata
+    tensors : iterable of (name, array)
+        Every tensor of ``metadata.config.parameter_shapes()`` once, in any order and floating
+        dtype. Taken one by one, so a generator keeps only one of them in memory.
+
+    Raises
+    ------
+    WeightsError
+        If a tensor is missing, unknown, repeated, of the wrong shape, not finite, or does not
+        fit into float16.
+    OSError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            _write_members(file, metadata, tensors)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _write_members(
+    file: IO[bytes], metadata: Metadata, tensors: Iterable[tuple[str, np.ndarray]]
+) -> None:
+    missing = metadata.config.parameter_shapes()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        # A ZipInfo of our own has a fixed date: the same weights give the same bytes.
+        archive.writestr(zipfile.ZipInfo(METADATA), metadata.to_json())
+        for name, tensor in tensors:
+            shape = missing.pop(name, None)
+            if shape is None:
+                raise WeightsError(f"{name}: not a tensor of this network, or given twice")
+            if tensor.shape != shape:
+                raise WeightsError(f"{name}: shape {tensor.shape}; expected {shape}")
+            stored = _to_stored(name, tensor, metadata.dtype)
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
+                npy_format.write_array(member, stored, version=(1, 0), allow_pickle=False)
+    if missing:
+        raise WeightsError(f"{next(iter(missing))}: missing; expected {len(missing)} more tensors")
+
+
+def _to_stored(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
+    if not np.isfinite(tensor).all():
+        raise WeightsError(f"{name}: holds NaN or infinity; expected finite weights")
+    largest = float(np.abs(tensor).max())
+    if largest > np.finfo(dtype).max:
+        raise WeightsError(f"{name}: holds {largest:g}, too large for {dtype}")
+    return np.ascontiguousarray(tensor, dtype=np.dtype(dtype).newbyteorder("<"))
+
+
+class WeightsFile:
+    """A weights file that was opened and found sound; tensors are read one at a time.
+
+    Use as a context manager::
+
+        with WeightsFile("vim_tiny.npz") as file:
+            weight = file.read("head.weight")
+
+    Parameters
+    ----------
+    path : path-like
+
+    Attributes
+    ----------
+    metadata : Metadata
+
+    Raises
+    ------
+    WeightsError
+        If the file is not a zip, or a member is missing, extra, repeated, compressed, encrypted
+        or of the wrong dtype, order, shape or size. The message names the file and the member.
+    OSError
+        If the file cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._archive = self._open()
+        try:
+            self.metadata = self._preflight()
+        except BaseException:
+            self._archive.close()
+            raise
+
+    def __enter__(self) -> WeightsFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._archive.close()
+
+    def read(self, name: str) -> np.ndarray:
+        """Read one tensor, widened to float32.
+
+        Raises
+        ------
+        WeightsError
+            If its bytes are damaged, or a value is NaN or infinite.
+        """
+        shape = self._shapes[name]
+        data = self._read_member(f"{name}.npy")
+        stored = np.dtype(self.metadata.dtype).newbyteorder("<")
+        size = math.prod(shape) * stored.itemsize
+        tensor = np.frombuffer(data, stored, offset=len(data) - size).reshape(shape)
+        if not np.isfinite(tensor).all():
+            raise self._error(f"{name}.npy", "holds NaN or infinity; expected finite weights")
+        return tensor.astype(np.float32, copy=False)
+
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except OSError as error:
+            raise WeightsError(f"{self.path}: {error.strerror or error}") from error
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+            raise WeightsError(
+                f"{self.path}: not a complete .npz file ({error}); {_MENDING}"
+            ) from None
+
+    def _preflight(self) -> Metadata:
+        members: dict[str, zipfile.ZipInfo] = {}
+        for info in self._archive.infolist():
+            if info.filename in members:
+                raise self._error(info.filename, "stands twice; expected every member once")
+            members[info.filename] = info
+        metadata = self._preflight_metadata(members)
+        self._shapes = metadata.config.parameter_shapes()
+        expected = {METADATA} | {f"{name}.npy" for name in self._shapes}
+        for name in sorted(expected - set(members)):
+            raise self._error(name, f"missing; {_MENDING}")
+        for name in sorted(set(members) - expected):
+            raise self._error(name, "not a member that this network has; remove it")
+        for name, shape in self._shapes.items():
+            self._preflight_tensor(members[f"{name}.npy"], shape, metadata.dtype)
+        return metadata
+
+    def _preflight_metadata(self, members: dict[str, zipfile.ZipInfo]) -> Metadata:
+        if METADATA not in members:
+            raise self._error(METADATA, f"missing, so this is no vimnp weights file; {_MENDING}")
+        self._preflight_storage(members[METADATA])
+        if members[METADATA].file_size > _METADATA_LIMIT:
+            raise self._error(METADATA, f"longer than {_METADATA_LIMIT} bytes")
+        try:
+            return Metadata.from_json(self._read_member(METADATA))
+        except ConfigError as error:
+            raise self._error(METADATA, str(error)) from None
+
+    def _preflight_tensor(self, info: zipfile.ZipInfo, shape: tuple[int, ...], dtype: str) -> None:
+        self._preflight_storage(info)
+        found = self._read_header(info)
+        wanted = (shape, False, np.dtype(dtype).newbyteorder("<"))
+        for what, is_there, should_be in zip(
+            ("shape", "Fortran order", "dtype"), found, wanted, strict=False
+        ):
+            if is_there != should_be:
+                raise self._error(info.filename, f"{what} {is_there}; expected {should_be}")
+        size = found[3] + math.prod(shape) * np.dtype(dtype).itemsize
+        if info.file_size != size:
+            raise self._error(info.filename, f"{info.file_size} bytes; expected {size}")
+
+    def _preflight_storage(self, info: zipfile.ZipInfo) -> None:
+        if info.flag_bits & 0x1:
+            raise self._error(info.filename, "encrypted; expected plain")
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+            raise self._error(info.filename, "compressed; expected stored, as np.savez does")
+
+    def _read_header(self, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+        """Shape, order, dtype and length of a member's ``.npy`` header."""
+        try:
+            with self._archive.open(info) as member:
+                start = io.BytesIO(member.read(_HEADER_LIMIT))
+            if npy_format.read_magic(start) != (1, 0):
+                raise ValueError("not version 1.0 of the .npy format")
+            shape, fortran, dtype = npy_format.read_array_header_1_0(
+                start, max_header_size=_HEADER_LIMIT
+            )
+        except Exception as error:  # zipfile and NumPy's parser raise many kinds on damaged bytes
+            raise self._error(info.filename, f"no readable .npy header ({error})") from None
+        return shape, fortran, dtype, start.tell()
+
+    def _read_member(self, name: str) -> bytes:
+        try:
+            return self._archive.read(name)  # checks the CRC
+        except Exception as error:  # as above
+            raise self._error(name, f"cannot be read ({error}); {_MENDING}") from None
+
+    def _error(self, member: str, problem: str) -> WeightsError:
+        return WeightsError(f"{self.path}: {member}: {problem}")
