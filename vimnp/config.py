@@ -31,6 +31,7 @@ _LIMITS = {
     "num_classes": 1_000_000,
 }
 _LARGEST_SIDE = 16384
+_MOST_PATCHES = 1 << 18  # 8192x8192 pixels in patches of 16x16
 
 
 def _check_count(name: str, value: object, limit: int) -> None:
@@ -128,6 +129,11 @@ class VimConfig:
             raise ConfigError(
                 f"img_size is {sides[0]}x{sides[1]} with patch_size {self.patch_size}; "
                 "expected at least one whole patch each way"
+            )
+        if self.num_patches > _MOST_PATCHES:
+            raise ConfigError(
+                f"img_size {sides[0]}x{sides[1]} and stride {self.stride} make {self.num_patches} "
+                f"patches; expected at most {_MOST_PATCHES}"
             )
 
     @classmethod

@@ -7,6 +7,7 @@ Bit for bit what torchvision's ``Resize(size / 0.875, bicubic)``, ``CenterCrop(s
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import warnings
@@ -30,7 +31,7 @@ class Preprocessing:
     Parameters
     ----------
     crop_pct : float
-        Share of the resized picture's side that the centre crop keeps, in (0, 1].
+        Share of the resized picture's side that the centre crop keeps, 0.1 to 1.
     mean, std : tuple of float
         Per RGB channel, on the scale 0 to 1.
 
@@ -45,17 +46,24 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.crop_pct, float) and 0.0 < self.crop_pct <= 1.0):
-            raise ConfigError(f"crop_pct is {self.crop_pct!r}; expected a number in (0, 1]")
+        # The lower bound keeps a damaged file from asking for a picture that fills the memory.
+        if not (_is_number(self.crop_pct) and 0.1 <= self.crop_pct <= 1.0):
+            raise ConfigError(f"crop_pct is {self.crop_pct!r}; expected a number from 0.1 to 1")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if not (
                 isinstance(values, tuple)
                 and len(values) == 3
-                and all(isinstance(value, float) and abs(value) < 1e6 for value in values)
-                and (name == "mean" or min(values) > 0.0)
+                and all(_is_number(value) and abs(value) < 1e6 for value in values)
+                and (name == "mean" or min(values) >= 1e-6)
             ):
-                raise ConfigError(f"{name} is {values!r}; expected three numbers, std above 0")
+                raise ConfigError(
+                    f"{name} is {values!r}; expected three numbers below 1e6, std from 1e-6 up"
+                )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -81,10 +89,13 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage that does not keep pillow from decoding
             # Between once and twice its limit pillow only warns; here that is an error as well.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path)
-        image.load()
+            image.load()
+            with contextlib.suppress(Exception):  # damaged EXIF; read once, it stays quiet
+                image.getexif()
     except UnidentifiedImageError:
         raise ImageError(f"{path}: not a picture in a format that pillow reads") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -100,16 +111,29 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Alpha is dropped, as the original's loader does. 16-bit greys keep their upper eight bits
     (pillow's own conversion would clip them); modes ``I`` and ``F`` declare no range and are
-    clipped to 0..255.
+    clipped to 0..255. Where the EXIF data are damaged, the picture stays as it is stored.
+
+    Raises
+    ------
+    ImageError
+        If pillow knows no way from the picture's mode to RGB.
     """
     from PIL import Image, ImageOps
 
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
+    # Older versions of pillow open 16-bit grey PNG files in mode I.
+    is_16_bit = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG")
+    with contextlib.suppress(Exception):  # the parser of EXIF data raises almost anything
+        image = ImageOps.exif_transpose(image)
+    if is_16_bit:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # pillow asks for this step where the palette has alpha
-    return image if image.mode == "RGB" else image.convert("RGB")
+    try:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except ValueError:
+        raise ImageError(
+            f"the picture has mode {image.mode}; expected one that pillow converts to RGB"
+        ) from None
 
 
 def preprocess(
@@ -187,6 +211,8 @@ def _resize(image: Image.Image, img_size: tuple[int, int], crop_pct: float) -> I
     from PIL import Image
 
     width, height = image.size
+    if min(image.size) < 1:
+        raise ImageError(f"the picture is {width}x{height} pixels; expected at least 1x1")
     target_height, target_width = (int(side / crop_pct) for side in img_size)
     if width * target_height >= height * target_width:
         size = (max(int(target_height * width / height), target_width), target_height)

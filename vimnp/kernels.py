@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
@@ -70,9 +71,14 @@ def _import_extension() -> ModuleType | None:
     except ImportError as error:
         problem = f"the compiled kernels are missing ({error})"
     else:
-        if _scan.version == __version__:
+        # Beside a checkout that is not built, an import may still find those of another copy.
+        home, here = Path(_scan.__file__).parent, Path(__file__).parent
+        if home.resolve() != here.resolve():
+            problem = f"{here} has no compiled kernels, only the copy of vimnp in {home} has"
+        elif _scan.version != __version__:
+            problem = f"the compiled kernels are those of vimnp {_scan.version}, not {__version__}"
+        else:
             return _scan
-        problem = f"the compiled kernels are those of vimnp {_scan.version}, not {__version__}"
     warnings.warn(
         f"vimnp runs in plain NumPy, many times slower: {problem}. {_MENDING}",
         RuntimeWarning,
@@ -98,10 +104,15 @@ def extension_for(operation: str) -> ModuleType | None:
     """
     if _scan is None:
         return None
-    if _is_forced(FORCE_FALLBACK[operation]):
+    if is_forced(FORCE_FALLBACK[operation]):
         _warn_forced(operation)
         return None
     _select_instruction_set(os.environ.get("VIMNP_ISA"))
+    return _scan
+
+
+def extension() -> ModuleType | None:
+    """The compiled kernels, None where they are missing."""
     return _scan
 
 
@@ -110,7 +121,8 @@ def instruction_set() -> str | None:
     return None if _scan is None else _select_instruction_set(os.environ.get("VIMNP_ISA"))
 
 
-def _is_forced(variable: str) -> bool:
+def is_forced(variable: str) -> bool:
+    """Whether this ``..._FORCE_FALLBACK`` is TRUE. Raises ConfigError if it is not FALSE either."""
     value = os.environ.get(variable, "FALSE").upper()
     if value not in ("TRUE", "FALSE"):
         raise ConfigError(f"{variable} is {os.environ[variable]!r}; expected TRUE or FALSE")
@@ -161,10 +173,10 @@ def causal_conv1d(
     weight : ndarray, shape (K, d)
     bias : ndarray, shape (d,), optional
     """
-    extension = extension_for("causal_conv1d")
-    if extension is not None:
+    compiled = extension_for("causal_conv1d")
+    if compiled is not None:
         num_threads = threads.in_this_process(num_threads)
-        extension.causal_conv1d(
+        compiled.causal_conv1d(
             x, weight, bias, out, silu=silu, reverse=reverse, num_threads=num_threads
         )
         return
@@ -204,9 +216,9 @@ def selective_scan(
         turn to the next block.
     num_threads : int
     """
-    extension = extension_for("selective_scan")
-    if extension is not None:
-        extension.selective_scan(
+    compiled = extension_for("selective_scan")
+    if compiled is not None:
+        compiled.selective_scan(
             directions,
             z,
             out,

@@ -18,8 +18,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -44,7 +43,8 @@ from vimnp.weights import Metadata, WeightsFile
 if TYPE_CHECKING:
     from PIL import Image
 
-    Pictures: TypeAlias = Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray]
+    Picture: TypeAlias = Image.Image | np.ndarray
+    Pictures: TypeAlias = Picture | list[Any] | tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,13 +195,21 @@ class VisionMamba:
         -------
         ndarray of float32, shape (E,), or (B, E) for a batch or a list
         """
-        if not _is_batch(images):
+        if isinstance(images, np.ndarray) and images.ndim == 4:
+            images = list(images)
+        if not isinstance(images, list | tuple):
             return self._forward_features(images)
         features = np.empty((len(images), self.config.embed_dim), np.float32)
         for row, image in zip(features, images, strict=True):
             row[:] = self._forward_features(image)
         return features
 
+    @overload
+    def predict(self, images: Image.Image, top_k: int = 5) -> list[Prediction]: ...
+    @overload
+    def predict(
+        self, images: Pictures, top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]: ...
     def predict(
         self, images: Pictures, top_k: int = 5
     ) -> list[Prediction] | list[list[Prediction]]:
@@ -245,7 +253,7 @@ class VisionMamba:
 
     # ---- One image, from top to bottom ----------------------------------------------------------
 
-    def _forward_features(self, image: Image.Image | np.ndarray) -> np.ndarray:
+    def _forward_features(self, image: Picture) -> np.ndarray:
         """Features (E,) of one image."""
         pixels = to_input(image, self.config.img_size, self.metadata.preprocessing)
         w = self._workspace()
@@ -355,10 +363,6 @@ class VimBase(VisionMamba):
     """Vim-base: embed_dim 768, 24 layers."""
 
     variant = VIM_BASE
-
-
-def _is_batch(images: Pictures) -> bool:
-    return isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
 
 
 def _normalise(x: np.ndarray, norm: Norm, out: np.ndarray, statistic: np.ndarray) -> None:

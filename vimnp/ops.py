@@ -55,9 +55,7 @@ def causal_conv1d(
     ValueError
         If a shape does not fit, or the activation is unknown.
     """
-    _expect_array("x", x)
-    if x.ndim != 3 or x.shape[1] == 0:
-        raise ValueError(f"x has shape {x.shape}; expected (b, d, l) with at least one channel")
+    _expect_tokens("x", x)
     batch, channels, length = x.shape
     _expect_array("weight", weight)
     if weight.ndim != 2 or weight.shape[0] != channels or not 1 <= weight.shape[1] <= MAX_D_CONV:
@@ -166,8 +164,7 @@ def selective_scan_bidirectional(
     Parameters
     ----------
     forward, backward : Direction
-        The arguments of :func:`selective_scan` for each direction, of the same shapes but for
-        their n and g.
+        The arguments of :func:`selective_scan` for each direction, of the same b, d, l and n.
     z : ndarray of float32, shape (b, d, l), optional
         Gates the sum by ``silu(z)``.
     delta_softplus : bool
@@ -194,9 +191,10 @@ def selective_scan_bidirectional(
         If a shape does not fit, or the method is unknown.
     """
     _expect_choice("method", method, BIDIRECTIONAL_METHODS)
-    _expect_direction(forward)
-    _expect_direction(backward)
+    _expect_direction(forward, "forward.")
+    _expect_direction(backward, "backward.")
     _expect_shape("backward.u", backward.u, forward.u.shape)
+    _expect_shape("backward.A", backward.A, forward.A.shape)
     _expect_optional("z", z, forward.u.shape)
     directions = [forward, backward]
     return _scan(
@@ -277,21 +275,19 @@ def _contiguous(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _expect_direction(direction: Direction) -> None:
+def _expect_direction(direction: Direction, prefix: str = "") -> None:
     u, delta, A, B, C, D, delta_bias = direction
-    _expect_array("u", u)
-    if u.ndim != 3 or u.shape[1] == 0:
-        raise ValueError(f"u has shape {u.shape}; expected (b, d, l) with at least one channel")
+    _expect_tokens(f"{prefix}u", u)
     batch, channels, length = u.shape
-    _expect_shape("delta", delta, u.shape)
-    _expect_array("A", A)
+    _expect_shape(f"{prefix}delta", delta, u.shape)
+    _expect_array(f"{prefix}A", A)
     if A.ndim != 2 or A.shape[0] != channels or not 1 <= A.shape[1] <= MAX_D_STATE:
         raise ValueError(
-            f"A has shape {A.shape}; expected (d, n) with d = {channels}, as u has, and n from 1 "
-            f"to {MAX_D_STATE}"
+            f"{prefix}A has shape {A.shape}; expected (d, n) with d = {channels}, as u has, and n "
+            f"from 1 to {MAX_D_STATE}"
         )
     d_state = A.shape[1]
-    for name, matrix in (("B", B), ("C", C)):
+    for name, matrix in ((f"{prefix}B", B), (f"{prefix}C", C)):
         _expect_array(name, matrix)
         shapes = [(channels, d_state), (batch, d_state, length)]
         if matrix.ndim == 4 and matrix.shape[1] and channels % matrix.shape[1] == 0:
@@ -301,8 +297,16 @@ def _expect_direction(direction: Direction) -> None:
                 f"{name} has shape {matrix.shape}; expected {shapes[0]}, {shapes[1]} or "
                 f"({batch}, g, {d_state}, {length}) with g a divisor of {channels}"
             )
-    _expect_optional("D", D, (channels,))
-    _expect_optional("delta_bias", delta_bias, (channels,))
+    _expect_optional(f"{prefix}D", D, (channels,))
+    _expect_optional(f"{prefix}delta_bias", delta_bias, (channels,))
+
+
+def _expect_tokens(name: str, array: np.ndarray) -> None:
+    _expect_array(name, array)
+    if array.ndim != 3 or array.shape[1] == 0:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected (b, d, l) with at least one channel"
+        )
 
 
 def _expect_optional(name: str, array: np.ndarray | None, shape: tuple[int, ...]) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 METHODS = ("sequential", "fixlen")
 BIDIRECTIONAL_METHODS = (*METHODS, "fused", "fused_fixlen")
@@ -70,10 +69,11 @@ def causal_conv1d(
     activation: str | None = None,
 ) -> np.ndarray:
     """Depthwise causal convolution; see :func:`vimnp.ops.causal_conv1d`."""
-    taps = weight.shape[1]
+    taps, length = weight.shape[1], x.shape[2]
     padded = np.pad(x, ((0, 0), (0, 0), (taps - 1, 0)))  # (b, d, l + w - 1)
-    windows = sliding_window_view(padded, taps, axis=2)  # (b, d, l, w)
-    out = np.einsum("bdlw,dw->bdl", windows, weight)
+    out = np.zeros_like(x)
+    for k in range(taps):
+        out += weight[:, k, None] * padded[..., k : k + length]
     if bias is not None:
         out += bias[:, None]
     return out if activation is None else silu(out)

@@ -15,7 +15,7 @@ import io
 import json
 import math
 import os
-import struct
+import warnings
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +32,9 @@ from vimnp.image import Preprocessing
 FORMAT_VERSION = 1
 METADATA = "vimnp.json"
 DTYPES = ("float32", "float16")
+
+BUNDLED_DIGITS = Path(__file__).parent / "data" / "digits.npz"
+"""A small network of our own for handwritten digits, to try everything with."""
 
 _METADATA_LIMIT = 1 << 20  # bytes; a thousand labels take thirty thousand
 _HEADER_LIMIT = 1 << 10  # bytes of a .npy header; ours take 128
@@ -77,6 +80,9 @@ class Metadata:
         for name in ("source", "source_sha256"):
             if not isinstance(getattr(self, name), str | None):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected text or null")
+        for text in (self.source, self.source_sha256, *(self.labels or ())):
+            if text is not None and not _is_unicode(text):
+                raise ConfigError(f"{text!a} is half a character; expected Unicode text")
 
     def to_json(self) -> bytes:
         values: dict[str, Any] = {"format_version": FORMAT_VERSION}
@@ -96,7 +102,7 @@ class Metadata:
         if not isinstance(values, dict):
             raise ConfigError("not a JSON object")
         version = values.pop("format_version", None)
-        if version != FORMAT_VERSION:
+        if version != FORMAT_VERSION or type(version) is not int:
             raise ConfigError(
                 f"format_version is {version!r}; this vimnp reads version {FORMAT_VERSION}"
             )
@@ -115,12 +121,21 @@ class Metadata:
         return cls(**values)
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: JSON can spell lone surrogates, which nothing can print."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _preprocessing_from(values: dict[str, Any]) -> Preprocessing:
     expected = {field.name for field in dataclasses.fields(Preprocessing)}
     if set(values) != expected:
         raise ConfigError(f"preprocessing has {sorted(values)}; expected {sorted(expected)}")
-    tuples = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return Preprocessing(**tuples)
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return Preprocessing(**values)
 
 
 def write_weights(
@@ -149,8 +164,9 @@ def write_weights(
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.touch(exist_ok=False)  # a file that stands there already is not ours to remove
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "wb") as file:
             _write_members(file, metadata, tensors)
             file.flush()
             os.fsync(file.fileno())
@@ -184,7 +200,7 @@ def _to_stored(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
     if not np.isfinite(tensor).all():
         raise WeightsError(f"{name}: holds NaN or infinity; expected finite weights")
     largest = float(np.abs(tensor).max())
-    if largest > np.finfo(dtype).max:
+    if largest > float(np.finfo(dtype).max):
         raise WeightsError(f"{name}: holds {largest:g}, too large for {dtype}")
     return np.ascontiguousarray(tensor, dtype=np.dtype(dtype).newbyteorder("<"))
 
@@ -256,7 +272,7 @@ class WeightsFile:
             return zipfile.ZipFile(self.path)
         except OSError as error:
             raise WeightsError(f"{self.path}: {error.strerror or error}") from error
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+        except Exception as error:  # zipfile raises many kinds on damaged bytes
             raise WeightsError(
                 f"{self.path}: not a complete .npz file ({error}); {_MENDING}"
             ) from None
@@ -276,6 +292,7 @@ class WeightsFile:
             raise self._error(name, "not a member that this network has; remove it")
         for name, shape in self._shapes.items():
             self._preflight_tensor(members[f"{name}.npy"], shape, metadata.dtype)
+        self._preflight_sizes(members)
         return metadata
 
     def _preflight_metadata(self, members: dict[str, zipfile.ZipInfo]) -> Metadata:
@@ -286,7 +303,7 @@ class WeightsFile:
             raise self._error(METADATA, f"longer than {_METADATA_LIMIT} bytes")
         try:
             return Metadata.from_json(self._read_member(METADATA))
-        except ConfigError as error:
+        except (ConfigError, RecursionError) as error:
             raise self._error(METADATA, str(error)) from None
 
     def _preflight_tensor(self, info: zipfile.ZipInfo, shape: tuple[int, ...], dtype: str) -> None:
@@ -302,6 +319,14 @@ class WeightsFile:
         if info.file_size != size:
             raise self._error(info.filename, f"{info.file_size} bytes; expected {size}")
 
+    def _preflight_sizes(self, members: dict[str, zipfile.ZipInfo]) -> None:
+        """Members lie one after the other, so none can be larger than what the rest leave."""
+        left = self.path.stat().st_size
+        for info in members.values():
+            left -= info.file_size
+            if left < 0:
+                raise self._error(info.filename, f"declared {-left} bytes longer than the file")
+
     def _preflight_storage(self, info: zipfile.ZipInfo) -> None:
         if info.flag_bits & 0x1:
             raise self._error(info.filename, "encrypted; expected plain")
@@ -315,18 +340,21 @@ class WeightsFile:
                 start = io.BytesIO(member.read(_HEADER_LIMIT))
             if npy_format.read_magic(start) != (1, 0):
                 raise ValueError("not version 1.0 of the .npy format")
-            shape, fortran, dtype = npy_format.read_array_header_1_0(
-                start, max_header_size=_HEADER_LIMIT
-            )
-        except Exception as error:  # zipfile and NumPy's parser raise many kinds on damaged bytes
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Python's and NumPy's, of odd spellings
+                shape, fortran, dtype = npy_format.read_array_header_1_0(
+                    start, max_header_size=_HEADER_LIMIT
+                )
+        except Exception as error:  # NumPy's parser raises as many
             raise self._error(info.filename, f"no readable .npy header ({error})") from None
         return shape, fortran, dtype, start.tell()
 
     def _read_member(self, name: str) -> bytes:
         try:
             return self._archive.read(name)  # checks the CRC
-        except Exception as error:  # as above
+        except Exception as error:  # as for the header
             raise self._error(name, f"cannot be read ({error}); {_MENDING}") from None
 
     def _error(self, member: str, problem: str) -> WeightsError:
-        return WeightsError(f"{self.path}: {member}: {problem}")
+        name = member if member.isprintable() else repr(member)
+        return WeightsError(f"{self.path}: {name}: {problem}")

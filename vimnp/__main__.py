@@ -1,0 +1,7 @@
+"""``python -m vimnp``."""
+
+import sys
+
+from vimnp.cli import main
+
+sys.exit(main())

@@ -1,0 +1,35 @@
+"""Types of the compiled kernels; meanings stand in vimnp.kernels."""
+
+import numpy as np
+
+from vimnp.kernels import ScanInputs
+
+version: str
+OPENMP: bool
+MAX_D_STATE: int
+MAX_D_CONV: int
+
+def instruction_sets() -> dict[str, bool]: ...
+def use_instruction_set(name: str) -> None: ...
+def causal_conv1d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    *,
+    silu: bool,
+    reverse: bool,
+    num_threads: int,
+) -> None: ...
+def selective_scan(
+    directions: tuple[ScanInputs, ...],
+    z: np.ndarray | None,
+    out: np.ndarray,
+    *,
+    delta_softplus: bool,
+    fixlen: bool,
+    fused: bool,
+    scale: float,
+    last_states: tuple[np.ndarray, ...] | None,
+    num_threads: int,
+) -> None: ...

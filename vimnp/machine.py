@@ -1,0 +1,122 @@
+"""What a forward pass runs on here, and what slows it down."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vimnp import kernels
+from vimnp.threads import resolve_num_threads
+
+
+class Machine(NamedTuple):
+    """A machine and the settings of this process, each as a short text or number.
+
+    Parameters
+    ----------
+    cpu : str
+    instruction_set : str
+        Of the kernels in use; "none" in plain NumPy.
+    openmp : bool
+        Whether the kernels can use more than one thread.
+    num_threads : int
+        Threads of the kernels, if not asked for otherwise.
+    blas : str
+        NumPy's BLAS, its core and its threads, as far as they can be told.
+    python, numpy : str
+        Versions.
+    slowdowns : tuple of str
+        A sentence for everything that makes this slower than it could be.
+    """
+
+    cpu: str
+    instruction_set: str
+    openmp: bool
+    num_threads: int
+    blas: str
+    python: str
+    numpy: str
+    slowdowns: tuple[str, ...]
+
+
+def describe_machine() -> Machine:
+    """Look at the CPU, the extension, NumPy and the environment.
+
+    Raises
+    ------
+    ConfigError
+        If an environment variable of ours has a value that means nothing.
+    """
+    extension = kernels.extension()
+    return Machine(
+        cpu=_cpu_name(),
+        instruction_set=kernels.instruction_set() or "none",
+        openmp=extension is not None and extension.OPENMP,
+        num_threads=resolve_num_threads(),
+        blas=_describe_blas(),
+        python=platform.python_version(),
+        numpy=np.__version__,
+        slowdowns=tuple(_slowdowns()),
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = {key.strip(): value.strip() for key, value in facts.items()}
+    # A Raspberry Pi's kernel names the board and not the core.
+    name = names.get("model name") or names.get("Model") or platform.processor()
+    return name or platform.machine()
+
+
+def _describe_blas() -> str:
+    try:
+        import threadpoolctl
+    except ImportError:
+        build: Any = np.show_config(mode="dicts")
+        blas = build["Build Dependencies"]["blas"]
+        return (
+            f"{blas['name']} {blas['version']} "
+            "(core and threads: pip install threadpoolctl, and ask again)"
+        )
+    for pool in threadpoolctl.threadpool_info():
+        if pool["user_api"] == "blas":
+            core = pool.get("architecture", "unknown")
+            return (
+                f"{pool['internal_api']} {pool['version']}, core {core}, "
+                f"{pool['num_threads']} threads"
+            )
+    return "unknown to threadpoolctl"
+
+
+def _slowdowns() -> list[str]:
+    extension = kernels.extension()
+    if extension is None:
+        return ["The compiled kernels are missing: everything runs in plain NumPy."]
+    found = [
+        f"{variable}=TRUE runs {operation} in plain NumPy."
+        for operation, variable in kernels.FORCE_FALLBACK.items()
+        if kernels.is_forced(variable)
+    ]
+    usable = [name for name, available in extension.instruction_sets().items() if available]
+    if kernels.instruction_set() != usable[0]:
+        found.append(f"VIMNP_ISA keeps the kernels from {usable[0]}, which this machine has.")
+    if not extension.OPENMP:
+        found.append("The kernels were built without OpenMP and use one thread.")
+    if "OPENBLAS_CORETYPE" in os.environ:
+        found.append(
+            f"OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']} fixes the kernels of NumPy's "
+            "matrix products; unset, OpenBLAS takes the fastest for this machine."
+        )
+    if os.environ.get("OMP_WAIT_POLICY", "").lower() == "active":
+        found.append(
+            "OMP_WAIT_POLICY=active keeps our threads spinning while NumPy's need the cores."
+        )
+    return found
