@@ -1,0 +1,143 @@
+"""PyTorch checkpoint -> ``.npz`` weights file, without PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vimnp.convert.checkpoint import Checkpoint
+from vimnp.convert.infer import infer_config
+from vimnp.convert.labels import read_labels
+from vimnp.convert.settings import parse_settings, to_text
+from vimnp.errors import CheckpointError, ConfigError, WeightsError
+from vimnp.image import Preprocessing
+from vimnp.weights import Metadata, write_weights
+
+__all__ = ["Conversion", "convert_checkpoint"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        As written into the file.
+    assumptions : tuple of str
+        What neither the checkpoint nor the settings told.
+    parameters : int
+        Number of weights.
+    size : int
+        Of the written file, in bytes.
+    """
+
+    metadata: Metadata
+    assumptions: tuple[str, ...]
+    parameters: int
+    size: int
+
+
+def convert_checkpoint(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    dtype: str = "float32",
+    labels: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    use_ema: bool = False,
+) -> Conversion:
+    """Convert a checkpoint of hustvl/Vim into a weights file.
+
+    Parameters
+    ----------
+    source : path-like
+        A ``.pth`` file of ``torch.save``. Nothing in it is executed.
+    destination : path-like
+        The ``.npz`` file to write, whole or not at all.
+    dtype : {"float32", "float16"}
+        Of the stored weights.
+    labels : path-like, optional
+        File with a name for each class; see :func:`vimnp.convert.labels.read_labels`.
+    settings : mapping of str to str, optional
+        What the weights do not tell; see :func:`vimnp.convert.settings.parse_settings`.
+    use_ema : bool
+        Take the moving average of the weights, ``model_ema``, from a training dump.
+
+    Returns
+    -------
+    Conversion
+
+    Raises
+    ------
+    CheckpointError
+        If anything is wrong with one of the files or settings. The message names the culprit, and
+        no file is left behind.
+    """
+    source, destination = Path(source), Path(destination)
+    if _is_same_file(source, destination):
+        raise CheckpointError(f"{source}: is the destination as well; expected another file")
+    with Checkpoint(source, use_ema=use_ema) as checkpoint:
+        metadata, assumptions = _describe(checkpoint, dtype, labels, settings or {})
+        _write(destination, metadata, checkpoint)
+    parameters = sum(math.prod(shape) for shape in metadata.config.parameter_shapes().values())
+    return Conversion(metadata, assumptions, parameters, destination.stat().st_size)
+
+
+def _describe(
+    checkpoint: Checkpoint,
+    dtype: str,
+    labels: str | os.PathLike[str] | None,
+    settings: Mapping[str, str],
+) -> tuple[Metadata, tuple[str, ...]]:
+    try:
+        network, preprocessing = parse_settings(settings)
+        config, assumptions = infer_config(checkpoint.shapes, network)
+        metadata = Metadata(
+            config=config,
+            preprocessing=Preprocessing(**preprocessing),
+            dtype=dtype,
+            source=os.fsencode(checkpoint.path.name).decode(errors="replace"),  # for JSON
+            source_sha256=checkpoint.sha256(),
+        )
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from None
+    if labels is not None:
+        metadata = dataclasses.replace(metadata, labels=read_labels(labels, config.num_classes))
+    untold = [
+        f"{field.name}={to_text(getattr(metadata.preprocessing, field.name))}"
+        for field in dataclasses.fields(Preprocessing)
+        if field.name not in preprocessing
+    ]
+    if untold:
+        assumptions.append(f"{' and '.join(untold)}, as in the original's evaluation")
+    return metadata, tuple(assumptions)
+
+
+def _write(destination: Path, metadata: Metadata, checkpoint: Checkpoint) -> None:
+    def tensors() -> Iterator[tuple[str, np.ndarray]]:
+        for name in metadata.config.parameter_shapes():
+            yield name, checkpoint.read(name)
+
+    try:
+        write_weights(destination, metadata, tensors())
+    except CheckpointError:
+        raise
+    except WeightsError as error:
+        hint = "; float32 has the wider range" if metadata.dtype == "float16" else ""
+        raise CheckpointError(f"{checkpoint.path}: {error}{hint}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path without a name, or a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{destination}: cannot be written: {reason}") from None
+
+
+def _is_same_file(source: Path, destination: Path) -> bool:
+    try:
+        return source.samefile(destination)
+    except (OSError, ValueError):  # one of them does not exist
+        return False

@@ -1,0 +1,245 @@
+"""The ``.pth`` file of ``torch.save``: opened, checked and read without torch.
+
+It is a zip of uncompressed members: ``NAME/data.pkl`` describes the tensors, ``NAME/data/KEY``
+holds the numbers of one storage, ``NAME/byteorder`` says their order. All of it is untrusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+
+from vimnp.convert.layout import find_state_dict
+from vimnp.convert.naming import listing, quoted
+from vimnp.convert.pickled import SAVE_WEIGHTS, load_pickle
+from vimnp.convert.tensors import Storage, StorageType, TensorRecord
+from vimnp.errors import CheckpointError
+
+# Bytes; Vim-tiny's take 46 thousand, a training dump's four times as many.
+_PICKLE_LIMIT = 4 << 20
+_SAVE_AGAIN = "load it with torch and write it again with torch.save"
+_FETCH_AGAIN = "fetch the file again"
+
+# First bytes of what people hold in place of a checkpoint, and what to do about it.
+_OTHER_FILES = (
+    (
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19",  # its magic number, pickled
+        f"torch's legacy format from before version 1.6; {_SAVE_AGAIN}",
+    ),
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the file that it stands for"),
+    (b"<", f"a web page, not the file that was asked for; {_FETCH_AGAIN}"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x1f\x8b", "a gzip file; unpack it first"),
+)
+
+
+class Checkpoint:
+    """A checkpoint that was opened and found sound; tensors are read one at a time.
+
+    Use as a context manager::
+
+        with Checkpoint("vim_tiny.pth") as checkpoint:
+            weight = checkpoint.read("head.weight")
+
+    Parameters
+    ----------
+    path : path-like
+    use_ema : bool
+        Take ``model_ema``, the moving average of the weights, from a training dump.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple of int
+        Shape of every tensor by its name in the state dict.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be opened, is no torch zip archive, asks for a name that is not
+        admitted, or describes a tensor that does not fit into its member of the archive.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, use_ema: bool = False) -> None:
+        self.path = Path(path)
+        self._file = self._open()
+        try:
+            self._members = self._list_members()
+            self._folder = self._find_folder()
+            self._order = self._read_byteorder()
+            self._tensors = self._describe_tensors(use_ema)
+        except BaseException:
+            self._file.close()
+            raise
+        self.shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def read(self, name: str) -> np.ndarray:
+        """Read one tensor.
+
+        Parameters
+        ----------
+        name : str
+            One of ``shapes``.
+
+        Returns
+        -------
+        ndarray of float32, C-contiguous
+            Half, bfloat16 and double are converted.
+
+        Raises
+        ------
+        CheckpointError
+            If the bytes fail their CRC, the tensor holds no floating-point numbers, or a double
+            is too large for float32.
+        """
+        tensor = self._tensors[name]
+        kind = tensor.storage.type
+        if not kind.is_floating:
+            raise self._error(f"{quoted(name)}: lies in a {kind.name}; expected floating point")
+        dtype = kind.dtype.newbyteorder(self._order)
+        data = self._read_member(self._storage_member(tensor.storage))
+        view = np.lib.stride_tricks.as_strided(  # inside the buffer: check_bounds saw to it
+            np.frombuffer(data, dtype)[tensor.offset :],
+            tensor.shape,
+            [step * dtype.itemsize for step in tensor.stride],
+            writeable=False,
+        )
+        try:
+            return _to_float32(view, kind)
+        except FloatingPointError:
+            raise self._error(
+                f"{quoted(name)}: holds a double too large for float32; expected smaller weights"
+            ) from None
+
+    def sha256(self) -> str:
+        """SHA-256 of the whole file, in hexadecimal."""
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def _open(self) -> io.BufferedReader:
+        try:
+            return open(self.path, "rb")
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(f"{self.path}: cannot be opened: {reason}") from None
+
+    def _list_members(self) -> dict[str, zipfile.ZipInfo]:
+        start = self._file.read(32)
+        for magic, what in _OTHER_FILES:
+            if start.startswith(magic):
+                raise self._error(what)
+        try:
+            self._archive = zipfile.ZipFile(self._file)
+        except Exception as error:  # zipfile raises many kinds on damaged bytes
+            raise self._error(
+                f"not a complete zip archive, as torch.save writes ({error}); {_FETCH_AGAIN}"
+            ) from None
+        members: dict[str, zipfile.ZipInfo] = {}
+        for info in self._archive.infolist():
+            if info.filename in members:
+                raise self._error(f"{quoted(info.filename)} stands twice in the archive")
+            members[info.filename] = info
+        return members
+
+    def _find_folder(self) -> str:
+        """Name of the one folder that everything in the archive lies in."""
+        folders = {name.partition("/")[0] for name in self._members}
+        pickles = [f"{folder}/data.pkl" for folder in sorted(folders)]
+        found = [name for name in pickles if name in self._members]
+        if len(found) != 1:
+            raise self._error(
+                f"a zip archive with {listing(self._members) or 'nothing'}; "
+                "expected exactly one NAME/data.pkl, as torch.save writes"
+            )
+        folder = found[0].removesuffix("/data.pkl")
+        if f"{folder}/constants.pkl" in self._members:
+            raise self._error(f"a TorchScript archive; expected a state dict: {_SAVE_AGAIN}")
+        return folder
+
+    def _read_byteorder(self) -> Literal["<", ">"]:
+        """NumPy's sign for the order of bytes; before torch 2.1 it was always little."""
+        member = f"{self._folder}/byteorder"
+        order = self._read_member(member) if member in self._members else b"little"
+        if order not in (b"little", b"big"):
+            raise self._error(
+                f"byteorder is {quoted(order.decode('latin-1'))}; expected little or big"
+            )
+        return "<" if order == b"little" else ">"
+
+    def _describe_tensors(self, use_ema: bool) -> dict[str, TensorRecord]:
+        member = f"{self._folder}/data.pkl"
+        size = self._members[member].file_size
+        if size > _PICKLE_LIMIT:
+            raise self._error(
+                f"its pickle has {size} bytes, expected at most {_PICKLE_LIMIT}; {SAVE_WEIGHTS}"
+            )
+        code = self._read_member(member)
+        try:
+            tensors = find_state_dict(load_pickle(code), use_ema)
+        except CheckpointError as error:
+            raise self._error(str(error)) from None
+        for name, tensor in tensors.items():
+            try:
+                self._check_storage(tensor.storage)
+                tensor.check_bounds()
+            except CheckpointError as error:
+                raise self._error(f"{quoted(name)}: {error}") from None
+        return tensors
+
+    def _storage_member(self, storage: Storage) -> str:
+        return f"{self._folder}/data/{storage.key}"
+
+    def _check_storage(self, storage: Storage) -> None:
+        member = self._storage_member(storage)
+        if member not in self._members:
+            raise CheckpointError(f"its member {quoted(member)} is missing; {_FETCH_AGAIN}")
+        size = storage.numel * storage.type.dtype.itemsize
+        if self._members[member].file_size != size:
+            raise CheckpointError(
+                f"its member {quoted(member)} has {self._members[member].file_size} bytes; "
+                f"expected {size} for {storage.numel} elements of a {storage.type.name}"
+            )
+
+    def _read_member(self, name: str) -> bytes:
+        info = self._members[name]
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+            raise self._error(f"{quoted(name)} is compressed; expected it stored: {_SAVE_AGAIN}")
+        # A size beyond the file's would be allocated before the bytes turn out to be missing.
+        if info.header_offset + info.file_size > os.fstat(self._file.fileno()).st_size:
+            raise self._error(f"{quoted(name)} is longer than the file; {_FETCH_AGAIN}")
+        try:
+            return self._archive.read(info)  # checks the CRC
+        except Exception as error:  # as above
+            raise self._error(
+                f"{quoted(name)} cannot be read ({str(error)[:200]}); {_FETCH_AGAIN}"
+            ) from None
+
+    def _error(self, problem: str) -> CheckpointError:
+        return CheckpointError(f"{self.path}: {problem}")
+
+
+def _to_float32(values: np.ndarray, kind: StorageType) -> np.ndarray:
+    """Copy values of a storage, C-contiguous; FloatingPointError if one overflows."""
+    if kind.is_bfloat16:  # the upper half of a float32
+        bits = values.astype(np.uint32, order="C")
+        bits <<= 16
+        return bits.view(np.float32)
+    with np.errstate(over="raise", invalid="ignore"):
+        return values.astype(np.float32, order="C")

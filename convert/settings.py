@@ -1,0 +1,111 @@
+"""What the user says of a network that its weights do not tell, parsed from text."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vimnp.config import VimConfig
+from vimnp.convert.naming import quoted
+from vimnp.errors import ConfigError
+from vimnp.image import Preprocessing
+
+
+def parse_settings(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parse settings by the types of the fields that they name.
+
+    Parameters
+    ----------
+    settings : mapping of str to str
+        Fields of :class:`~vimnp.config.VimConfig` and :class:`~vimnp.image.Preprocessing`, such
+        as ``{"stride": "8", "img_size": "48x80", "if_divide_out": "false"}``. A picture's size is
+        its height x width, or one number for a square.
+
+    Returns
+    -------
+    network, preprocessing : dict of str to object
+        Values for the fields of the two classes.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown or a value cannot be parsed.
+    """
+    network, preprocessing = _parsers(VimConfig), _parsers(Preprocessing)
+    parsed: dict[str, Any] = {}
+    for name, text in settings.items():
+        parser = (network | preprocessing).get(name)
+        if parser is None:
+            known = ", ".join([*network, *preprocessing])
+            raise ConfigError(f"unknown setting {quoted(name)}; expected one of {known}")
+        try:
+            parsed[name] = parser(text)
+        except ValueError as error:
+            raise ConfigError(f"the setting {name} is {quoted(text)}; expected {error}") from None
+    return (
+        {name: value for name, value in parsed.items() if name in network},
+        {name: value for name, value in parsed.items() if name in preprocessing},
+    )
+
+
+def to_text(value: object) -> str:
+    """A field's value as :func:`parse_settings` would take it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ("x" if isinstance(value[0], int) else ",").join(map(str, value))
+    return str(value)
+
+
+def _parsers(kind: type[VimConfig] | type[Preprocessing]) -> dict[str, Callable[[str], object]]:
+    return {field.name: _PARSERS[str(field.type)] for field in dataclasses.fields(kind)}
+
+
+# Each parser raises a ValueError that says what it expected.
+
+
+def _parse_whole(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def _parse_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("a number") from None
+
+
+def _parse_flag(text: str) -> bool:
+    flags = {"true": True, "1": True, "false": False, "0": False}
+    if text.strip().lower() not in flags:
+        raise ValueError("true or false")
+    return flags[text.strip().lower()]
+
+
+def _parse_sides(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", text.strip().lower())
+    if match is None:
+        raise ValueError("one number of pixels, or HEIGHTxWIDTH")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _parse_channels(text: str) -> tuple[float, ...]:
+    numbers = tuple(_parse_number(part) for part in text.split(","))
+    if len(numbers) != 3:
+        raise ValueError("three numbers with commas between them")
+    return numbers
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "int": _parse_whole,
+    "int | None": _parse_whole,
+    "float": _parse_number,
+    "bool": _parse_flag,
+    "str": str.strip,
+    "tuple[int, int]": _parse_sides,
+    "tuple[float, float, float]": _parse_channels,
+}

@@ -1,0 +1,366 @@
+"""Reading checkpoints: sound ones of every kind, and hostile or damaged ones."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_format import (
+    Built,
+    Call,
+    Filled,
+    Global,
+    Persistent,
+    Raw,
+    Tensor,
+    patched,
+    random_weights,
+    save,
+    training_dump,
+)
+
+from vimnp.config import VimConfig
+from vimnp.convert import convert_checkpoint
+from vimnp.convert.checkpoint import Checkpoint
+from vimnp.errors import CheckpointError
+from vimnp.weights import WeightsFile
+
+CONFIG = VimConfig(
+    img_size=(8, 8), patch_size=4, stride=4, depth=1, embed_dim=8, d_state=2, num_classes=3
+)
+WEIGHTS = random_weights(CONFIG)
+FLOATS = np.arange(12, dtype=np.float32)
+
+Writer = Callable[[Path], None]
+
+
+def holding(content: object, **options: object) -> Writer:
+    """A writer of a checkpoint with this content."""
+    return lambda path: save(path, content, **options)  # type: ignore[arg-type]
+
+
+def beside(value: object) -> Writer:
+    """A writer of a sound checkpoint that also holds this value."""
+    return holding({"args": value, "model": WEIGHTS})
+
+
+def with_bias(tensor: object, **options: object) -> Writer:
+    """A writer of a sound checkpoint but for ``head.bias``."""
+    return holding({"model": WEIGHTS | {"head.bias": tensor}}, **options)
+
+
+def pickled(code: bytes) -> Writer:
+    """A writer of a checkpoint with these pickle instructions."""
+    return holding(b"\x80\x02" + code)
+
+
+def raw(data: bytes) -> Writer:
+    """A writer of a file that is no checkpoint."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    return write
+
+
+def storage(*identity: object) -> Persistent:
+    return Persistent(("storage", *identity))
+
+
+def truncated(path: Path) -> None:
+    save(path, {"model": WEIGHTS})
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def two_folders(path: Path) -> None:
+    save(path, {"model": WEIGHTS})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("other/data.pkl", b"N.")
+
+
+FLOAT = Global("torch", "FloatStorage")
+REBUILD = Global("torch._utils", "_rebuild_tensor_v2")
+ORDERED_DICT = Global("collections", "OrderedDict")
+NAMESPACE = Call(Global("argparse", "Namespace"), new=True)
+TOUCH = ("touch executed",)
+DEEP = 200_000
+HUGE = Raw(b"\x8b\x00\x00\x10\x00" + b"\x01" * (1 << 20))  # a number of a megabyte
+DOUBLING = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(100))  # t = (t, t), 100 times
+LONG_MEMBER = patched(  # head.bias: 12 bytes that claim to be 2^30
+    with_bias(Tensor(FLOATS[:3], numel=1 << 28)),
+    struct.pack("<II", 12, 12),
+    struct.pack("<II", 1 << 30, 1 << 30),
+)
+ELSEWHERE = with_bias(Tensor(FLOATS[:3], key="../version"), storages={"../version": None})
+
+# Name of the attack or the damage, who writes it, what the message must name
+HOSTILE = [
+    # Calls of what is not admitted
+    ("os.system", beside(Call(Global("os", "system"), TOUCH)), "'os.system'"),
+    ("posix.system", beside(Call(Global("posix", "system"), TOUCH)), "'posix.system'"),
+    ("eval", beside(Call(Global("builtins", "eval"), ("1",))), "'builtins.eval'"),
+    ("old name", beside(Call(Global("__builtin__", "eval"), ("1",))), "'__builtin__.eval'"),
+    ("getattr", beside(Global("builtins", "getattr")), "'builtins.getattr'"),
+    ("dotted", beside(Global("collections", "OrderedDict.pop")), "'collections.OrderedDict.pop'"),
+    ("neighbour", beside(Global("collections", "_sys")), "'collections._sys'"),
+    ("our own module", beside(Global("vimnp.convert.tensors", "np")), "'vimnp.convert.tensors.np'"),
+    ("torch prefix", beside(Global("torch.hub", "load")), "'torch.hub.load'"),
+    ("quantised", beside(Global("torch._utils", "_rebuild_qtensor")), "_rebuild_qtensor'"),
+    ("whole module", beside(Call(Global("models_mamba", "VisionMamba"))), "model.state_dict()"),
+    ("stack global", beside(Raw(b"\x8c\x02os\x8c\x06system\x93")), "'os.system'"),
+    ("number for a name", beside(Raw(b"NK\x01\x93")), "whose name is no text"),
+    ("control characters", beside(Global("os\x1b[2J", "system")), r"'os\x1b[2J.system'"),
+    # Instructions and arguments that torch.save does not write
+    ("INST", beside(Raw(b"(X\x01\x00\x00\x00aios\nsystem\n")), "INST"),
+    ("OBJ", beside(Raw(b"(cargparse\nNamespace\no")), "OBJ"),
+    ("EXT1", beside(Raw(b"\x82\x01")), "EXT1"),
+    ("FROZENSET", beside(Raw(b"(\x91")), "FROZENSET"),
+    ("NEWOBJ_EX", beside(Raw(b"cargparse\nNamespace\n)}\x92")), "NEWOBJ_EX"),
+    ("state of a tensor", beside(Built(FLOATS, {"shape": (9,)})), "TensorRecord"),
+    ("state of a function", beside(Built(REBUILD, {"__code__": 1})), "function"),
+    ("state of a type", beside(Built(FLOAT, (None, {"dtype": 1}))), "StorageType"),
+    ("item of Namespace", beside(Filled(NAMESPACE, {"a": 1})), "Discarded"),
+    ("append to a dict", beside(Raw(b"}Na")), "dict"),
+    ("call of a type", beside(Call(FLOAT)), "calls a value of type StorageType"),
+    ("call of text", beside(Call("os.system", TOUCH)), "calls 'os.system'"),
+    ("call without tuple", beside(Raw(b"cargparse\nNamespace\nNR")), "calls"),
+    ("filled OrderedDict", beside(Call(ORDERED_DICT, ([],))), "OrderedDict"),
+    # Programs that would crash, hang or fill the memory
+    ("key nested deep", pickled(b"})" + b"\x85" * DEEP + b"Ns."), "key is a value of type tuple"),
+    ("key that doubles", pickled(b"}" + DOUBLING + b"Ns."), "key is a value of type tuple"),
+    ("lists nested deep", pickled(b"]" * DEEP + b"a" * (DEEP - 1) + b"."), "type list"),
+    ("marks without end", pickled(b"(" * DEEP + b"."), "damaged"),
+    ("too long", pickled(b"N0" * (3 << 20) + b"."), "expected at most 4194304"),
+    ("text beyond the end", pickled(b"X\xff\xff\xff\x7fa."), "damaged"),
+    ("huge number", beside(storage(FLOAT, "0", "cpu", HUGE)), "size is a huge number"),
+    ("number in digits", pickled(b"L" + b"9" * 100_000 + b"L\n."), "damaged"),
+    # Damaged programs
+    ("empty pickle", holding(b""), "damaged"),
+    ("no STOP", pickled(b"}"), "damaged"),
+    ("empty stack", pickled(b"."), "damaged"),
+    ("unknown memo", pickled(b"h\x07."), "damaged"),
+    ("no mark", pickled(b"t."), "damaged"),
+    ("odd items", pickled(b"}(Nu."), "damaged"),
+    # Persistent ids
+    ("id is text", beside(Persistent("storage")), "persistent id"),
+    ("id is short", beside(storage(FLOAT, "0", "cpu")), "persistent id"),
+    ("id of a module", beside(Persistent(("module", FLOAT, "0", "cpu", 1))), "persistent id"),
+    ("type is text", beside(storage("FloatStorage", "0", "cpu", 1)), "type is 'FloatStorage'"),
+    ("type is a dict", beside(storage({}, "0", "cpu", 1)), "type dict"),
+    ("key is a number", beside(storage(FLOAT, 0, "cpu", 1)), "key is 0"),
+    ("numel negative", beside(storage(FLOAT, "0", "cpu", -1)), "size is -1"),
+    ("numel true", beside(storage(FLOAT, "0", "cpu", True)), "size is True"),
+    ("numel huge", beside(storage(FLOAT, "0", "cpu", 1 << 63)), "size is 9223372036854775808"),
+    # Tensors that reach out of their storage, or say nonsense
+    ("offset beyond", with_bias(Tensor(FLOATS, offset=10, shape=(3,))), "'head.bias'"),
+    ("offset negative", with_bias(Tensor(FLOATS[:3], offset=-1)), "offset is -1"),
+    ("offset is text", with_bias(Tensor(FLOATS[:3], offset="0")), "offset is '0'"),
+    ("shape beyond", with_bias(Tensor(FLOATS[:3], shape=(4,))), "'head.bias'"),
+    ("shape negative", with_bias(Tensor(FLOATS[:3], shape=(-3,))), "shape"),
+    ("shape overflows", with_bias(Tensor(FLOATS, shape=(1 << 62, 8), stride=(0, 0))), "beyond"),
+    ("shape is a list", with_bias(Tensor(FLOATS[:3], shape=[3])), "shape"),
+    ("stride beyond", with_bias(Tensor(FLOATS, shape=(3,), stride=(6,))), "'head.bias'"),
+    ("stride negative", with_bias(Tensor(FLOATS[:3], stride=(-1,))), "stride"),
+    ("stride overflows", with_bias(Tensor(FLOATS, shape=(3,), stride=(1 << 62,))), "'head.bias'"),
+    ("strides missing", with_bias(Tensor(FLOATS[:3], stride=())), "0 strides"),
+    ("too many", with_bias(Tensor(FLOATS, shape=(1,) * 99, stride=(1,) * 99)), "99 dimensions"),
+    ("repeated", with_bias(Tensor(FLOATS[:1], shape=(1 << 40,), stride=(0,))), "'head.bias'"),
+    ("of 5 values", beside(Call(REBUILD, (None,) * 5)), "5 values"),
+    ("in no storage", beside(Call(REBUILD, (None, 0, (), (), False, None))), "storage is None"),
+    ("parameter of text", beside(Call(Global("torch._utils", "_rebuild_parameter"))), "parameter"),
+    ("numel too small", with_bias(Tensor(FLOATS, numel=3, shape=(3,))), "has 48 bytes"),
+    ("numel too large", with_bias(Tensor(FLOATS, numel=1 << 60)), "has 48 bytes"),
+    ("storage missing", with_bias(FLOATS[:3], storages={"0": None}), "'archive/data/0' is missing"),
+    ("storage elsewhere", ELSEWHERE, "'archive/data/../version' is missing"),
+    ("integers", with_bias(np.arange(3)), "LongStorage"),
+    ("double too large", with_bias(np.full(3, 1e300)), "'head.bias': holds a double too large"),
+    ("NaN", with_bias(np.full(3, np.nan, np.float32)), "head.bias: holds NaN"),
+    # Archives
+    ("compressed storage", with_bias(FLOATS[:3], compression={"data/0": 8}), "'archive/data/0'"),
+    ("compressed pickle", holding({}, compression={"data.pkl": 8}), "data.pkl' is compressed"),
+    ("twice", holding({"model": WEIGHTS}, extra=[("data/0", b"")]), "data/0' stands twice"),
+    ("CRC", patched(holding({"model": WEIGHTS}), WEIGHTS["head.bias"].tobytes(), b"\0" * 12),
+     "CRC"),
+    ("longer than the file", LONG_MEMBER, "longer than the file"),
+    ("byteorder", holding({"model": WEIGHTS}, byteorder=b"middle"), "byteorder is 'middle'"),
+    ("TorchScript", holding({}, extra=[("constants.pkl", b"")]), "TorchScript"),
+    ("two folders", two_folders, "exactly one"),
+    ("cut short", truncated, "not a complete zip"),
+    ("not a zip", raw(b"nothing of the kind"), "not a complete zip"),
+    ("empty file", raw(b""), "not a complete zip"),
+    ("empty zip", raw(b"PK\x05\x06" + b"\0" * 18), "nothing"),
+    ("legacy format", raw(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M"), "legacy"),
+    ("LFS pointer", raw(b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
+    ("web page", raw(b"<!DOCTYPE html>"), "web page"),
+    ("folder", lambda path: path.mkdir(), "directory"),
+    ("missing", lambda path: None, "No such file"),
+    # Layouts
+    ("a list", holding([WEIGHTS]), "it holds a value of type list"),
+    ("nothing", holding({}), "it holds nothing"),
+    ("no weights", holding({"epoch": 1, "lr": 2}), "it holds 'epoch', 'lr'; expected"),
+    ("weights are text", holding({"model": "vim"}), "it holds 'model'"),
+    ("a weight is a dict", holding({"model": WEIGHTS | {"ema": {}}}), "'ema' is a value of type"),
+    ("a name is a number", holding({"model": {7: FLOATS}}), "7"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "write", "culprit"), HOSTILE, ids=[row[0] for row in HOSTILE])
+def test_hostile_or_damaged(
+    name: str, write: Writer, culprit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "hostile.pth"
+    write(source)
+    before = os.listdir(tmp_path)
+    with pytest.raises(CheckpointError) as caught:
+        convert_checkpoint(source, tmp_path / "converted.npz")
+    assert culprit in str(caught.value)
+    assert str(caught.value).startswith(f"{source}: ")
+    assert len(str(caught.value)) < 700
+    assert str(caught.value).isprintable()
+    assert os.listdir(tmp_path) == before  # nothing written, nothing executed
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Raw(b"Nr\xff\xff\xff\x7f"),  # gigabytes in a machine with a list for a memo
+        Raw(b"\x95\xff\xff\xff\xff\xff\xff\xff\x7fN"),  # a frame of 2^63 - 1 bytes
+        Raw(b"\x8c\x08argparse\x8c\x09Namespace\x93)\x81\x94}\x8c\x09__class__Nsb"),
+        Built(NAMESPACE, (None, {"__class__": FLOAT})),
+        Built(Call(ORDERED_DICT), {"items": 1, "__class__": NAMESPACE}),
+        Call(Global("torch", "device"), ("cuda", 0)),
+        Call(Global("numpy.core.multiarray", "scalar"), (Call(Global("numpy", "dtype")), b"12")),
+        Call(Global("torch._utils", "_rebuild_parameter"), (FLOATS, True, Call(ORDERED_DICT))),
+        [1, -1, 1 << 40, 1.5, True, None, "text", b"bytes", (), (1, 2), [[]], {"a": {1: 2}}],
+    ],
+)
+def test_harmless_beside_the_weights(value: object, tmp_path: Path) -> None:
+    source = tmp_path / "harmless.pth"
+    beside(value)(source)
+    with Checkpoint(source) as checkpoint:
+        assert checkpoint.shapes == CONFIG.parameter_shapes()
+
+
+def read_bias(path: Path, write: Writer) -> np.ndarray:
+    write(path)
+    with Checkpoint(path) as checkpoint:
+        tensor = checkpoint.read("head.bias")
+        assert tensor.shape == checkpoint.shapes["head.bias"]
+    assert tensor.dtype == np.float32
+    assert tensor.flags.c_contiguous
+    assert tensor.flags.writeable
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        (FLOATS[:3], [0, 1, 2]),
+        (FLOATS[:3].astype("f2"), [0, 1, 2]),
+        (FLOATS[:3].astype("f8"), [0, 1, 2]),
+        (Tensor(FLOATS, offset=4, shape=(3,)), [4, 5, 6]),
+        (Tensor(FLOATS, offset=1, shape=(3,), stride=(4,)), [1, 5, 9]),
+        (Tensor(FLOATS, shape=(4, 3), stride=(1, 4)), FLOATS.reshape(3, 4).T),
+        (Tensor(FLOATS, offset=11, shape=(), stride=()), 11),
+        (Tensor(FLOATS, offset=12, shape=(0, 5), stride=(5, 1)), np.empty((0, 5))),
+        (
+            Tensor(np.array([0x3FC0, 0xC000, 0x7F7F], "u2"), storage="BFloat16Storage"),
+            [1.5, -2.0, np.float32(3.3895314e38)],
+        ),
+    ],
+)
+def test_tensor_kinds(tensor: object, expected: object, tmp_path: Path) -> None:
+    found = read_bias(tmp_path / "kind.pth", with_bias(tensor))
+    np.testing.assert_array_equal(found, np.asarray(expected, np.float32), strict=True)
+
+
+@pytest.mark.parametrize(("order", "dtype"), [(b"little", "<f4"), (b"big", ">f4"), (None, "<f4")])
+def test_byteorder(order: bytes | None, dtype: str, tmp_path: Path) -> None:
+    tensor = Tensor(FLOATS.astype(dtype), storage="FloatStorage")
+    found = read_bias(tmp_path / "order.pth", with_bias(tensor, byteorder=order))
+    np.testing.assert_array_equal(found, FLOATS)
+
+
+def test_shared_storage(tmp_path: Path) -> None:
+    halves = {
+        "head.bias": Tensor(FLOATS, key="shared", shape=(6,)),
+        "norm_f.weight": Tensor(FLOATS, key="shared", offset=3, shape=(6,)),
+    }
+    save(tmp_path / "shared.pth", halves)
+    with Checkpoint(tmp_path / "shared.pth") as checkpoint:
+        np.testing.assert_array_equal(checkpoint.read("head.bias"), FLOATS[:6])
+        np.testing.assert_array_equal(checkpoint.read("norm_f.weight"), FLOATS[3:9])
+
+
+AVERAGE = random_weights(CONFIG, seed=1)
+PARALLEL = {f"module.{name}": array for name, array in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "use_ema", "expected"),
+    [
+        ({"model": WEIGHTS}, False, WEIGHTS),
+        ({"state_dict": WEIGHTS, "epoch": 3}, False, WEIGHTS),
+        (WEIGHTS, False, WEIGHTS),
+        ({"model": PARALLEL}, False, WEIGHTS),
+        (training_dump(WEIGHTS, AVERAGE), False, WEIGHTS),
+        (training_dump(WEIGHTS, AVERAGE), True, AVERAGE),
+        ({"state_dict": WEIGHTS, "state_dict_ema": AVERAGE}, True, AVERAGE),
+    ],
+    ids=["model", "state_dict", "plain", "parallel", "training", "training-ema", "timm-ema"],
+)
+def test_layouts(
+    content: object, use_ema: bool, expected: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    save(tmp_path / "layout.pth", content)
+    with Checkpoint(tmp_path / "layout.pth", use_ema=use_ema) as checkpoint:
+        assert checkpoint.shapes == {name: array.shape for name, array in expected.items()}
+        for name, array in expected.items():
+            np.testing.assert_array_equal(checkpoint.read(name), array)
+
+
+def test_average_that_is_not_there(tmp_path: Path) -> None:
+    save(tmp_path / "plain.pth", {"model": WEIGHTS})
+    with pytest.raises(CheckpointError, match="expected 'model_ema'"):
+        Checkpoint(tmp_path / "plain.pth", use_ema=True)
+
+
+def sound_checkpoint() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder, "sound.pth"), training_dump(WEIGHTS, AVERAGE))
+        return Path(folder, "sound.pth").read_bytes()
+
+
+SOUND = sound_checkpoint()
+# Half of the mutations hit the program, which is a small part of the file.
+PROGRAM = (SOUND.index(b"archive/data.pkl"), SOUND.index(b"archive/version"))
+POSITIONS = st.one_of(st.integers(0, len(SOUND) - 1), st.integers(*PROGRAM))
+MUTATIONS = st.lists(st.tuples(POSITIONS, st.integers(0, 255)), min_size=1, max_size=4)
+
+
+@given(mutations=MUTATIONS, use_ema=st.booleans())
+@settings(deadline=None, max_examples=300)
+def test_mutated_bytes(mutations: list[tuple[int, int]], use_ema: bool) -> None:
+    data = bytearray(SOUND)
+    for position, byte in mutations:
+        data[position] = byte
+    with tempfile.TemporaryDirectory() as folder:
+        source, destination = Path(folder, "mutated.pth"), Path(folder, "mutated.npz")
+        source.write_bytes(data)
+        try:
+            convert_checkpoint(source, destination, use_ema=use_ema)
+        except CheckpointError:
+            assert os.listdir(folder) == ["mutated.pth"]
+        else:
+            with WeightsFile(destination) as file:
+                for name in file.metadata.config.parameter_shapes():
+                    file.read(name)

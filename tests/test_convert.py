@@ -1,0 +1,419 @@
+"""Conversion from ``.pth`` to ``.npz``: round trips, what is inferred, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_format import random_weights, save, training_dump
+
+from vimnp.config import VIM_TINY, VimConfig
+from vimnp.convert import Conversion, convert_checkpoint
+from vimnp.convert.geometry import infer_geometry
+from vimnp.convert.infer import infer_config
+from vimnp.convert.labels import read_labels
+from vimnp.errors import CheckpointError
+from vimnp.image import Preprocessing
+from vimnp.weights import WeightsFile
+
+MICRO = VimConfig(
+    img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=16, d_state=4, num_classes=5
+)
+WEIGHTS = random_weights(MICRO)
+
+
+def micro(**changes: Any) -> VimConfig:
+    return dataclasses.replace(MICRO, **{"dt_rank": None} | changes)
+
+
+def convert(folder: Path, content: object, **options: Any) -> tuple[Conversion, dict[str, Any]]:
+    """Convert a checkpoint of this content, and read back every tensor of the weights file."""
+    save(folder / "vim.pth", content)
+    conversion = convert_checkpoint(folder / "vim.pth", folder / "vim.npz", **options)
+    with WeightsFile(folder / "vim.npz") as file:
+        assert file.metadata == conversion.metadata
+        names = file.metadata.config.parameter_shapes()
+        return conversion, {name: file.read(name) for name in names}
+
+
+def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, strict=True, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [
+        (MICRO, {}),
+        (VimConfig(depth=1, embed_dim=8), {}),
+        (VimConfig(depth=1, embed_dim=8, stride=8), {}),  # 729 patches: the finer-grained networks
+        (micro(stride=4), {"stride": "4"}),
+        (micro(stride=6), {"stride": "6", "img_size": "32"}),
+        (micro(stride=4, img_size=(32, 40)), {"img_size": "32x40"}),
+        (micro(img_size=(16, 40)), {"img_size": "16x40"}),
+        (micro(use_middle_cls_token=False), {"use_middle_cls_token": "False"}),
+        (micro(if_cls_token=False), {}),
+        (micro(if_cls_token=False, final_pool_type="none"), {"final_pool_type": "none"}),
+        (micro(if_abs_pos_embed=False, img_size=(224, 224)), {}),
+        (micro(if_abs_pos_embed=False, stride=4), {"stride": "4", "img_size": "32"}),
+        (micro(rms_norm=False, norm_epsilon=1e-6), {"norm_epsilon": "1e-6"}),
+        (micro(if_divide_out=False), {"if_divide_out": "0"}),
+        (micro(d_conv=3, expand=3, dt_rank=7, d_state=1), {}),
+        (micro(num_classes=1, depth=12), {"depth": "12", "rms_norm": "1", "dt_rank": "1"}),
+    ],
+)
+def test_round_trip(config: VimConfig, given: dict[str, str], tmp_path: Path) -> None:
+    weights = random_weights(config)
+    conversion, found = convert(tmp_path, {"model": weights}, settings=given)
+    assert conversion.metadata.config == config
+    assert conversion.parameters == sum(array.size for array in weights.values())
+    assert conversion.size == (tmp_path / "vim.npz").stat().st_size
+    assert_same(found, weights)
+
+
+CONFIGS = st.builds(
+    VimConfig,
+    img_size=st.tuples(st.integers(4, 20), st.integers(4, 20)),
+    patch_size=st.integers(1, 4),
+    stride=st.integers(1, 5),
+    depth=st.integers(1, 3),
+    embed_dim=st.integers(1, 20),
+    d_state=st.integers(1, 5),
+    d_conv=st.integers(1, 5),
+    expand=st.integers(1, 3),
+    dt_rank=st.integers(1, 4),
+    num_classes=st.integers(1, 12),
+    norm_epsilon=st.sampled_from([1e-5, 1e-6]),
+    rms_norm=st.booleans(),
+    if_abs_pos_embed=st.booleans(),
+    if_cls_token=st.booleans(),
+    use_middle_cls_token=st.booleans(),
+    final_pool_type=st.sampled_from(["mean", "none"]),
+    if_divide_out=st.booleans(),
+)
+
+
+@given(config=CONFIGS)
+@settings(deadline=None)
+def test_any_configuration_is_found_again(config: VimConfig) -> None:
+    given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    assert infer_config(config.parameter_shapes(), given) == (config, [])
+    for name in ("dt_rank", "embed_dim", "rms_norm", "patch_size", "num_classes", "if_cls_token"):
+        del given[name]  # the weights tell
+    assert infer_config(config.parameter_shapes(), given) == (config, [])
+
+
+def test_metadata_and_assumptions(tmp_path: Path) -> None:
+    conversion, _ = convert(tmp_path, {"model": WEIGHTS})
+    assert conversion.metadata.source == "vim.pth"
+    digest = hashlib.sha256((tmp_path / "vim.pth").read_bytes()).hexdigest()
+    assert conversion.metadata.source_sha256 == digest
+    assert conversion.metadata.preprocessing == Preprocessing()
+    assert [text.partition(",")[0] for text in conversion.assumptions] == [
+        "stride=8 and img_size=32x32",
+        "use_middle_cls_token=true",
+        "if_divide_out=true",
+        "norm_epsilon=1e-05",
+        "crop_pct=0.875 and mean=0.485",
+    ]
+
+
+def test_nothing_is_assumed_that_is_given(tmp_path: Path) -> None:
+    given = {
+        "stride": "8",
+        "img_size": "32",
+        "use_middle_cls_token": "false",
+        "if_divide_out": "FALSE",
+        "norm_epsilon": "1e-6",
+        "crop_pct": "1",
+        "mean": "0.5, 0.5, 0.5",
+        "std": "0.5,0.25,1",
+    }
+    conversion, _ = convert(tmp_path, {"model": WEIGHTS}, settings=given)
+    assert conversion.assumptions == ()
+    assert conversion.metadata.config == micro(
+        use_middle_cls_token=False, if_divide_out=False, norm_epsilon=1e-6
+    )
+    assert conversion.metadata.preprocessing == Preprocessing(
+        1.0, (0.5, 0.5, 0.5), (0.5, 0.25, 1.0)
+    )
+
+
+def test_float16(tmp_path: Path) -> None:
+    conversion, found = convert(tmp_path, {"model": WEIGHTS}, dtype="float16")
+    assert conversion.metadata.dtype == "float16"
+    assert_same(found, {n: a.astype(np.float16).astype(np.float32) for n, a in WEIGHTS.items()})
+
+
+def test_moving_average(tmp_path: Path) -> None:
+    average = random_weights(MICRO, seed=1)
+    _, found = convert(tmp_path, training_dump(WEIGHTS, average), use_ema=True)
+    assert_same(found, average)
+
+
+def test_destination_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "vim.npz").write_bytes(b"older")
+    convert(tmp_path, {"model": WEIGHTS})
+    assert sorted(os.listdir(tmp_path)) == ["vim.npz", "vim.pth"]
+
+
+# What the number of patches tells together with what the user says: patch_size, patches, stride,
+# img_size -> stride, img_size
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ((16, 196, None, None), (16, (224, 224))),
+        ((16, 729, None, None), (8, (224, 224))),
+        ((16, 576, None, None), (16, (384, 384))),
+        ((8, 729, None, None), (8, (216, 216))),
+        ((16, 729, 16, None), (16, (432, 432))),
+        ((16, 49, 8, None), (8, (64, 64))),
+        ((16, 49, None, (64, 64)), (8, (64, 64))),
+        ((16, 16, None, (70, 70)), (16, (70, 70))),  # 16 leaves a margin, but is the patch size
+        ((8, 60, None, (48, 80)), (8, (48, 80))),
+        ((16, 4, None, (30, 30)), (14, (30, 30))),  # 8 to 14 would do, and 14 leaves no margin
+        ((16, None, None, None), (16, (224, 224))),
+        ((16, None, 8, (48, 80)), (8, (48, 80))),
+    ],
+)
+def test_geometry(told: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
+    assert infer_geometry(*told) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "culprit"),
+    [
+        ((16, 60, None, None), "--set img_size=HxW"),
+        ((16, 60, 8, None), "60 patches"),
+        ((16, 196, 8, (224, 224)), "give 729 patches"),
+        ((16, 50, None, (224, 224)), "no stride gives the 50 patches"),
+        ((16, 4, None, (224, 224)), "no stride gives the 4 patches"),
+        ((16, 4, None, (30, 29)), "every stride from 8 to 13 gives the 4 patches"),
+        ((16, 196, 0, None), "stride is 0"),
+        ((16, 196, None, (8, 8)), "at img_size=8x8"),
+    ],
+)
+def test_geometry_that_does_not_go_together(told: tuple[Any, ...], culprit: str) -> None:
+    with pytest.raises(CheckpointError, match=culprit):
+        infer_geometry(*told)
+
+
+def renamed(old: str, new: str) -> dict[str, np.ndarray]:
+    return {name.replace(old, new): array for name, array in WEIGHTS.items()}
+
+
+def without(part: str) -> dict[str, np.ndarray]:
+    return {name: array for name, array in WEIGHTS.items() if part not in name}
+
+
+def plus(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The sound weights with some added or replaced; a double underscore stands for a dot."""
+    arrays = {name.replace("__", "."): np.ones(s, np.float32) for name, s in shapes.items()}
+    return WEIGHTS | arrays
+
+
+# Name of the network, its state dict, what the message must name
+OTHER_NETWORKS: list[tuple[str, dict[str, np.ndarray], str]] = [
+    ("ViT", without("layers") | {"blocks.0.attn.qkv": WEIGHTS["pos_embed"]}, "'blocks.0.attn.qkv'"),
+    ("attention", renamed("mixer", "attn"), "'layers.0.attn.in_proj.weight'"),
+    ("backbone", {f"backbone.{name}": a for name, a in WEIGHTS.items()}, "'backbone.cls_token'"),
+    ("RoPE", plus(rope__freqs_cos=(14, 8)), "'rope.freqs_cos'"),
+    ("layer scale", plus(layers__0__mixer__gamma=(16,)), "mixer.gamma'"),
+    ("two tokens", plus(cls_token_head=(1, 1, 16)), "'cls_token_head'"),
+    ("one direction", without("_b"), "'layers.0.mixer.A_b_log' is missing"),
+    ("bimamba v1", without("conv1d_b"), "conv1d_b.weight' is missing"),
+    ("greyscale", plus(patch_embed__proj__weight=(16, 1, 8, 8)), "1 channels"),
+    ("oblong patches", plus(patch_embed__proj__weight=(16, 3, 8, 4)), "8x4"),
+    ("linear patches", plus(patch_embed__proj__weight=(16, 192)), "(16, 192)"),
+    ("no head", without("head.weight"), "'head.weight' is missing"),
+    ("empty head", plus(head__weight=(0, 16)), "(0, 16)"),
+    ("uneven width", plus(layers__0__mixer__conv1d__weight=(33, 1, 4)), "33 wide"),
+    ("token only", plus(pos_embed=(1, 1, 16)), "'pos_embed'"),
+    ("bias", plus(layers__0__mixer__in_proj__bias=(64,)), "1 not part of a Vision Mamba"),
+    ("layer missing", without("layers.0.norm"), "1 missing ('layers.0.norm.weight')"),
+    ("gap", renamed("layers.1.", "layers.3."), "missing ('layers.1."),
+    ("far layer", plus(layers__99999__norm__weight=(16,)), "depth is 100000"),
+    ("odd shape", plus(layers__1__mixer__D=(31,)), "'layers.1.mixer.D' has (31,), expected (32,)"),
+    ("no patch bias", without("patch_embed.proj.bias"), "'patch_embed.proj.bias'"),
+    ("empty", {}, "nothing"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "culprit"), OTHER_NETWORKS, ids=[row[0] for row in OTHER_NETWORKS]
+)
+def test_other_network(
+    name: str, weights: dict[str, np.ndarray], culprit: str, tmp_path: Path
+) -> None:
+    save(tmp_path / "other.pth", {"model": weights} if weights else {})
+    with pytest.raises(CheckpointError) as caught:
+        convert_checkpoint(tmp_path / "other.pth", tmp_path / "other.npz")
+    assert culprit in str(caught.value)
+    assert os.listdir(tmp_path) == ["other.pth"]
+
+
+@pytest.mark.parametrize(
+    ("options", "culprit"),
+    [
+        ({"settings": {"strides": "8"}}, "unknown setting 'strides'; expected one of img_size,"),
+        ({"settings": {"stride": "eight"}}, "the setting stride is 'eight'; expected a whole"),
+        ({"settings": {"stride": "-8"}}, "expected a whole number"),
+        ({"settings": {"img_size": "32*32"}}, "HEIGHTxWIDTH"),
+        ({"settings": {"if_divide_out": "yes"}}, "expected true or false"),
+        ({"settings": {"norm_epsilon": "small"}}, "expected a number"),
+        ({"settings": {"norm_epsilon": "nan"}}, "norm_epsilon is nan"),
+        ({"settings": {"mean": "0.5"}}, "expected three numbers"),
+        ({"settings": {"std": "1,0,1"}}, "std above 0"),
+        ({"settings": {"crop_pct": "87.5"}}, "crop_pct is 87.5"),
+        ({"settings": {"final_pool_type": "max"}}, "final_pool_type is 'max'"),
+        ({"settings": {"embed_dim": "192"}}, "embed_dim is 192, but the weights say 16"),
+        ({"settings": {"rms_norm": "false"}}, "rms_norm is false, but the weights say true"),
+        ({"settings": {"img_size": "224"}}, "no stride gives the 16 patches"),
+        ({"dtype": "int8"}, "dtype is 'int8'"),
+        ({"use_ema": True}, "it holds 'model'; expected 'model_ema'"),
+        ({"labels": "nowhere.txt"}, "nowhere.txt: the labels cannot be read: No such file"),
+    ],
+)
+def test_options_that_do_not_go(options: dict[str, Any], culprit: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        convert(tmp_path, {"model": WEIGHTS}, **options)
+    assert culprit in str(caught.value)
+    assert os.listdir(tmp_path) == ["vim.pth"]
+
+
+def test_too_large_for_float16(tmp_path: Path) -> None:
+    large = WEIGHTS | {"head.bias": np.full(5, 1e6, np.float32)}
+    with pytest.raises(CheckpointError, match=r"head\.bias: .*1e\+06.*float32 has the wider range"):
+        convert(tmp_path, {"model": large}, dtype="float16")
+    assert os.listdir(tmp_path) == ["vim.pth"]
+
+
+@pytest.mark.parametrize(
+    ("destination", "culprit"),
+    [
+        ("vim.pth", "is the destination as well"),
+        ("link.pth", "is the destination as well"),
+        ("nowhere/vim.npz", "cannot be written: No such file or directory"),
+        ("folder", "cannot be written: Is a directory"),
+        ("zero\0.npz", "cannot be written"),
+    ],
+)
+def test_destinations_that_do_not_go(destination: str, culprit: str, tmp_path: Path) -> None:
+    source = tmp_path / "vim.pth"
+    save(source, {"model": WEIGHTS})
+    (tmp_path / "link.pth").symlink_to(source)
+    (tmp_path / "folder").mkdir()
+    before = source.read_bytes()
+    with pytest.raises(CheckpointError, match=culprit):
+        convert_checkpoint(source, tmp_path / destination)
+    assert source.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["folder", "link.pth", "vim.pth"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat\ndog\nbird\n",
+        "\ufeffcat\r\ndog\r\nbird",
+        '["cat", "dog", "bird"]',
+        '{"0": "cat", "2": "bird", "1": "dog"}',
+        '{"0": ["n01", "cat"], "1": ["n02", "dog"], "2": ["n03", "bird"]}',
+    ],
+)
+def test_labels(text: str, tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text(text, encoding="utf-8", newline="")
+    assert read_labels(tmp_path / "labels", 3) == ("cat", "dog", "bird")
+
+
+@pytest.mark.parametrize(
+    ("data", "culprit"),
+    [
+        (b"cat\ndog\n", "holds 2 labels, but the network has 3 classes"),
+        (b'["cat"]', "holds 1 labels"),
+        (b"\xff\xfe", "utf-8"),
+        (b"{0: 'cat'}", "not labels as JSON"),
+        (b'{"1": "cat", "2": "dog", "3": "bird"}', "no label for class 0"),
+        (b'["cat", "dog", 3]', "class 2 is no text"),
+        (b"[" * 100_000, "not labels as JSON"),
+    ],
+)
+def test_labels_that_do_not_go(data: bytes, culprit: str, tmp_path: Path) -> None:
+    (tmp_path / "labels").write_bytes(data)
+    with pytest.raises(CheckpointError, match=culprit) as caught:
+        read_labels(tmp_path / "labels", 3)
+    assert str(tmp_path / "labels") in str(caught.value)
+
+
+def test_labels_are_written(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text(json.dumps(["a", "b", "ç", "d", "e"]))
+    conversion, _ = convert(tmp_path, {"model": WEIGHTS}, labels=tmp_path / "labels.json")
+    assert conversion.metadata.labels == ("a", "b", "ç", "d", "e")
+
+
+def test_needs_no_torch() -> None:
+    code = "import sys, vimnp.convert; assert not {'torch', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+GOLDEN_CASES = [
+    *("micro", "micro_stride8", "micro_headcls", "micro_nocls_mean", "micro_nodiv"),
+    *("micro_layernorm", "micro_dstate8_rect", "micro_training_checkpoint"),
+    "vim_tiny_patch16_224",
+]
+
+
+def golden_config(golden: Path, case: str) -> VimConfig:
+    with np.load(golden / f"{case}.npz") as arrays:
+        arguments = json.loads(str(arrays["config"]))
+    known = {field.name for field in dataclasses.fields(VimConfig)}
+    values = {name: value for name, value in arguments.items() if name in known}
+    side = values["img_size"]
+    values["img_size"] = tuple(side) if isinstance(side, list) else (side, side)
+    return VimConfig(**values)
+
+
+@pytest.mark.parametrize("case", GOLDEN_CASES)
+def test_golden_checkpoint(case: str, golden: Path, tmp_path: Path) -> None:
+    config = golden_config(golden, case)
+    given = {
+        "stride": str(config.stride),
+        "img_size": "x".join(map(str, config.img_size)),
+        "use_middle_cls_token": str(config.use_middle_cls_token),
+        "if_divide_out": str(config.if_divide_out),
+    }
+    source, destination = golden / f"{case}.pth", tmp_path / "vim.npz"
+    conversion = convert_checkpoint(source, destination, settings=given)
+    assert conversion.metadata.config == config
+    if case == "vim_tiny_patch16_224":
+        assert conversion.parameters == 7_148_008
+        assert convert_checkpoint(source, destination).metadata.config == config == VIM_TINY
+
+
+@pytest.mark.parametrize("use_ema", [False, True])
+@pytest.mark.parametrize("case", GOLDEN_CASES)
+def test_golden_tensors_are_those_of_torch(
+    case: str, use_ema: bool, golden: Path, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    content = torch.load(golden / f"{case}.pth", weights_only=False)
+    if use_ema and "model_ema" not in content:
+        pytest.skip(f"{case} holds no moving average")
+    settings = {"img_size": "48x80"} if case == "micro_dstate8_rect" else {}
+    destination = tmp_path / "vim.npz"
+    convert_checkpoint(golden / f"{case}.pth", destination, settings=settings, use_ema=use_ema)
+    with WeightsFile(destination) as file:
+        found = {name: file.read(name) for name in file.metadata.config.parameter_shapes()}
+    expected = content["model_ema" if use_ema else "model"]
+    assert_same(found, {name: tensor.numpy() for name, tensor in expected.items()})
