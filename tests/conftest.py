@@ -1,0 +1,67 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vimnp import kernels
+from vimnp.config import VimConfig
+from vimnp.parameters import random_reader
+from vimnp.weights import Metadata, write_weights
+
+MICRO = VimConfig(
+    img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=24, d_state=5, num_classes=7
+)
+"""A network that runs in a moment; 5 states and 48 channels make tails in every vector width."""
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Outputs of the original PyTorch code; not part of the repository."""
+    beside = Path(__file__).parents[2] / "shared" / "golden"
+    folder = Path(os.environ.get("VIMNP_GOLDEN", beside))
+    if not folder.is_dir():
+        pytest.skip("needs the golden outputs of the original: set VIMNP_GOLDEN to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Pictures that the repository holds."""
+    return Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def micro_npz(tmp_path: Path) -> Path:
+    """A weights file of random weights."""
+    path = tmp_path / "micro.npz"
+    read = random_reader(MICRO, seed=0)
+    tensors = ((name, read(name)) for name in MICRO.parameter_shapes())
+    write_weights(path, Metadata(config=MICRO), tensors)
+    return path
+
+
+def usable_instruction_sets() -> list[str]:
+    extension = kernels.extension()
+    if extension is None:
+        return []
+    return [name for name, usable in extension.instruction_sets().items() if usable]
+
+
+@pytest.fixture(params=[*usable_instruction_sets(), "numpy"])
+def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every compiled instruction set of this machine, and plain NumPy, in turn."""
+    if request.param == "numpy":
+        monkeypatch.setattr(kernels, "_scan", None)
+    else:
+        monkeypatch.setenv("VIMNP_ISA", request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

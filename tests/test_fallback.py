@@ -1,0 +1,141 @@
+"""Where the kernels are missing or switched off: said once, how to mend it, and right all the same.
+
+Each case runs in a process of its own, because the kernels are chosen when vimnp is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vimnp
+from vimnp import kernels
+
+# Prints the logits of a small network, as text that shows every bit.
+LOGITS = """
+import numpy as np, vimnp
+config = vimnp.VimConfig(img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=24)
+model = vimnp.VisionMamba.random(config=config)
+pixels = np.linspace(-1, 1, 3 * 32 * 32, dtype=np.float32).reshape(3, 32, 32)
+for _ in range(3):
+    logits = model(pixels)
+print(" ".join(map(repr, logits[:5].tolist())))
+"""
+
+
+def run(code: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not is_ours(name)}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=clean | environment,
+        check=False,
+        timeout=120,
+    )
+
+
+def is_ours(name: str) -> bool:
+    return name.startswith("VIMNP") or name in kernels.FORCE_FALLBACK.values()
+
+
+def numbers(result: subprocess.CompletedProcess[str]) -> list[float]:
+    return [float(word) for word in result.stdout.split()]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder as a checkout's root is after a plain install: the sources, nothing built."""
+    built = shutil.ignore_patterns("_scan*.so", "_scan*.pyd", "_scan*.c", "__pycache__")
+    shutil.copytree(Path(vimnp.__file__).parent, tmp_path / "vimnp", ignore=built)
+    return tmp_path
+
+
+def test_these_tests_run_on_compiled_kernels():
+    """A suite that passes without the kernels says nothing of them."""
+    assert kernels.extension() is not None
+
+
+def test_compiled_kernels_warn_of_nothing(tmp_path):
+    result = run(LOGITS, tmp_path)
+    assert result.stderr == ""
+    assert len(numbers(result)) == 5
+
+
+def test_a_checkout_that_is_not_built_says_so_once_and_computes(checkout, tmp_path):
+    result = run(LOGITS, checkout)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("RuntimeWarning") == 1
+    assert "plain NumPy" in result.stderr
+    assert "`pip install -e .`" in result.stderr
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert numbers(result) == pytest.approx(numbers(run(LOGITS, elsewhere)), abs=2e-6)
+
+
+def test_a_checkout_that_is_not_built_is_an_error_where_warnings_are(checkout):
+    result = run("import warnings; warnings.simplefilter('error'); import vimnp", checkout)
+    assert result.returncode == 1
+    assert "RuntimeWarning" in result.stderr
+
+
+def test_kernels_of_another_version_are_not_used(checkout):
+    (checkout / "vimnp" / "_scan.py").write_text("version = '0.0.0'\n")
+    result = run(LOGITS, checkout)
+    assert result.returncode == 0, result.stderr
+    assert f"are those of vimnp 0.0.0, not {vimnp.__version__}" in result.stderr
+
+
+@pytest.mark.parametrize("operation", kernels.FORCE_FALLBACK)
+def test_each_operation_can_be_forced_into_numpy(operation, tmp_path):
+    variable = kernels.FORCE_FALLBACK[operation]
+    result = run(LOGITS, tmp_path, **{variable: "TRUE"})
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("RuntimeWarning") == 1
+    assert f"runs {operation} in plain NumPy" in result.stderr
+    assert f"{variable}=TRUE" in result.stderr
+    assert numbers(result) == pytest.approx(numbers(run(LOGITS, tmp_path)), abs=2e-6)
+    assert numbers(run(LOGITS, tmp_path, **{variable: "FALSE"})) == numbers(run(LOGITS, tmp_path))
+
+
+@pytest.mark.parametrize("variable", kernels.FORCE_FALLBACK.values())
+def test_a_switch_that_means_nothing_is_named(variable, monkeypatch):
+    monkeypatch.setenv(variable, "maybe")
+    operation = next(o for o, v in kernels.FORCE_FALLBACK.items() if v == variable)
+    with pytest.raises(vimnp.ConfigError, match=f"{variable} is 'maybe'; expected TRUE or FALSE"):
+        kernels.extension_for(operation)
+
+
+@pytest.mark.parametrize("name", ["avx1024", "", "AVX2"])
+def test_an_unknown_instruction_set_is_refused_in_words(name, monkeypatch):
+    monkeypatch.setenv("VIMNP_ISA", name)
+    with pytest.raises(vimnp.ConfigError, match="this build does not have it; expected one of"):
+        kernels.instruction_set()
+
+
+def test_an_instruction_set_that_the_machine_lacks_is_refused_in_words(monkeypatch):
+    class OldMachine:
+        @staticmethod
+        def instruction_sets():
+            return {"avx512": False, "baseline": True}
+
+    monkeypatch.setattr(kernels, "_scan", OldMachine)
+    monkeypatch.setenv("VIMNP_ISA", "avx512")
+    kernels._select_instruction_set.cache_clear()
+    with pytest.raises(vimnp.ConfigError, match="this machine lacks it; expected one of baseline"):
+        kernels.instruction_set()
+
+
+def test_the_fastest_instruction_set_is_the_default(monkeypatch):
+    monkeypatch.delenv("VIMNP_ISA", raising=False)
+    extension = kernels.extension()
+    assert extension is not None
+    usable = [name for name, is_usable in extension.instruction_sets().items() if is_usable]
+    assert kernels.instruction_set() == usable[0]
+    assert usable[-1] == "scalar"

@@ -1,0 +1,412 @@
+"""The network: against a float64 oracle, for every way of calling it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import plain_vim
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from threadpoolctl import threadpool_limits
+
+import vimnp
+from vimnp.config import VimConfig
+from vimnp.parameters import random_reader
+from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.weights import Metadata, WeightsFile
+
+MICRO = VimConfig(
+    img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=24, d_state=5, num_classes=7
+)
+
+# Logits of these networks are about 1; float32 rounding through two or three layers stays below.
+TOLERANCE = 2e-6
+
+
+def micro(**changes) -> vimnp.VisionMamba:
+    return vimnp.VisionMamba.random(config=MICRO, **changes)
+
+
+def picture(width=40, height=50, seed=0) -> Image.Image:
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(values)
+
+
+def normalised(batch=None, size=(32, 32), seed=0) -> np.ndarray:
+    shape = (3, *size) if batch is None else (batch, 3, *size)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+# ---- The arithmetic ------------------------------------------------------------------------------
+
+configurations = st.builds(
+    VimConfig,
+    img_size=st.tuples(st.integers(16, 40), st.integers(16, 40)),
+    patch_size=st.sampled_from([5, 8, 16]),
+    stride=st.sampled_from([4, 7, 8, 16]),
+    depth=st.integers(1, 3),
+    embed_dim=st.sampled_from([8, 20, 32]),
+    d_state=st.sampled_from([1, 8, 16]),
+    d_conv=st.sampled_from([1, 3, 4]),
+    expand=st.sampled_from([1, 2]),
+    dt_rank=st.sampled_from([None, 1, 5]),
+    num_classes=st.integers(1, 12),
+    rms_norm=st.booleans(),
+    if_abs_pos_embed=st.booleans(),
+    if_cls_token=st.booleans(),
+    use_middle_cls_token=st.booleans(),
+    final_pool_type=st.sampled_from(["mean", "none"]),
+    if_divide_out=st.booleans(),
+)
+
+
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(config=configurations, scan=st.sampled_from(BIDIRECTIONAL_METHODS))
+def test_every_configuration_agrees_with_float64(implementation, config, scan):
+    model = vimnp.VisionMamba.random(seed=1, config=config, scan=scan)
+    pixels = normalised(size=config.img_size)
+    truth = plain_vim.logits(config, random_reader(config, 1), pixels)
+    logits = model(pixels)
+    assert logits.dtype == np.float32
+    assert np.abs(logits - truth).max() <= TOLERANCE * max(1.0, np.abs(truth).max())
+
+
+def test_features_go_into_the_head():
+    model = micro()
+    features = model.features(normalised())
+    assert features.shape == (24,)
+    read = random_reader(MICRO, 0)
+    logits = read("head.weight") @ features + read("head.bias")
+    np.testing.assert_allclose(model(normalised()), logits, atol=TOLERANCE)
+
+
+def test_a_nan_in_the_picture_comes_out_as_nan(implementation):
+    pixels = normalised()
+    pixels[0, 0, 0] = np.nan
+    assert np.isnan(micro()(pixels)).all()
+
+
+def test_seeds_make_networks():
+    one, again, other = micro(), micro(), micro(seed=1)
+    pixels = normalised()
+    np.testing.assert_array_equal(one(pixels), again(pixels))
+    assert not np.array_equal(one(pixels), other(pixels))
+
+
+def test_vim_tiny_has_its_published_size():
+    model = vimnp.VimTiny.random(num_threads=1)
+    parameters = model._parameters
+    numbers = [parameters.patch_proj, parameters.head, parameters.head_bias, parameters.norm_f[0]]
+    for layer in parameters.layers:
+        numbers += [layer.in_proj, layer.out_proj, layer.norm.weight, *layer.forward]
+        numbers += layer.backward
+    tokens = 192 * (1 + 1 + 197)  # patch bias, class token and positions, added up when loaded
+    assert sum(array.size for array in numbers) + tokens == 7_148_008
+
+
+# ---- Ways of calling -----------------------------------------------------------------------------
+
+
+def test_a_batch_is_its_images_one_by_one():
+    model, batch = micro(), normalised(batch=3)
+    logits = model(batch)
+    assert logits.shape == (3, 7)
+    for image, row in zip(batch, logits, strict=True):
+        np.testing.assert_array_equal(model(image), row)
+    np.testing.assert_array_equal(model(list(batch)), logits)
+    np.testing.assert_array_equal(model(tuple(batch)), logits)
+
+
+def test_a_picture_is_its_array_and_its_normalised_pixels():
+    model, image = micro(), picture()
+    logits = model(image)
+    assert logits.shape == (7,)
+    np.testing.assert_array_equal(model(np.asarray(image)), logits)
+    pixels = vimnp.image.preprocess(image, (32, 32), model.metadata.preprocessing)
+    np.testing.assert_array_equal(model(pixels), logits)
+
+
+def test_an_array_of_pictures_is_a_list_of_them():
+    model = micro()
+    pictures = np.stack([np.asarray(picture(seed=seed)) for seed in range(2)])
+    np.testing.assert_array_equal(model(pictures), model(list(pictures)))
+
+
+def test_a_list_may_mix_kinds():
+    model, image = micro(), picture()
+    logits = model([image, np.asarray(image), normalised()])
+    np.testing.assert_array_equal(logits[0], logits[1])
+    np.testing.assert_array_equal(logits[2], model(normalised()))
+
+
+@pytest.mark.parametrize("nothing", [[], (), np.empty((0, 3, 32, 32), np.float32)])
+def test_no_pictures_give_no_logits(nothing):
+    model = micro()
+    assert model(nothing).shape == (0, 7)
+    assert model.features(nothing).shape == (0, 24)
+    assert model.predict(nothing) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        ("cat.jpg", "a str"),
+        (None, "a NoneType"),
+        (normalised(size=(31, 32)), "float32 with shape (3, 31, 32)"),
+        (normalised().astype(np.float64), "float64 with shape (3, 32, 32)"),
+        (np.zeros((32, 32), np.uint8), "uint8 with shape (32, 32)"),
+        (np.zeros((3, 32, 32), np.uint8), "uint8 with shape (3, 32, 32)"),
+        (normalised(batch=1)[None], "float32 with shape (1, 1, 3, 32, 32)"),
+        ([normalised(), 3], "a int"),
+    ],
+)
+def test_what_is_no_picture_is_named(images, found):
+    with pytest.raises(vimnp.ImageError) as raised:
+        micro()(images)
+    assert found in str(raised.value)
+    assert "expected a PIL image, a uint8 array (H, W, 3)" in str(raised.value)
+
+
+def test_the_input_is_left_alone():
+    model, pixels, image = micro(), normalised(), picture()
+    before = pixels.copy()
+    model(pixels)
+    model(image)
+    np.testing.assert_array_equal(pixels, before)
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(picture()))
+
+
+def test_read_only_and_strided_input():
+    model, pixels = micro(), normalised()
+    strided = np.ascontiguousarray(pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
+    strided.flags.writeable = False
+    np.testing.assert_array_equal(model(strided), model(pixels))
+
+
+# ---- predict -------------------------------------------------------------------------------------
+
+
+def test_predict_gives_the_softmax_best_first():
+    labels = tuple("abcdefg")
+    model = vimnp.VisionMamba(Metadata(config=MICRO, labels=labels), random_reader(MICRO, 0))
+    logits = model(picture()).astype(np.float64)
+    scores = np.exp(logits) / np.exp(logits).sum()
+    best = model.predict(picture(), top_k=3)
+    assert [p.index for p in best] == list(np.argsort(-scores)[:3])
+    assert [p.label for p in best] == [labels[p.index] for p in best]
+    np.testing.assert_allclose([p.score for p in best], np.sort(scores)[::-1][:3], rtol=1e-5)
+
+
+def test_predict_without_labels_and_with_more_than_all_classes():
+    best = micro().predict(picture(), top_k=1000)
+    assert len(best) == 7
+    assert sum(p.score for p in best) == pytest.approx(1)
+    assert {p.label for p in best} == {None}
+
+
+def test_predict_answers_a_list_with_a_list():
+    model = micro()
+    assert model.predict([picture(), picture(seed=1)]) == [
+        model.predict(picture()),
+        model.predict(picture(seed=1)),
+    ]
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 1.5, True, None])
+def test_predict_names_a_wrong_top_k(top_k):
+    with pytest.raises(vimnp.ConfigError, match="top_k is"):
+        micro().predict(picture(), top_k=top_k)
+
+
+# ---- Making a model ------------------------------------------------------------------------------
+
+
+def test_from_npz_gives_the_same_network(micro_npz: Path):
+    np.testing.assert_array_equal(
+        vimnp.VisionMamba.from_npz(micro_npz)(normalised()), micro()(normalised())
+    )
+
+
+def test_named_networks_check_their_sizes(micro_npz: Path):
+    for network in (vimnp.VimTiny, vimnp.VimSmall, vimnp.VimBase):
+        with pytest.raises(vimnp.ConfigError, match=r"embed_dim 24; Vim\w+ has .*VisionMamba"):
+            network.from_npz(micro_npz)
+    shallow = dataclasses.replace(vimnp.VimTiny.variant, depth=2)
+    with pytest.raises(vimnp.ConfigError, match="depth 2; VimTiny has 24"):
+        vimnp.VimTiny.random(config=shallow)
+    finer = dataclasses.replace(vimnp.VimTiny.variant, stride=8, num_classes=10)
+    assert vimnp.VimTiny.random(config=finer).config == finer
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"scan": "parallel"}, "scan is 'parallel'; expected one of"),
+        ({"num_threads": 0}, "num_threads is 0; expected a whole number from 1 up"),
+        ({"num_threads": "2"}, "num_threads is '2'"),
+    ],
+)
+def test_settings_that_mean_nothing_are_named(micro_npz: Path, argument, message):
+    with pytest.raises(vimnp.ConfigError) as raised:
+        vimnp.VisionMamba.from_npz(micro_npz, **argument)
+    assert message in str(raised.value)
+
+
+# ---- Memory and threads --------------------------------------------------------------------------
+
+
+def allocated_by_a_second_pass(side: int) -> int:
+    """Peak of what one forward pass allocates, in bytes, once the workspace is there."""
+    config = dataclasses.replace(MICRO, img_size=(side, side))
+    model, pixels = vimnp.VisionMamba.random(config=config), normalised(size=(side, side))
+    model(pixels)
+    tracemalloc.start()
+    try:
+        model(pixels)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_forward_pass_allocates_nothing_that_grows_with_the_tokens():
+    # NumPy's own buffer grows until it has its full size, 32 KB; both networks are beyond that.
+    few, many = allocated_by_a_second_pass(256), allocated_by_a_second_pass(384)
+    assert abs(many - few) < 2000  # one float for each of the 1,280 tokens more would be 5,120
+
+
+@pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
+def test_every_number_of_threads_gives_the_same_logits(implementation, scan):
+    config = dataclasses.replace(MICRO, embed_dim=96)
+    pixels = normalised()
+    with threadpool_limits(1, user_api="blas"):
+        logits = [
+            vimnp.VisionMamba.random(config=config, scan=scan, num_threads=n)(pixels).tobytes()
+            for n in (1, 2, 3, 8)
+        ]
+    assert len(set(logits)) == 1
+
+
+def test_one_model_may_be_called_from_several_threads():
+    model = micro(num_threads=2)
+    batch = normalised(batch=24)
+    start = threading.Barrier(4)
+
+    def work(images):
+        start.wait()
+        return model(images)
+
+    with threadpool_limits(1, user_api="blas"):
+        alone = model(batch)
+        with ThreadPoolExecutor(4) as pool:
+            together = np.concatenate(list(pool.map(work, np.split(batch, 4))))
+    np.testing.assert_array_equal(together, alone)
+
+
+# ---- Parity with the original --------------------------------------------------------------------
+
+# What `vimnp convert` cannot see in the weights, by case.
+SETTINGS = {
+    "micro": {},
+    "micro_stride8": {"stride": "8"},
+    "micro_headcls": {"use_middle_cls_token": "false"},
+    "micro_nocls_mean": {"final_pool_type": "mean"},
+    "micro_nodiv": {"if_divide_out": "false"},
+    "micro_layernorm": {},
+    "micro_dstate8_rect": {"img_size": "48x80"},
+    "micro_training_checkpoint": {},
+    "vim_tiny_patch16_224": {},
+}
+
+
+@pytest.fixture(scope="module")
+def converted(golden: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Converts a golden checkpoint, once each: case -> weights file and recorded outputs."""
+    from vimnp.convert import convert_checkpoint
+
+    folder, done = tmp_path_factory.mktemp("converted"), {}
+
+    def convert(case: str):
+        if case not in done:
+            path = folder / f"{case}.npz"
+            convert_checkpoint(golden / f"{case}.pth", path, settings=SETTINGS[case])
+            with np.load(golden / f"{case}.npz") as recorded:
+                done[case] = path, dict(recorded)
+        return done[case]
+
+    return convert
+
+
+@pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
+@pytest.mark.parametrize("case", SETTINGS)
+def test_logits_are_the_originals(implementation, converted, case, scan):
+    path, recorded = converted(case)
+    network = vimnp.VimTiny if case.startswith("vim_tiny") else vimnp.VisionMamba
+    model = network.from_npz(path, scan=scan)
+    # The small networks' logits are about 1 and the large one's about 4, over 24 layers.
+    tolerance = 5e-6 if case.startswith("vim_tiny") else 2e-6
+    assert np.abs(model(recorded["input"]) - recorded["logits64"]).max() <= tolerance
+    assert np.abs(model.features(recorded["input"]) - recorded["features"]).max() <= 5e-6
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_the_converted_configuration_is_the_originals(converted, case):
+    path, recorded = converted(case)
+    config = vimnp.VisionMamba.from_npz(path).config.to_dict()
+    for name, value in json.loads(str(recorded["config"])).items():
+        if name in config:
+            expected = [value, value] if name == "img_size" and isinstance(value, int) else value
+            assert config[name] == expected, name
+
+
+def test_photographs_give_the_same_bits_as_their_normalised_pixels(golden: Path, converted):
+    path, recorded = converted("vim_tiny_patch16_224")
+    model = vimnp.VimTiny.from_npz(path)
+    with threadpool_limits(1, user_api="blas"):
+        for name, pixels in zip(("china", "flower"), recorded["input"], strict=True):
+            with Image.open(golden / f"{name}.png") as image:
+                np.testing.assert_array_equal(model(image), model(pixels))
+
+
+def test_the_first_steps_are_the_originals(golden: Path, converted):
+    """Patch embedding, first mixer, and the stream after some layers, each where it first shows."""
+    path, recorded = converted("vim_tiny_patch16_224")
+    model = vimnp.VimTiny.from_npz(path)
+    with WeightsFile(path) as file:
+        patch_bias = file.read("patch_embed.proj.bias")
+    with np.load(golden / "vim_tiny_patch16_224_activations.npz") as activations:
+        seen = record_activations(model, patch_bias, recorded["input"][0])
+        for name in activations:
+            truth = activations[name][0]
+            found = seen[name]
+            assert np.abs(found - truth).max() <= 2e-6 * np.abs(truth).max(), name
+
+
+def record_activations(
+    model: vimnp.VisionMamba, patch_bias: np.ndarray, pixels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Run layer by layer. The original's names: N.0 hidden, N.1 residual before they are added."""
+    w, p = model._workspace(), model._parameters
+    seen = {}
+    model._embed(pixels, w)
+    position = model.config.token_position
+    products = np.delete(w.residual - p.token_offset, position, axis=0)
+    seen["patch_embed"] = products + patch_bias
+    for index, layer in enumerate(p.layers):
+        vimnp.model._normalise(w.residual, layer.norm, w.normed, w.statistic)
+        model._mixer(layer, w)
+        if index == 0:
+            seen["layers.0.mixer"] = w.hidden.copy()
+        seen[f"layers.{index}.0"] = w.hidden.copy()
+        seen[f"layers.{index}.1"] = w.residual.copy()
+        w.residual += w.hidden
+    return seen

@@ -1,0 +1,84 @@
+"""The number of threads, and what a process does to them: fork, environment, affinity."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import vimnp
+from vimnp import threads
+
+
+def test_the_argument_comes_first_then_the_environment_then_the_cpus(monkeypatch):
+    monkeypatch.setenv("VIMNP_NUM_THREADS", "3")
+    assert threads.resolve_num_threads(5) == 5
+    assert threads.resolve_num_threads() == 3
+    monkeypatch.delenv("VIMNP_NUM_THREADS")
+    assert threads.resolve_num_threads() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux's affinity")
+def test_a_process_that_is_kept_to_one_cpu_uses_one_thread(monkeypatch):
+    monkeypatch.delenv("VIMNP_NUM_THREADS", raising=False)
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert threads.resolve_num_threads() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, "2", True])
+def test_a_wrong_argument_is_named(value):
+    with pytest.raises(vimnp.ConfigError, match="num_threads is"):
+        threads.resolve_num_threads(value)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "", "1.5"])
+def test_a_wrong_variable_is_named(text, monkeypatch):
+    monkeypatch.setenv("VIMNP_NUM_THREADS", text)
+    with pytest.raises(vimnp.ConfigError, match=f"VIMNP_NUM_THREADS is '{text}'"):
+        threads.resolve_num_threads()
+
+
+def test_the_wait_policy_is_set_only_while_the_extension_loads(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    with threads.sleeping_openmp():
+        assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert "OMP_WAIT_POLICY" not in os.environ
+
+
+@pytest.mark.parametrize("variable", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
+def test_a_wait_policy_of_the_users_is_left_alone(variable, monkeypatch):
+    monkeypatch.setenv(variable, "ACTIVE")
+    before = dict(os.environ)
+    with threads.sleeping_openmp():
+        assert dict(os.environ) == before
+    assert dict(os.environ) == before
+
+
+FORK = """
+import os, sys
+import numpy as np, vimnp
+config = vimnp.VimConfig(img_size=(64, 64), patch_size=8, stride=8, depth=2, embed_dim=96)
+model = vimnp.VisionMamba.random(config=config, num_threads=2)
+pixels = np.linspace(-1, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
+parents = model(pixels).tobytes()
+child = os.fork()
+if child == 0:
+    os._exit(0 if model(pixels).tobytes() == parents else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_the_same_and_does_not_hang():
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", FORK], env=environment, timeout=60, capture_output=True, check=False
+    )
+    assert result.returncode == 0, result.stderr.decode()
