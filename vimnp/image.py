@@ -92,10 +92,11 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
             warnings.simplefilter("ignore")  # of damage that does not keep pillow from decoding
             # Between once and twice its limit pillow only warns; here that is an error as well.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
-            image.load()
-            with contextlib.suppress(Exception):  # damaged EXIF; read once, it stays quiet
-                image.getexif()
+            with open(path, "rb") as file:  # pillow would leave some kinds of files open
+                image = Image.open(file)
+                image.load()
+                with contextlib.suppress(Exception):  # damaged EXIF; read once, it stays quiet
+                    image.getexif()
     except UnidentifiedImageError:
         raise ImageError(f"{path}: not a picture in a format that pillow reads") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -116,23 +117,24 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises
     ------
     ImageError
-        If pillow knows no way from the picture's mode to RGB.
+        If pillow knows no way from the picture's mode to RGB, or cannot decode the picture.
     """
     from PIL import Image, ImageOps
 
     # Older versions of pillow open 16-bit grey PNG files in mode I.
     is_16_bit = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG")
-    with contextlib.suppress(Exception):  # the parser of EXIF data raises almost anything
-        image = ImageOps.exif_transpose(image)
-    if is_16_bit:
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # pillow asks for this step where the palette has alpha
     try:
+        image.load()
+        with contextlib.suppress(Exception):  # the parser of EXIF data raises almost anything
+            image = ImageOps.exif_transpose(image)
+        if is_16_bit:
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # pillow asks for this step where the palette has alpha
         return image if image.mode == "RGB" else image.convert("RGB")
-    except ValueError:
+    except (OSError, ValueError) as error:
         raise ImageError(
-            f"the picture has mode {image.mode}; expected one that pillow converts to RGB"
+            f"the picture, of mode {image.mode}, cannot be converted to RGB: {error}"
         ) from None
 
 

@@ -154,29 +154,32 @@ def _scan(
     Here A may also be (b, d, n), and D and delta_bias (b, d): scans side by side in one batch.
     """
     u, delta, A, B, C, D, delta_bias = direction
-    length = u.shape[2]
     if delta_bias is not None:
         delta = delta + delta_bias[..., None]
     if delta_softplus:
         delta = softplus(delta)
-    delta_u = delta * u
-    B, C = (_per_token(matrix, u) for matrix in (B, C))  # (b or 1, d or 1, n, l)
-    state = np.zeros((u.shape[0], *A.shape[-2:]), u.dtype)  # (b, d, n)
-    states = np.empty((length, *state.shape), u.dtype) if fixlen else None
-    y = np.empty_like(delta_u)  # (b, d, l)
+    B, C = (_time_first(_per_token(matrix, u)) for matrix in (B, C))  # (l, b or 1, d or 1, n)
+    delta_u = _time_first(delta * u)[..., None]  # (l, b, d, 1)
+    delta = _time_first(delta)[..., None]
+    state = np.zeros((*u.shape[:2], A.shape[-1]), u.dtype)  # (b, d, n)
+    states = np.empty((len(delta), *state.shape), u.dtype) if fixlen else None
+    y = np.empty(delta.shape[:3], u.dtype)  # (l, b, d)
     with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity pass, as when compiled
-        for t in range(length):
-            decay = np.exp(delta[..., t, None] * A)
-            state = decay * state + delta_u[..., t, None] * B[..., t]
+        for t in range(len(delta)):
+            state = np.exp(delta[t] * A) * state + delta_u[t] * B[t]
             if states is None:
-                y[..., t] = (state * C[..., t]).sum(axis=-1)
+                y[t] = np.einsum("bdn,bdn->bd", state, C[t])
             else:
                 states[t] = state
         if states is not None:
-            y = np.einsum("lbdn,bdnl->bdl", states, np.broadcast_to(C, (*state.shape, length)))
-    if D is not None:
-        y += u * D[..., None]
-    return y, state
+            y = np.einsum("lbdn,lbdn->lbd", states, C)
+    out = np.moveaxis(y, 0, 2)
+    return out if D is None else out + u * D[..., None], state
+
+
+def _time_first(array: np.ndarray) -> np.ndarray:
+    """(..., l) -> (l, ...), contiguous: as the loop over time reads it."""
+    return np.ascontiguousarray(np.moveaxis(array, -1, 0))
 
 
 def _per_token(matrix: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -185,8 +188,10 @@ def _per_token(matrix: np.ndarray, u: np.ndarray) -> np.ndarray:
         return np.broadcast_to(matrix[None, :, :, None], (1, *matrix.shape, u.shape[2]))
     if matrix.ndim == 3:  # (b, n, l): the same for every channel
         return matrix[:, None]
-    channels_per_group = u.shape[1] // matrix.shape[1]
-    return np.repeat(matrix, channels_per_group, axis=1)  # (b, g, n, l)
+    groups = matrix.shape[1]
+    if groups == 1:
+        return matrix
+    return np.repeat(matrix, u.shape[1] // groups, axis=1)  # (b, g, n, l) -> (b, d, n, l)
 
 
 def _side_by_side(first: Direction, second: Direction) -> Direction:

@@ -1,0 +1,41 @@
+"""Vim-tiny from normalised pixels to logits: scan modes, threads of the kernels and of BLAS.
+
+pytest bench/bench_model.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import vimnp
+from vimnp.reference import BIDIRECTIONAL_METHODS
+
+PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float32)
+
+
+def run(benchmark, group: str, scan: str, num_threads: int, blas_threads: int) -> None:
+    model = vimnp.VimTiny.random(scan=scan, num_threads=num_threads)
+    benchmark.group = group
+    with threadpool_limits(blas_threads, user_api="blas"):
+        benchmark.pedantic(model, (PIXELS,), rounds=15, warmup_rounds=2)
+
+
+@pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
+def test_scan_modes(benchmark, scan):
+    run(benchmark, "scan modes, one thread each", scan, 1, 1)
+
+
+@pytest.mark.parametrize("blas_threads", [1, 2])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_threads(benchmark, num_threads, blas_threads):
+    run(benchmark, "threads of the kernels - of BLAS", "fused", num_threads, blas_threads)
+
+
+def test_plain_numpy(benchmark, monkeypatch):
+    monkeypatch.setattr(vimnp.kernels, "_scan", None)
+    model = vimnp.VimTiny.random()
+    benchmark.group = "plain NumPy"
+    with threadpool_limits(1, user_api="blas"):
+        benchmark.pedantic(model, (PIXELS,), rounds=3)

@@ -1,0 +1,70 @@
+"""One layer's operations in Vim-tiny: the scan of both directions, and one convolution.
+
+    pytest bench/bench_scan.py
+
+Sizes: 197 tokens, 384 channels, 16 states, token-major, with softplus and gate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vimnp import kernels
+from vimnp.kernels import ScanInputs
+from vimnp.reference import BIDIRECTIONAL_METHODS
+
+LENGTH, D_INNER, D_STATE, DT_RANK, D_CONV = 197, 384, 16, 12, 4
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def scan_inputs() -> ScanInputs:
+    x_dbl = normal(LENGTH, DT_RANK + 2 * D_STATE)
+    _, B, C = np.split(x_dbl, [DT_RANK, DT_RANK + D_STATE], axis=1)
+    A = -np.arange(1, D_STATE + 1, dtype=np.float32)[:, None] * np.ones(D_INNER, np.float32)
+    return ScanInputs(
+        normal(LENGTH, D_INNER), normal(LENGTH, D_INNER) - 4, A, B, C, normal(D_INNER),
+        normal(D_INNER),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("method", BIDIRECTIONAL_METHODS)
+def test_scan(benchmark, implementation, method, num_threads):
+    if implementation == "numpy" and num_threads > 1:
+        pytest.skip("plain NumPy scans with one thread")
+    directions, z = (scan_inputs(), scan_inputs()), normal(LENGTH, 2 * D_INNER)[:, D_INNER:]
+    out = np.empty((LENGTH, D_INNER), np.float32)
+    benchmark.group = f"scan, {num_threads} threads"
+    benchmark(
+        kernels.selective_scan,
+        directions,
+        z,
+        out,
+        delta_softplus=True,
+        if_divide_out=True,
+        method=method,
+        num_threads=num_threads,
+    )
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_conv(benchmark, implementation, num_threads):
+    if implementation == "numpy" and num_threads > 1:
+        pytest.skip("plain NumPy convolves with one thread")
+    x, out = normal(LENGTH, 2 * D_INNER)[:, :D_INNER], normal(LENGTH, D_INNER)
+    benchmark.group = f"conv, {num_threads} threads"
+    benchmark(
+        kernels.causal_conv1d,
+        x,
+        normal(D_CONV, D_INNER),
+        normal(D_INNER),
+        out,
+        silu=True,
+        reverse=False,
+        num_threads=num_threads,
+    )
