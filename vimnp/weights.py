@@ -38,6 +38,7 @@ BUNDLED_DIGITS = Path(__file__).parent / "data" / "digits.npz"
 
 _METADATA_LIMIT = 1 << 20  # bytes; a thousand labels take thirty thousand
 _HEADER_LIMIT = 1 << 10  # bytes of a .npy header; ours take 128
+_MESSAGE_LIMIT = 400  # characters
 _MENDING = "convert the checkpoint again with `vimnp convert`"
 
 
@@ -357,4 +358,6 @@ class WeightsFile:
 
     def _error(self, member: str, problem: str) -> WeightsError:
         name = member if member.isprintable() else repr(member)
+        if len(problem) > _MESSAGE_LIMIT:  # it may echo what a damaged file holds
+            problem = f"{problem[:_MESSAGE_LIMIT]}..."
         return WeightsError(f"{self.path}: {name}: {problem}")
