@@ -1,0 +1,607 @@
+"""Pictures: the original's transform bit for bit, every mode, and every file that is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import struct
+import tracemalloc
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vimnp.errors import ConfigError, ImageError
+from vimnp.image import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+    preprocess,
+    read_image,
+    to_input,
+    to_rgb,
+)
+
+IMAGENET = Preprocessing()
+PLAIN = Preprocessing(crop_pct=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+"""Leaves the pixels as they are, divided by 255."""
+
+
+def random_picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    """(H, W, 3), 0 to 255, of what the network would see."""
+    array = preprocess(image, (image.height, image.width), PLAIN)
+    return np.rint(array.transpose(1, 2, 0) * 255).astype(int)
+
+
+# ---- The transform -------------------------------------------------------------------------------
+
+
+def test_numbers_worked_out_by_hand() -> None:
+    """4 x 8 pixels -> 4 x 4: nothing to resize, the middle columns, (v / 255 - mean) / std."""
+    picture = np.zeros((4, 8, 3), np.uint8)
+    picture[:, 2:6] = [51, 102, 255]
+    picture[0, 2] = [255, 0, 204]
+    found = preprocess(
+        Image.fromarray(picture), (4, 4), Preprocessing(1.0, (0.2, 0.0, 0.5), (0.5, 2.0, 0.25))
+    )
+    expected = np.empty((3, 4, 4))
+    expected[0], expected[1], expected[2] = 0.0, 0.2, 2.0
+    expected[:, 0, 0] = [1.6, 0.0, 1.2]
+    assert found.shape == (3, 4, 4)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def torchvision_transform(image: Image.Image, side: int) -> np.ndarray:
+    """Resize(side / 0.875, bicubic), CenterCrop(side), ToTensor, Normalize, from their manual.
+
+    Resize: the shorter side becomes the size, the longer one ``int(size * longer / shorter)``.
+    CenterCrop: offsets are ``int(round((length - side) / 2.0))``.
+    """
+    size = int(side / 0.875)
+    width, height = image.size
+    shorter, longer = sorted(image.size)
+    long = int(size * longer / shorter)
+    new = (size, long) if width <= height else (long, size)
+    resized = image.resize(new, Image.Resampling.BICUBIC)
+    left, top = (int(round((length - side) / 2.0)) for length in new)  # noqa: RUF046
+    array = np.asarray(resized)[top : top + side, left : left + side]
+    scaled = array.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+    mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
+    std = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
+    return (scaled - mean) / std
+
+
+@settings(deadline=None, max_examples=60)
+@given(width=st.integers(3, 150), height=st.integers(3, 150), side=st.sampled_from((32, 49, 56)))
+def test_square_inputs_are_torchvisions_bit_for_bit(width: int, height: int, side: int) -> None:
+    image = random_picture(width, height)
+    expected = torchvision_transform(image, side)
+    np.testing.assert_array_equal(preprocess(image, (side, side), IMAGENET), expected, strict=True)
+
+
+def test_the_originals_inputs_bit_for_bit(golden: Path) -> None:
+    with np.load(golden / "vim_tiny_patch16_224.npz") as archive:
+        expected = archive["input"]
+    for name, array in zip(("china.png", "flower.png"), expected, strict=True):
+        found = preprocess(read_image(golden / name), (224, 224), IMAGENET)
+        np.testing.assert_array_equal(found, array, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "img_size", "resized"),
+    [  # sizes of pictures are (width, height), those of inputs (height, width)
+        ((640, 427), (224, 224), (383, 256)),
+        ((427, 640), (224, 224), (256, 383)),
+        ((256, 256), (224, 224), (256, 256)),
+        ((100, 100), (56, 56), (64, 64)),
+        ((600, 10), (56, 56), (3840, 64)),
+        ((100, 100), (56, 112), (128, 128)),  # the crop is twice as wide as high
+        ((200, 100), (56, 112), (128, 64)),
+        ((100, 200), (56, 112), (128, 256)),
+        ((300, 100), (56, 112), (192, 64)),
+        ((300, 100), (112, 56), (384, 128)),
+    ],
+)
+def test_the_picture_is_scaled_until_the_enlarged_crop_just_fits(
+    size: tuple[int, int],
+    img_size: tuple[int, int],
+    resized: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = [size]
+    resize = Image.Image.resize
+
+    def spy(image: Image.Image, size: tuple[int, int], resample: int) -> Image.Image:
+        assert resample == Image.Resampling.BICUBIC
+        seen.append(size)
+        return resize(image, size, resample)
+
+    monkeypatch.setattr(Image.Image, "resize", spy)
+    assert preprocess(Image.new("RGB", size), img_size, IMAGENET).shape == (3, *img_size)
+    assert seen[-1] == resized
+
+
+def test_a_picture_of_the_inputs_size_is_left_alone_without_a_margin() -> None:
+    image = random_picture(5, 7)
+    np.testing.assert_array_equal(pixels(image), np.asarray(image))
+
+
+def test_the_crop_is_the_middle() -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[2:6, 2:6] = 255
+    found = preprocess(Image.fromarray(picture), (4, 4), dataclasses.replace(PLAIN, crop_pct=0.5))
+    np.testing.assert_array_equal(found, np.ones((3, 4, 4), np.float32))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    img_size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    crop_pct=st.floats(0.2, 1.0),
+    mode=st.sampled_from(("RGB", "L", "RGBA", "I;16")),
+)
+def test_any_sizes_give_a_finite_input(
+    size: tuple[int, int], img_size: tuple[int, int], crop_pct: float, mode: str
+) -> None:
+    found = preprocess(Image.new(mode, size, 7), img_size, Preprocessing(crop_pct=crop_pct))
+    assert found.shape == (3, *img_size)
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    assert np.isfinite(found).all()
+    assert np.ptp(found, axis=(1, 2)).max() < 1e-6  # one colour stays one colour
+
+
+@pytest.mark.parametrize("size", [(1, 64), (64, 1), (1, 1), (2, 100)])
+def test_narrow_pictures_are_taken(size: tuple[int, int]) -> None:
+    assert preprocess(Image.new("RGB", size), (16, 16), PLAIN).shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("size", [(1, 65), (65, 1), (1, 100_000), (100_000, 1)])
+def test_extreme_aspects_are_refused_before_memory_is_taken(size: tuple[int, int]) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=f"{size[0]}x{size[1]} pixels.*factor of 64.*crop"):
+            preprocess(Image.new("RGB", size), (16, 16), PLAIN)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
+def test_empty_pictures_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match=f"{size[0]}x{size[1]} pixels; expected at least 1x1"):
+        preprocess(Image.new("RGB", size), (16, 16), IMAGENET)
+
+
+# ---- Modes and orientations ----------------------------------------------------------------------
+
+
+def in_mode(mode: str, value: Any) -> Image.Image:
+    return Image.new(mode, (4, 4), value)
+
+
+def palette(transparency: bytes | int | None = None) -> Image.Image:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    if transparency is not None:
+        image.info["transparency"] = transparency
+    return image
+
+
+def wide(value: int, mode: str = "I;16") -> Image.Image:
+    kind = ">u2" if mode == "I;16B" else "<u2"
+    data = np.full((4, 4), value, kind).tobytes()
+    return Image.frombytes(mode, (4, 4), data)
+
+
+# (name, picture, its colour as the network sees it)
+MODES: list[tuple[str, Image.Image, tuple[int, int, int]]] = [
+    ("1 black", in_mode("1", 0), (0, 0, 0)),
+    ("1 white", in_mode("1", 1), (255, 255, 255)),
+    ("L", in_mode("L", 77), (77, 77, 77)),
+    ("LA", in_mode("LA", (77, 0)), (77, 77, 77)),
+    ("RGB", in_mode("RGB", (10, 20, 30)), (10, 20, 30)),
+    ("RGBX", in_mode("RGBX", (10, 20, 30, 0)), (10, 20, 30)),
+    ("RGBA drops alpha", in_mode("RGBA", (10, 20, 30, 0)), (10, 20, 30)),
+    ("P", palette(), (10, 20, 30)),
+    ("P with a transparent colour", palette(1), (10, 20, 30)),
+    ("P with an alpha for each colour", palette(b"\x80\x00"), (10, 20, 30)),
+    ("PA", palette().convert("PA"), (10, 20, 30)),
+    ("CMYK", in_mode("CMYK", (255, 0, 0, 0)), (0, 255, 255)),
+    ("YCbCr", in_mode("YCbCr", (128, 128, 128)), (128, 128, 128)),
+    ("HSV", in_mode("HSV", (0, 255, 255)), (255, 0, 0)),
+    ("I", in_mode("I", 77), (77, 77, 77)),
+    ("I is clipped above", in_mode("I", 70_000), (255, 255, 255)),
+    ("I is clipped below", in_mode("I", -5), (0, 0, 0)),
+    ("F", in_mode("F", 77.0), (77, 77, 77)),
+    ("F is clipped", in_mode("F", 1e9), (255, 255, 255)),
+    ("I;16 keeps the upper byte", wide(0x80FF), (128, 128, 128)),
+    ("I;16 black", wide(0x00FF), (0, 0, 0)),
+    ("I;16 white", wide(0xFFFF), (255, 255, 255)),
+    ("I;16B", wide(0x80FF, "I;16B"), (128, 128, 128)),
+]
+
+
+@pytest.mark.parametrize(("image", "colour"), [pytest.param(*row[1:], id=row[0]) for row in MODES])
+def test_every_mode_becomes_rgb(image: Image.Image, colour: tuple[int, int, int]) -> None:
+    before = image.tobytes()
+    converted = to_rgb(image)
+    assert converted.mode == "RGB"
+    assert (np.asarray(converted) == colour).all()
+    assert (pixels(image) == colour).all()
+    assert image.tobytes() == before
+
+
+def test_a_mode_without_a_way_to_rgb_is_refused() -> None:
+    with pytest.raises(ImageError, match="mode La, cannot be converted to RGB"):
+        preprocess(Image.new("La", (4, 4)), (16, 16), IMAGENET)
+
+
+def turned(image: Image.Image, orientation: int, kind: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    image.save(file, kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
+    return file.getvalue()
+
+
+# How a viewer turns what is stored, by the EXIF standard: where its first row and column belong.
+ORIENTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda a: a,  # top, left
+    2: lambda a: a[:, ::-1],  # top, right
+    3: lambda a: a[::-1, ::-1],  # bottom, right
+    4: lambda a: a[::-1],  # bottom, left
+    5: lambda a: a.transpose(1, 0, 2),  # left, top
+    6: lambda a: a.transpose(1, 0, 2)[:, ::-1],  # right, top
+    7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],  # right, bottom
+    8: lambda a: a.transpose(1, 0, 2)[::-1],  # left, bottom
+    9: lambda a: a,  # no such orientation
+}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_pictures_are_turned_upright(orientation: int, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "turned"
+    path.write_bytes(turned(random_picture(24, 16), orientation, kind))
+    with Image.open(path) as image:
+        stored = np.asarray(image)
+    expected = ORIENTATIONS[orientation](stored)
+    np.testing.assert_array_equal(np.asarray(to_rgb(read_image(path))), expected)
+    size = expected.shape[:2]
+    found = preprocess(read_image(path), size, PLAIN)
+    np.testing.assert_allclose(found.transpose(1, 2, 0) * 255, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16", "1"])
+def test_pictures_of_any_mode_are_turned_upright(mode: str) -> None:
+    image = Image.new("L", (4, 2))
+    image.paste(255, (0, 0, 4, 1))  # the upper row is white
+    image = wide_picture(image) if mode == "I;16" else image.convert(mode)
+    image.getexif()[0x0112] = 6
+    upright = np.asarray(to_rgb(image))[..., 0]
+    np.testing.assert_array_equal(upright > 127, np.tile([False, True], (4, 1)))
+
+
+def wide_picture(image: Image.Image) -> Image.Image:
+    return Image.frombytes("I;16", image.size, (np.asarray(image).astype("<u2") * 257).tobytes())
+
+
+BAD_EXIF = [
+    b"Exif\0\0",
+    b"Exif\0\0garbage",
+    b"Exif\0\0II*\0\xff\xff\xff\xff",
+    b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\0\x03",
+    b"garbage",
+]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("exif", BAD_EXIF)
+def test_damaged_exif_data_do_not_keep_a_picture_from_being_read(
+    exif: bytes, kind: str, tmp_path: Path
+) -> None:
+    image = random_picture(24, 16)
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    image.save(tmp_path / "picture", kind, exif=exif, **options)
+    found = to_rgb(read_image(tmp_path / "picture"))
+    if kind == "JPEG":
+        assert found.size == image.size
+    else:
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(image))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_picture_that_was_only_opened_may_prove_damaged_later(kind: str) -> None:
+    image = Image.open(io.BytesIO(cut(kind, 0.5)))
+    with pytest.raises(ImageError, match=r"cannot be converted to RGB: .*truncated"):
+        preprocess(image, (16, 16), IMAGENET)
+
+
+# ---- What the network takes ----------------------------------------------------------------------
+
+
+def test_a_uint8_array_is_a_picture() -> None:
+    image = random_picture(30, 20)
+    expected = preprocess(image, (16, 16), IMAGENET)
+    array = np.array(image)
+    for given_array in (array, np.asfortranarray(array), array[::-1][::-1], np.asarray(image)):
+        found = to_input(given_array, (16, 16), IMAGENET)
+        np.testing.assert_array_equal(found, expected, strict=True)
+    np.testing.assert_array_equal(to_input(image, (16, 16), IMAGENET), expected, strict=True)
+
+
+def test_a_view_with_strides_is_the_picture_it_shows() -> None:
+    array = np.array(random_picture(30, 20))
+    mirrored = Image.fromarray(array.copy()).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    expected = preprocess(mirrored, (16, 16), IMAGENET)
+    np.testing.assert_array_equal(to_input(array[:, ::-1], (16, 16), IMAGENET), expected)
+
+
+def test_a_normalised_array_passes_through_untouched() -> None:
+    array = np.full((3, 16, 24), np.pi, np.float32)
+    assert to_input(array, (16, 24), IMAGENET) is array
+
+
+WRONG_PICTURES: list[tuple[Any, str]] = [
+    (np.zeros((3, 16, 24)), r"float64 with shape \(3, 16, 24\)"),
+    (np.zeros((3, 16, 24), np.float16), "float16"),
+    (np.zeros((16, 24, 3), np.float32), r"float32 with shape \(16, 24, 3\)"),
+    (np.zeros((3, 24, 16), np.float32), r"\(3, 24, 16\)"),
+    (np.zeros((1, 3, 16, 24), np.float32), r"\(1, 3, 16, 24\)"),
+    (np.zeros((3, 16, 25), np.float32), r"\(3, 16, 25\)"),
+    (np.zeros((16, 24), np.uint8), r"uint8 with shape \(16, 24\)"),
+    (np.zeros((16, 24, 4), np.uint8), r"\(16, 24, 4\)"),
+    (np.zeros((3, 16, 24), np.uint8), r"\(3, 16, 24\)"),
+    (np.zeros((0, 24, 3), np.uint8), r"\(0, 24, 3\)"),
+    (np.zeros((16, 24, 3), np.int64), "int64"),
+    (np.zeros((), np.uint8), r"shape \(\)"),
+    (np.array(None), "object"),
+    (None, "a NoneType"),
+    ("cat.jpg", "a str"),
+    (b"\xff\xd8", "a bytes"),
+    (Path("cat.jpg"), "Path"),
+    ([[0]], "a list"),
+]
+
+
+@pytest.mark.parametrize(("picture", "found"), WRONG_PICTURES)
+def test_anything_else_is_refused_saying_what_was_found_and_expected(
+    picture: Any, found: str
+) -> None:
+    with pytest.raises(ImageError, match=rf"{found}.*; expected .*uint8.*float32 .*\(3, 16, 24\)"):
+        to_input(picture, (16, 24), IMAGENET)
+
+
+# ---- Files ---------------------------------------------------------------------------------------
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, rows: bytes, depth: int = 8) -> bytes:
+    """A grey PNG of these raw rows, whatever size it declares."""
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+def encoded(kind: str) -> bytes:
+    file = io.BytesIO()
+    random_picture(64, 64).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+def test_lossless_formats_are_read(kind: str, tmp_path: Path) -> None:
+    image = random_picture(20, 10).quantize(50).convert("RGB")
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    image.save(tmp_path / "picture", kind, **options)
+    found = read_image(tmp_path / "picture")
+    np.testing.assert_array_equal(np.asarray(to_rgb(found)), np.asarray(image))
+
+
+def test_the_file_is_closed_and_may_go_once_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(encoded("PNG"))
+    image = read_image(path)
+    path.unlink()
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(random_picture(64, 64)))
+
+
+def test_grey_scans_are_read(data: Path) -> None:
+    scans = sorted(data.glob("digit_*.png"))
+    assert len(scans) == 10
+    for path in scans:
+        image = read_image(path)
+        assert (image.mode, image.size) == ("L", (8, 8))
+        grey = np.asarray(image)
+        np.testing.assert_array_equal(pixels(image), np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_16_bit_grey_files_keep_their_upper_byte(tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    path.write_bytes(png(3, 1, b"\0" + struct.pack(">HHH", 0x0042, 0x8042, 0xFF42), depth=16))
+    assert pixels(read_image(path))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_the_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=[second])
+    assert (pixels(read_image(tmp_path / "moving.gif")) == (255, 0, 0)).all()
+
+
+def cut(kind: str, share: float) -> bytes:
+    data = encoded(kind)
+    return data[: int(len(data) * share)]
+
+
+# (name, content, what the message must say)
+BAD_FILES: list[tuple[str, bytes, str]] = [
+    ("empty", b"", "not a picture"),
+    ("text", b"not a picture\n" * 100, "not a picture"),
+    ("half a PNG", cut("PNG", 0.5), "cannot be read"),
+    ("half a JPEG", cut("JPEG", 0.5), "cannot be read"),
+    ("half a GIF", cut("GIF", 0.5), "cannot be read"),
+    ("a JPEG's first bytes", cut("JPEG", 0.005), ""),
+    ("a PNG's first bytes", encoded("PNG")[:20], ""),
+    ("a PNG without pixels", png(8, 8, b""), ""),
+    ("a PNG of too few rows", png(8, 8, bytes(20)), ""),
+    ("a damaged PNG", encoded("PNG").replace(b"IDAT", b"IDAT\xff\xff", 1), ""),
+    ("a bomb", png(60_000, 60_000, bytes(100)), "too large"),
+    ("a wide bomb", png(2**31 - 1, 2**31 - 1, bytes(100)), "too large"),
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [pytest.param(*row[1:], id=row[0]) for row in BAD_FILES]
+)
+def test_a_bad_file_is_refused_by_name_and_takes_no_memory(
+    content: bytes, word: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError) as caught:
+            read_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value).startswith(f"{path}: ")
+    assert word in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"missing\.png: .*No such file"):
+        read_image(tmp_path / "missing.png")
+    with pytest.raises(ImageError, match=f"{tmp_path.name}: .*directory"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("limit", [3000, 4095, 1000])
+def test_more_pixels_than_pillows_limit_are_refused(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow itself refuses only from twice the limit on."""
+    path = tmp_path / "large.png"
+    path.write_bytes(encoded("PNG"))  # 4,096 pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(ImageError, match=r"large\.png: too large: .*4096 pixels"):
+        read_image(path)
+
+
+def test_as_many_pixels_as_pillows_limit_are_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large.png").write_bytes(encoded("PNG"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4096)
+    assert read_image(tmp_path / "large.png").size == (64, 64)
+
+
+def test_a_limit_met_only_while_decoding_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An icon says how large its pictures are, and then they are larger."""
+    inner = png(64, 64, bytes(65) * 64)
+    entry = struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, len(inner), 22)
+    (tmp_path / "icon.ico").write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + inner)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    with pytest.raises(ImageError, match=r"icon\.ico: too large: .*4096 pixels"):
+        read_image(tmp_path / "icon.ico")
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), kind=st.sampled_from(("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")))
+def test_damaged_files_give_a_picture_or_an_image_error(
+    data: st.DataObject, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = bytearray(encoded(kind))
+    for _ in range(data.draw(st.integers(1, 6))):
+        position = data.draw(st.integers(0, 100) | st.integers(0, len(content) - 1))
+        content[min(position, len(content) - 1)] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(content)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = preprocess(read_image(path), (16, 16), IMAGENET)
+        except ImageError:
+            found = np.zeros(1)
+    assert np.isfinite(found).all()
+    assert not caught
+
+
+# ---- Settings ------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_imagenets() -> None:
+    assert dataclasses.astuple(IMAGENET) == (0.875, IMAGENET_MEAN, IMAGENET_STD)
+    assert IMAGENET_MEAN == (0.485, 0.456, 0.406)
+    assert IMAGENET_STD == (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("crop_pct", 0.1),
+        ("crop_pct", 1.0),
+        ("crop_pct", 1),
+        ("mean", (0, 0, 0)),
+        ("mean", (-1.0, 0.5, 255)),
+        ("std", (1, 1, 1)),
+        ("std", (1e-6, 0.5, 255.0)),
+    ],
+)
+def test_settings_that_are_taken(field: str, value: Any) -> None:
+    preprocessing = dataclasses.replace(IMAGENET, **{field: value})
+    assert getattr(preprocessing, field) == value
+    assert np.isfinite(preprocess(random_picture(9, 9), (8, 8), preprocessing)).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("crop_pct", 0.0),
+        ("crop_pct", 0.09),
+        ("crop_pct", 1.1),
+        ("crop_pct", -0.875),
+        ("crop_pct", float("nan")),
+        ("crop_pct", True),
+        ("crop_pct", "0.875"),
+        ("crop_pct", None),
+        ("mean", (0.5, 0.5)),
+        ("mean", (0.5, 0.5, 0.5, 0.5)),
+        ("mean", [0.5, 0.5, 0.5]),
+        ("mean", 0.5),
+        ("mean", None),
+        ("mean", (0.5, 0.5, "0.5")),
+        ("mean", (0.5, 0.5, True)),
+        ("mean", (0.5, 0.5, float("nan"))),
+        ("mean", (0.5, 0.5, float("inf"))),
+        ("mean", (0.5, 0.5, 1e7)),
+        ("std", (0.5, 0.5, 0.0)),
+        ("std", (0.5, 0.5, 0)),
+        ("std", (0.5, 0.5, -0.5)),
+        ("std", (0.5, 0.5, 1e-300)),
+        ("std", (0.5, 0.5, float("nan"))),
+        ("std", (0.5, 0.5)),
+    ],
+)
+def test_a_wrong_setting_is_named(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^{field} is .*; expected"):
+        dataclasses.replace(IMAGENET, **{field: value})
