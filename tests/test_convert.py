@@ -275,7 +275,7 @@ def test_other_network(
         ({"settings": {"norm_epsilon": "small"}}, "expected a number"),
         ({"settings": {"norm_epsilon": "nan"}}, "norm_epsilon is nan"),
         ({"settings": {"mean": "0.5"}}, "expected three numbers"),
-        ({"settings": {"std": "1,0,1"}}, "std above 0"),
+        ({"settings": {"std": "1,0,1"}}, "std is (1.0, 0.0, 1.0)"),
         ({"settings": {"crop_pct": "87.5"}}, "crop_pct is 87.5"),
         ({"settings": {"final_pool_type": "max"}}, "final_pool_type is 'max'"),
         ({"settings": {"embed_dim": "192"}}, "embed_dim is 192, but the weights say 16"),
@@ -362,9 +362,9 @@ def test_labels_are_written(tmp_path: Path) -> None:
     assert conversion.metadata.labels == ("a", "b", "ç", "d", "e")
 
 
-def test_needs_no_torch() -> None:
+def test_needs_no_torch(tmp_path: Path) -> None:
     code = "import sys, vimnp.convert; assert not {'torch', 'scipy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 GOLDEN_CASES = [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -23,9 +25,15 @@ FAILURE = 2  # exit code of every error, argparse's own included
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code, 2 after an error, which is one line on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that the terminal has no characters for
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()  # a full disk is noticed here, and not after the end
+        return code
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (VimnpError, OSError) as error:
         _complain(error)
     except MemoryError as error:
@@ -108,7 +116,7 @@ def _predict(options: argparse.Namespace) -> int:
         if not options.json:
             _print_predictions(path, best)
     if options.json:
-        print(json.dumps(answers, indent=1, ensure_ascii=False))
+        print(json.dumps(answers, indent=1))
     return FAILURE if any("error" in answer for answer in answers) else 0
 
 

@@ -11,6 +11,7 @@ of time: where a scan or a convolution runs backwards, the kernels walk backward
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import warnings
 from pathlib import Path
@@ -67,12 +68,12 @@ class ScanInputs(NamedTuple):
 def _import_extension() -> ModuleType | None:
     try:
         with threads.sleeping_openmp():
-            from vimnp import _scan
+            _scan = importlib.import_module("vimnp._scan")
     except ImportError as error:
         problem = f"the compiled kernels are missing ({error})"
     else:
         # Beside a checkout that is not built, an import may still find those of another copy.
-        home, here = Path(_scan.__file__).parent, Path(__file__).parent
+        home, here = Path(str(_scan.__file__)).parent, Path(__file__).parent
         if home.resolve() != here.resolve():
             problem = f"{here} has no compiled kernels, only the copy of vimnp in {home} has"
         elif _scan.version != __version__:
