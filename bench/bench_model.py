@@ -33,6 +33,18 @@ def test_threads(benchmark, num_threads, blas_threads):
     run(benchmark, "threads of the kernels - of BLAS", "fused", num_threads, blas_threads)
 
 
+def test_fresh_workspace(benchmark):
+    """What it would cost to allocate every array in every pass: to hold against fused."""
+    model = vimnp.VimTiny.random(num_threads=1)
+    benchmark.group = "scan modes, one thread each"
+
+    def forget_workspace() -> None:
+        vars(model._of_thread).clear()
+
+    with threadpool_limits(1, user_api="blas"):
+        benchmark.pedantic(model, (PIXELS,), setup=forget_workspace, rounds=15, warmup_rounds=2)
+
+
 def test_plain_numpy(benchmark, monkeypatch):
     monkeypatch.setattr(vimnp.kernels, "_scan", None)
     model = vimnp.VimTiny.random()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import vimnp
 from vimnp import kernels
 from vimnp.kernels import ScanInputs
 from vimnp.reference import BIDIRECTIONAL_METHODS
@@ -52,12 +53,9 @@ def test_scan(benchmark, implementation, method, num_threads):
     )
 
 
-@pytest.mark.parametrize("num_threads", [1, 2])
-def test_conv(benchmark, implementation, num_threads):
-    if implementation == "numpy" and num_threads > 1:
-        pytest.skip("plain NumPy convolves with one thread")
+def test_conv(benchmark, implementation):
     x, out = normal(LENGTH, 2 * D_INNER)[:, :D_INNER], normal(LENGTH, D_INNER)
-    benchmark.group = f"conv, {num_threads} threads"
+    benchmark.group = "conv"
     benchmark(
         kernels.causal_conv1d,
         x,
@@ -66,5 +64,20 @@ def test_conv(benchmark, implementation, num_threads):
         out,
         silu=True,
         reverse=False,
-        num_threads=num_threads,
+        num_threads=1,
     )
+
+
+def test_scan_with_transposes(benchmark):
+    """The public operation: the original's layout (b, d, l) costs a transpose of every array."""
+
+    def channel_major() -> vimnp.Direction:
+        direction = scan_inputs().channel_major()
+        return vimnp.Direction(*(array if array.ndim < 2 else array.copy() for array in direction))
+
+    forward, backward, z = channel_major(), channel_major(), normal(1, D_INNER, LENGTH)
+    benchmark.group = "scan, 1 threads"
+    benchmark(
+        vimnp.selective_scan_bidirectional,
+        forward, backward, z, True, True, num_threads=1,
+    )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from vimnp import kernels
@@ -63,5 +62,6 @@ def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
+def small_work_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use every thread that is asked for, however little there is to do."""
+    monkeypatch.setattr(kernels, "_LEAST_ELEMENTS", dict.fromkeys(kernels._LEAST_ELEMENTS, 0))

@@ -284,6 +284,7 @@ def test_a_forward_pass_allocates_nothing_that_grows_with_the_tokens():
     assert abs(many - few) < 2000  # one float for each of the 1,280 tokens more would be 5,120
 
 
+@pytest.mark.usefixtures("small_work_is_split")
 @pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
 def test_every_number_of_threads_gives_the_same_logits(implementation, scan):
     config = dataclasses.replace(MICRO, embed_dim=96)
@@ -296,6 +297,7 @@ def test_every_number_of_threads_gives_the_same_logits(implementation, scan):
     assert len(set(logits)) == 1
 
 
+@pytest.mark.usefixtures("small_work_is_split")
 def test_one_model_may_be_called_from_several_threads():
     model = micro(num_threads=2)
     batch = normalised(batch=24)

@@ -360,6 +360,7 @@ def test_two_directions_name_a_mistake(implementation):
 # ---- Threads -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("small_work_is_split")
 @pytest.mark.parametrize("method", BIDIRECTIONAL_METHODS)
 def test_every_number_of_threads_gives_the_same_bits(implementation, method):
     arguments = plain_arguments(batch=1, channels=150, length=40, d_state=16)

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import vimnp
-from vimnp import threads
+from vimnp import kernels, threads
 
 
 def test_the_argument_comes_first_then_the_environment_then_the_cpus(monkeypatch):
@@ -59,6 +60,21 @@ def test_a_wait_policy_of_the_users_is_left_alone(variable, monkeypatch):
     with threads.sleeping_openmp():
         assert dict(os.environ) == before
     assert dict(os.environ) == before
+
+
+def test_little_work_stays_on_one_thread(monkeypatch):
+    used = []
+
+    class Extension:
+        @staticmethod
+        def causal_conv1d(*arrays, num_threads, **options):
+            used.append(num_threads)
+
+    monkeypatch.setattr(kernels, "extension_for", lambda operation: Extension)
+    for tokens in (10, 10_000):
+        x = np.zeros((tokens, 64), np.float32)
+        kernels.causal_conv1d(x, x, None, x, silu=True, reverse=False, num_threads=2)
+    assert used == [1, 2]
 
 
 FORK = """
