@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,13 @@ MICRO = VimConfig(
     img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=24, d_state=5, num_classes=7
 )
 """A network that runs in a moment; 5 states and 48 channels make tails in every vector width."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In a checkout's root, `python -m vimnp` would run the checkout, not what is installed."""
+    with contextlib.chdir(tmp_path_factory.mktemp("elsewhere")):
+        yield
 
 
 @pytest.fixture(scope="session")
