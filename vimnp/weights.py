@@ -291,9 +291,9 @@ class WeightsFile:
             raise self._error(name, f"missing; {_MENDING}")
         for name in sorted(set(members) - expected):
             raise self._error(name, "not a member that this network has; remove it")
+        self._preflight_sizes(members)
         for name, shape in self._shapes.items():
             self._preflight_tensor(members[f"{name}.npy"], shape, metadata.dtype)
-        self._preflight_sizes(members)
         return metadata
 
     def _preflight_metadata(self, members: dict[str, zipfile.ZipInfo]) -> Metadata:
