@@ -46,7 +46,7 @@ def test_fresh_workspace(benchmark):
 
 
 def test_plain_numpy(benchmark, monkeypatch):
-    monkeypatch.setattr(vimnp.kernels, "_scan", None)
+    monkeypatch.setattr(vimnp.extension, "_scan", None)
     model = vimnp.VimTiny.random()
     benchmark.group = "plain NumPy"
     with threadpool_limits(1, user_api="blas"):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from vimnp import kernels
+from vimnp import extension
 from vimnp.machine import describe_machine
 
 
@@ -26,23 +26,11 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-def implementations() -> list[str]:
-    """Usable instruction sets, and plain NumPy."""
-    extension = kernels.extension()
-    sets = {} if extension is None else extension.instruction_sets()
-    return [*(name for name, usable in sets.items() if usable), "numpy"]
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "implementation" in metafunc.fixturenames:
-        metafunc.parametrize("implementation", implementations(), indirect=True)
-
-
-@pytest.fixture
+@pytest.fixture(params=[*extension.usable_instruction_sets(), "numpy"])
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the operations on this instruction set, or in plain NumPy."""
     if request.param == "numpy":
-        monkeypatch.setattr(kernels, "_scan", None)
+        monkeypatch.setattr(extension, "_scan", None)
     else:
         monkeypatch.setenv("VIMNP_ISA", request.param)
     return str(request.param)

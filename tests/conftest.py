@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vimnp import kernels
+from vimnp import extension, kernels
 from vimnp.config import VimConfig
 from vimnp.parameters import random_reader
 from vimnp.weights import Metadata, write_weights
@@ -53,18 +53,11 @@ def micro_npz(tmp_path: Path) -> Path:
     return path
 
 
-def usable_instruction_sets() -> list[str]:
-    extension = kernels.extension()
-    if extension is None:
-        return []
-    return [name for name, usable in extension.instruction_sets().items() if usable]
-
-
-@pytest.fixture(params=[*usable_instruction_sets(), "numpy"])
+@pytest.fixture(params=[*extension.usable_instruction_sets(), "numpy"])
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every compiled instruction set of this machine, and plain NumPy, in turn."""
     if request.param == "numpy":
-        monkeypatch.setattr(kernels, "_scan", None)
+        monkeypatch.setattr(extension, "_scan", None)
     else:
         monkeypatch.setenv("VIMNP_ISA", request.param)
     return str(request.param)

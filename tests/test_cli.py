@@ -18,7 +18,7 @@ from PIL import Image
 from torch_format import random_weights, save
 
 import vimnp
-from vimnp import kernels
+from vimnp import extension
 from vimnp.cli import main
 from vimnp.config import VimConfig
 from vimnp.image import read_image
@@ -29,7 +29,7 @@ SLOWING = (
     "VIMNP_ISA",
     "OPENBLAS_CORETYPE",
     "OMP_WAIT_POLICY",
-    *kernels.FORCE_FALLBACK.values(),
+    *extension.FORCE_FALLBACK.values(),
 )
 MICRO = VimConfig(
     img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=16, d_state=4, num_classes=3
@@ -310,7 +310,7 @@ def test_a_wrong_environment_variable_is_one_line_on_stderr(
     picture: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if variable == "VIMNP_ISA" and kernels.extension() is None:
+    if variable == "VIMNP_ISA" and extension.loaded() is None:
         pytest.skip("there are no compiled kernels to choose from")
     monkeypatch.setenv(variable, value)
     arguments = [micro_npz] if name == "info" else [picture, "--weights", micro_npz]
@@ -384,9 +384,9 @@ def test_info_describes_the_bundled_model_by_default(command: Command) -> None:
 def test_info_describes_the_machine(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIMNP_NUM_THREADS", "3")
     found = facts(command("info").out.split("\nmachine\n")[1])
-    extension = kernels.extension()
-    assert found["instruction_set"] == (kernels.instruction_set() or "none")
-    assert found["openmp"] == str(extension is not None and extension.OPENMP)
+    compiled = extension.loaded()
+    assert found["instruction_set"] == (extension.instruction_set() or "none")
+    assert found["openmp"] == str(compiled is not None and compiled.OPENMP)
     assert found["num_threads"] == "3"
     assert found["numpy"] == np.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
@@ -399,8 +399,8 @@ def slowdowns(run: Run) -> list[str]:
 
 
 def is_fast() -> bool:
-    extension = kernels.extension()
-    return extension is not None and bool(extension.OPENMP)
+    compiled = extension.loaded()
+    return compiled is not None and bool(compiled.OPENMP)
 
 
 def test_info_finds_nothing_slow_where_nothing_is(command: Command) -> None:
@@ -424,7 +424,7 @@ def test_info_says_what_slows_this_process_down(
 ) -> None:
     if not is_fast():
         pytest.skip("this build is slow by itself")
-    if variable == "VIMNP_ISA" and kernels.instruction_set() == value:
+    if variable == "VIMNP_ISA" and extension.instruction_set() == value:
         pytest.skip("this machine has no faster instruction set")
     monkeypatch.setenv(variable, value)
     (sentence,) = slowdowns(command("info"))
@@ -436,7 +436,7 @@ def test_info_says_what_slows_this_process_down(
 def test_info_says_that_the_kernels_are_missing(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "_scan", None)
+    monkeypatch.setattr(extension, "_scan", None)
     run = command("info")
     assert slowdowns(run) == ["The compiled kernels are missing: everything runs in plain NumPy."]
     found = facts(run.out)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import vimnp
-from vimnp import kernels
+from vimnp import config, extension
 
 # Prints the logits of a small network, as text that shows every bit.
 LOGITS = """
@@ -42,7 +42,7 @@ def run(code: str, cwd: Path | None = None, **environment: str) -> subprocess.Co
 
 
 def is_ours(name: str) -> bool:
-    return name.startswith("VIMNP") or name in kernels.FORCE_FALLBACK.values()
+    return name.startswith("VIMNP") or name in extension.FORCE_FALLBACK.values()
 
 
 def numbers(result: subprocess.CompletedProcess[str]) -> list[float]:
@@ -59,7 +59,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_these_tests_run_on_compiled_kernels():
     """A suite that passes without the kernels says nothing of them."""
-    assert kernels.extension() is not None
+    assert extension.loaded() is not None
 
 
 def test_compiled_kernels_warn_of_nothing(tmp_path):
@@ -92,9 +92,9 @@ def test_kernels_of_another_version_are_not_used(checkout):
     assert f"are those of vimnp 0.0.0, not {vimnp.__version__}" in result.stderr
 
 
-@pytest.mark.parametrize("operation", kernels.FORCE_FALLBACK)
+@pytest.mark.parametrize("operation", extension.FORCE_FALLBACK)
 def test_each_operation_can_be_forced_into_numpy(operation, tmp_path):
-    variable = kernels.FORCE_FALLBACK[operation]
+    variable = extension.FORCE_FALLBACK[operation]
     result = run(LOGITS, tmp_path, **{variable: "TRUE"})
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("RuntimeWarning") == 1
@@ -104,19 +104,19 @@ def test_each_operation_can_be_forced_into_numpy(operation, tmp_path):
     assert numbers(run(LOGITS, tmp_path, **{variable: "FALSE"})) == numbers(run(LOGITS, tmp_path))
 
 
-@pytest.mark.parametrize("variable", kernels.FORCE_FALLBACK.values())
+@pytest.mark.parametrize("variable", extension.FORCE_FALLBACK.values())
 def test_a_switch_that_means_nothing_is_named(variable, monkeypatch):
     monkeypatch.setenv(variable, "maybe")
-    operation = next(o for o, v in kernels.FORCE_FALLBACK.items() if v == variable)
+    operation = next(o for o, v in extension.FORCE_FALLBACK.items() if v == variable)
     with pytest.raises(vimnp.ConfigError, match=f"{variable} is 'maybe'; expected TRUE or FALSE"):
-        kernels.extension_for(operation)
+        extension.for_operation(operation)
 
 
 @pytest.mark.parametrize("name", ["avx1024", "", "AVX2"])
 def test_an_unknown_instruction_set_is_refused_in_words(name, monkeypatch):
     monkeypatch.setenv("VIMNP_ISA", name)
     with pytest.raises(vimnp.ConfigError, match="this build does not have it; expected one of"):
-        kernels.instruction_set()
+        extension.instruction_set()
 
 
 def test_an_instruction_set_that_the_machine_lacks_is_refused_in_words(monkeypatch):
@@ -125,17 +125,22 @@ def test_an_instruction_set_that_the_machine_lacks_is_refused_in_words(monkeypat
         def instruction_sets():
             return {"avx512": False, "baseline": True}
 
-    monkeypatch.setattr(kernels, "_scan", OldMachine)
+    monkeypatch.setattr(extension, "_scan", OldMachine)
     monkeypatch.setenv("VIMNP_ISA", "avx512")
-    kernels._select_instruction_set.cache_clear()
+    extension._select_instruction_set.cache_clear()
     with pytest.raises(vimnp.ConfigError, match="this machine lacks it; expected one of baseline"):
-        kernels.instruction_set()
+        extension.instruction_set()
 
 
 def test_the_fastest_instruction_set_is_the_default(monkeypatch):
     monkeypatch.delenv("VIMNP_ISA", raising=False)
-    extension = kernels.extension()
-    assert extension is not None
-    usable = [name for name, is_usable in extension.instruction_sets().items() if is_usable]
-    assert kernels.instruction_set() == usable[0]
+    usable = extension.usable_instruction_sets()
+    assert extension.instruction_set() == usable[0]
     assert usable[-1] == "scalar"
+
+
+def test_the_kernels_limits_are_those_that_are_checked():
+    compiled = extension.loaded()
+    assert compiled is not None
+    assert compiled.MAX_D_STATE == config.MAX_D_STATE
+    assert compiled.MAX_D_CONV == config.MAX_D_CONV

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import vimnp
-from vimnp import kernels, threads
+from vimnp import extension, kernels, threads
 
 
 def test_the_argument_comes_first_then_the_environment_then_the_cpus(monkeypatch):
@@ -70,7 +70,7 @@ def test_little_work_stays_on_one_thread(monkeypatch):
         def causal_conv1d(*arrays, num_threads, **options):
             used.append(num_threads)
 
-    monkeypatch.setattr(kernels, "extension_for", lambda operation: Extension)
+    monkeypatch.setattr(extension, "for_operation", lambda operation: Extension)
     for tokens in (10, 10_000):
         x = np.zeros((tokens, 64), np.float32)
         kernels.causal_conv1d(x, x, None, x, silu=True, reverse=False, num_threads=2)

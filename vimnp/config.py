@@ -17,6 +17,9 @@ CHANNELS = 3  # pictures are RGB; every published network has this many input ch
 
 POOL_TYPES = ("mean", "none")
 
+MAX_D_STATE = 256  # of the kernels, and of the original's CUDA kernel
+MAX_D_CONV = 64
+
 # Bounds far beyond any Vision Mamba: a damaged file then fails on a number that it names, before
 # anything is computed or allocated from it.
 _LIMITS = {
@@ -24,8 +27,8 @@ _LIMITS = {
     "stride": 1024,
     "depth": 512,
     "embed_dim": 16384,
-    "d_state": 256,  # as in the original's CUDA kernel
-    "d_conv": 64,
+    "d_state": MAX_D_STATE,
+    "d_conv": MAX_D_CONV,
     "expand": 64,
     "dt_rank": 16384,
     "num_classes": 1_000_000,

@@ -1,7 +1,6 @@
 """The operations as the network uses them: token-major, into given arrays, compiled or not.
 
-This is the one place that knows whether the extension is there. Nothing is checked: the network
-builds its own arrays, and :mod:`vimnp.ops` checks a user's.
+Nothing is checked: the network builds its own arrays, and :mod:`vimnp.ops` checks a user's.
 
 Arrays are float32 of shape (tokens, channels), or a slice of such an array's columns; parameters
 that hold something for every channel are (..., channels). Everything stands in the original order
@@ -10,32 +9,16 @@ of time: where a scan or a convolution runs backwards, the kernels walk backward
 
 from __future__ import annotations
 
-import functools
-import importlib
-import os
-import warnings
-from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from vimnp import __version__, reference, threads
-from vimnp.errors import ConfigError
+from vimnp import extension, reference, threads
 
-FORCE_FALLBACK = {
-    "causal_conv1d": "CAUSAL_CONV1D_FORCE_FALLBACK",
-    "selective_scan": "SELECTIVE_SCAN_FORCE_FALLBACK",
-}
 # Work of fewer elements (tokens x channels) than this stays on one thread. Waking a second thread,
 # which sleeps between regions, costs 15 to 50 us on a 2-core x86-64; with AVX-512 a convolution of
 # Vim-tiny's 197 x 384 takes 25 us, and the scan of both directions takes 600.
 _LEAST_ELEMENTS = {"causal_conv1d": 1 << 19, "selective_scan": 1 << 13}
-
-_MENDING = (
-    "Install vimnp from a wheel, or build it: `pip install -e .` in a checkout that is to be run "
-    "from its own folder, `pip install .` for one that is not."
-)
 
 
 class ScanInputs(NamedTuple):
@@ -70,98 +53,10 @@ class ScanInputs(NamedTuple):
         )
 
 
-def _import_extension() -> ModuleType | None:
-    try:
-        with threads.sleeping_openmp():
-            _scan = importlib.import_module("vimnp._scan")
-    except ImportError as error:
-        problem = f"the compiled kernels are missing ({error})"
-    else:
-        # Beside a checkout that is not built, an import may still find those of another copy.
-        home, here = Path(str(_scan.__file__)).parent, Path(__file__).parent
-        if home.resolve() != here.resolve():
-            problem = f"{here} has no compiled kernels, only the copy of vimnp in {home} has"
-        elif _scan.version != __version__:
-            problem = f"the compiled kernels are those of vimnp {_scan.version}, not {__version__}"
-        else:
-            return _scan
-    warnings.warn(
-        f"vimnp runs in plain NumPy, many times slower: {problem}. {_MENDING}",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return None
-
-
-_scan = _import_extension()
-
-
-def extension_for(operation: str) -> ModuleType | None:
-    """The compiled kernels, or None where `operation` falls back to plain NumPy.
-
-    Parameters
-    ----------
-    operation : {"causal_conv1d", "selective_scan"}
-
-    Raises
-    ------
-    ConfigError
-        If ``VIMNP_ISA`` or the operation's ``..._FORCE_FALLBACK`` has a value that means nothing.
-    """
-    if _scan is None:
-        return None
-    if is_forced(FORCE_FALLBACK[operation]):
-        _warn_forced(operation)
-        return None
-    _select_instruction_set(os.environ.get("VIMNP_ISA"))
-    return _scan
-
-
-def extension() -> ModuleType | None:
-    """The compiled kernels, None where they are missing."""
-    return _scan
-
-
-def instruction_set() -> str | None:
-    """The instruction set in use, None in plain NumPy."""
-    return None if _scan is None else _select_instruction_set(os.environ.get("VIMNP_ISA"))
-
-
 def _threads_for(operation: str, tokens: np.ndarray, num_threads: int) -> int:
     if tokens.size < _LEAST_ELEMENTS[operation]:
         return 1
     return threads.in_this_process(num_threads)
-
-
-def is_forced(variable: str) -> bool:
-    """Whether this ``..._FORCE_FALLBACK`` is TRUE. Raises ConfigError if it is not FALSE either."""
-    value = os.environ.get(variable, "FALSE").upper()
-    if value not in ("TRUE", "FALSE"):
-        raise ConfigError(f"{variable} is {os.environ[variable]!r}; expected TRUE or FALSE")
-    return value == "TRUE"
-
-
-@functools.cache  # once for each operation
-def _warn_forced(operation: str) -> None:
-    warnings.warn(
-        f"vimnp runs {operation} in plain NumPy, many times slower, because "
-        f"{FORCE_FALLBACK[operation]}=TRUE. Unset it to use the compiled kernel.",
-        RuntimeWarning,
-        stacklevel=5,
-    )
-
-
-@functools.lru_cache(maxsize=1)  # chosen again when the variable changes
-def _select_instruction_set(wanted: str | None) -> str:
-    assert _scan is not None
-    sets: dict[str, bool] = _scan.instruction_sets()
-    usable = [name for name, available in sets.items() if available]
-    name = usable[0] if wanted is None else wanted
-    if name not in usable:
-        reason = "this machine lacks it" if name in sets else "this build does not have it"
-        raise ConfigError(f"VIMNP_ISA is {name!r}: {reason}; expected one of {', '.join(usable)}")
-    _scan.use_instruction_set(name)
-    return name
 
 
 def causal_conv1d(
@@ -185,7 +80,7 @@ def causal_conv1d(
     weight : ndarray, shape (K, d)
     bias : ndarray, shape (d,), optional
     """
-    compiled = extension_for("causal_conv1d")
+    compiled = extension.for_operation("causal_conv1d")
     if compiled is not None:
         num_threads = _threads_for("causal_conv1d", x, num_threads)
         compiled.causal_conv1d(
@@ -228,7 +123,7 @@ def selective_scan(
         turn to the next block.
     num_threads : int
     """
-    compiled = extension_for("selective_scan")
+    compiled = extension.for_operation("selective_scan")
     if compiled is not None:
         compiled.selective_scan(
             directions,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vimnp import kernels
+from vimnp import extension
 from vimnp.threads import resolve_num_threads
 
 
@@ -51,11 +51,11 @@ def describe_machine() -> Machine:
     ConfigError
         If an environment variable of ours has a value that means nothing.
     """
-    extension = kernels.extension()
+    compiled = extension.loaded()
     return Machine(
         cpu=_cpu_name(),
-        instruction_set=kernels.instruction_set() or "none",
-        openmp=extension is not None and extension.OPENMP,
+        instruction_set=extension.instruction_set() or "none",
+        openmp=compiled is not None and compiled.OPENMP,
         num_threads=resolve_num_threads(),
         blas=_describe_blas(),
         python=platform.python_version(),
@@ -97,18 +97,18 @@ def _describe_blas() -> str:
 
 
 def _slowdowns() -> list[str]:
-    extension = kernels.extension()
-    if extension is None:
+    compiled = extension.loaded()
+    if compiled is None:
         return ["The compiled kernels are missing: everything runs in plain NumPy."]
     found = [
         f"{variable}=TRUE runs {operation} in plain NumPy."
-        for operation, variable in kernels.FORCE_FALLBACK.items()
-        if kernels.is_forced(variable)
+        for operation, variable in extension.FORCE_FALLBACK.items()
+        if extension.is_forced(variable)
     ]
-    usable = [name for name, available in extension.instruction_sets().items() if available]
-    if kernels.instruction_set() != usable[0]:
-        found.append(f"VIMNP_ISA keeps the kernels from {usable[0]}, which this machine has.")
-    if not extension.OPENMP:
+    fastest = extension.usable_instruction_sets()[0]
+    if extension.instruction_set() != fastest:
+        found.append(f"VIMNP_ISA keeps the kernels from {fastest}, which this machine has.")
+    if not compiled.OPENMP:
         found.append("The kernels were built without OpenMP and use one thread.")
     if "OPENBLAS_CORETYPE" in os.environ:
         found.append(

@@ -13,12 +13,11 @@ import math
 import numpy as np
 
 from vimnp import kernels
+from vimnp.config import MAX_D_CONV, MAX_D_STATE
 from vimnp.kernels import ScanInputs
 from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction
 from vimnp.threads import resolve_num_threads
 
-MAX_D_STATE = 256  # as in the original's CUDA kernel
-MAX_D_CONV = 64
 ACTIVATIONS = (None, "silu", "swish")  # the last two are the same
 
 

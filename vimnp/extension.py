@@ -1,0 +1,123 @@
+"""The compiled kernels: found or not, switched off or not, and for which instruction set.
+
+This is the one place that knows. Where an operation falls back to plain NumPy, a warning says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+from vimnp import __version__
+from vimnp.errors import ConfigError
+from vimnp.threads import sleeping_openmp
+
+FORCE_FALLBACK = {
+    "causal_conv1d": "CAUSAL_CONV1D_FORCE_FALLBACK",
+    "selective_scan": "SELECTIVE_SCAN_FORCE_FALLBACK",
+}
+_MENDING = (
+    "Install vimnp from a wheel, or build it: `pip install -e .` in a checkout that is to be run "
+    "from its own folder, `pip install .` for one that is not."
+)
+
+
+def _import_extension() -> ModuleType | None:
+    try:
+        with sleeping_openmp():
+            _scan = importlib.import_module("vimnp._scan")
+    except ImportError as error:
+        problem = f"the compiled kernels are missing ({error})"
+    else:
+        # Beside a checkout that is not built, an import may still find those of another copy.
+        home, here = Path(str(_scan.__file__)).parent, Path(__file__).parent
+        if home.resolve() != here.resolve():
+            problem = f"{here} has no compiled kernels, only the copy of vimnp in {home} has"
+        elif _scan.version != __version__:
+            problem = f"the compiled kernels are those of vimnp {_scan.version}, not {__version__}"
+        else:
+            return _scan
+    warnings.warn(
+        f"vimnp runs in plain NumPy, many times slower: {problem}. {_MENDING}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+_scan = _import_extension()
+
+
+def for_operation(operation: str) -> ModuleType | None:
+    """The compiled kernels, or None where `operation` falls back to plain NumPy.
+
+    Parameters
+    ----------
+    operation : {"causal_conv1d", "selective_scan"}
+
+    Raises
+    ------
+    ConfigError
+        If ``VIMNP_ISA`` or the operation's ``..._FORCE_FALLBACK`` has a value that means nothing.
+    """
+    if _scan is None:
+        return None
+    if is_forced(FORCE_FALLBACK[operation]):
+        _warn_forced(operation)
+        return None
+    _select_instruction_set(os.environ.get("VIMNP_ISA"))
+    return _scan
+
+
+def loaded() -> ModuleType | None:
+    """The compiled kernels, None where they are missing."""
+    return _scan
+
+
+def usable_instruction_sets() -> list[str]:
+    """Names of those that this machine has, fastest first; none in plain NumPy."""
+    sets = {} if _scan is None else _scan.instruction_sets()
+    return [name for name, usable in sets.items() if usable]
+
+
+def instruction_set() -> str | None:
+    """The instruction set in use, None in plain NumPy."""
+    return None if _scan is None else _select_instruction_set(os.environ.get("VIMNP_ISA"))
+
+
+def is_forced(variable: str) -> bool:
+    """Whether this ``..._FORCE_FALLBACK`` is TRUE. Raises ConfigError if it is not FALSE either."""
+    value = os.environ.get(variable, "FALSE").upper()
+    if value not in ("TRUE", "FALSE"):
+        raise ConfigError(f"{variable} is {os.environ[variable]!r}; expected TRUE or FALSE")
+    return value == "TRUE"
+
+
+@functools.cache  # once for each operation
+def _warn_forced(operation: str) -> None:
+    warnings.warn(
+        f"vimnp runs {operation} in plain NumPy, many times slower, because "
+        f"{FORCE_FALLBACK[operation]}=TRUE. Unset it to use the compiled kernel.",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+
+
+@functools.lru_cache(maxsize=1)  # chosen again when the variable changes
+def _select_instruction_set(wanted: str | None) -> str:
+    assert _scan is not None
+    usable = usable_instruction_sets()
+    name = usable[0] if wanted is None else wanted
+    if name not in usable:
+        reason = (
+            "this machine lacks it"
+            if name in _scan.instruction_sets()
+            else "this build does not have it"
+        )
+        raise ConfigError(f"VIMNP_ISA is {name!r}: {reason}; expected one of {', '.join(usable)}")
+    _scan.use_instruction_set(name)
+    return name
