@@ -41,11 +41,14 @@ struct scan {
     float *out, *last_state; /* last_state may be NULL */
 };
 
-/* Each function handles the `width` channels that begin at `channel`, or what is left of them. */
+enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU };
+
+/* The blocks are the `width` channels that begin at `channel`, or what is left of them. */
 struct kernels {
     int width;
     void (*convolve_block)(const struct convolution *, ptrdiff_t channel);
     void (*scan_block)(const struct scan *, ptrdiff_t channel);
+    void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
 };
 
 #define ISA_SCALAR 0

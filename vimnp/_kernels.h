@@ -164,4 +164,18 @@ static void FN(scan_block)(const struct scan *s, ptrdiff_t channel)
         FN(scan_sequential)(s, channel, lanes, s->d_state, 1);
 }
 
-static const struct kernels FN(kernels) = {W, FN(convolve_block), FN(scan_block)};
+/* The functions of _simd.h on an array: what the tests of their accuracy call. */
+static void FN(apply)(enum function function, const float *x, float *out, ptrdiff_t length)
+{
+    for (ptrdiff_t i = 0; i < length; i += W) {
+        const int lanes = (int)(length - i < W ? length - i : W);
+        const FN(vec) value = FN(load)(x + i, lanes);
+        FN(store)(out + i,
+                  function == FUNCTION_EXP        ? FN(exp)(value)
+                  : function == FUNCTION_SOFTPLUS ? FN(softplus)(value)
+                                                  : FN(silu)(value),
+                  lanes);
+    }
+}
+
+static const struct kernels FN(kernels) = {W, FN(convolve_block), FN(scan_block), FN(apply)};

@@ -39,10 +39,16 @@ cdef extern from "_isa.h" nogil:
         float *out
         float *last_state
 
+    enum function:
+        FUNCTION_EXP
+        FUNCTION_SOFTPLUS
+        FUNCTION_SILU
+
     struct kernels:
         int width
         void (*convolve_block)(const convolution *, Py_ssize_t channel) noexcept nogil
         void (*scan_block)(const scan *, Py_ssize_t channel) noexcept nogil
+        void (*apply)(function, const float *x, float *out, Py_ssize_t length) noexcept nogil
 
     struct instruction_set:
         const char *name
@@ -85,6 +91,14 @@ def use_instruction_set(str name not None):
             _kernels = _sets[i].kernels
             return
     raise KeyError(name)
+
+
+def apply(str name not None, const float[::1] x not None, float[::1] out not None):
+    """The kernels' own "exp", "softplus" or "silu" of every element of x, into out."""
+    functions = {"exp": FUNCTION_EXP, "softplus": FUNCTION_SOFTPLUS, "silu": FUNCTION_SILU}
+    _expect(x.shape[0] == out.shape[0], "out")
+    if x.shape[0]:
+        _kernels.apply(functions[name], &x[0], &out[0], x.shape[0])
 
 
 def causal_conv1d(

@@ -1,0 +1,81 @@
+"""exp, softplus and silu of the kernels: their error over the whole of float32, and odd values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vimnp import extension, reference
+
+NORMAL = 2.0**-100  # results below may be flushed to zero
+
+# In units in the last place, as _simd.h states them.
+LARGEST_ERROR = {"exp": 2.4, "softplus": 4.6, "silu": 3.6}
+
+EXACT = {"exp": np.exp, "softplus": reference.softplus, "silu": reference.silu}  # in float64
+
+
+@pytest.fixture(params=extension.usable_instruction_sets())
+def compiled(request, monkeypatch):
+    """The extension, set to each instruction set of this machine in turn."""
+    monkeypatch.setenv("VIMNP_ISA", request.param)
+    assert extension.instruction_set() == request.param
+    return extension.loaded()
+
+
+def apply(compiled, name: str, x: np.ndarray) -> np.ndarray:
+    out = np.empty_like(x)
+    compiled.apply(name, x, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def floats() -> np.ndarray:
+    """Every 4,099th of all finite floats, denormals included: a prime, so all last digits occur."""
+    values = np.arange(0, 1 << 32, 4099, dtype=np.uint32).view(np.float32)
+    return values[np.isfinite(values)]
+
+
+@pytest.mark.parametrize("name", LARGEST_ERROR)
+def test_errors_are_as_small_as_stated(compiled, floats, name):
+    found = apply(compiled, name, floats).astype(np.float64)
+    with np.errstate(over="ignore"):
+        truth = EXACT[name](floats.astype(np.float64))
+    assert np.isinf(found[truth >= 2.0**128]).all()
+    # Without AVX-512, exp overflows half a binade early.
+    within = truth < (2.0**127.5 if name == "exp" else 2.0**128)
+    found, truth = found[within], truth[within]
+    error, normal = np.abs(found - truth), np.abs(truth) >= NORMAL
+    unit = np.spacing(np.abs(truth[normal]).astype(np.float32)).astype(np.float64)
+    assert (error[normal] / unit).max() <= LARGEST_ERROR[name]
+    assert error[~normal].max() <= NORMAL * 1e-6
+
+
+ODD_VALUES = [
+    ("exp", np.nan, np.nan),
+    ("exp", np.inf, np.inf),
+    ("exp", -np.inf, 0.0),
+    ("exp", 0.0, 1.0),
+    ("exp", -0.0, 1.0),
+    ("exp", 3e38, np.inf),
+    ("exp", -3e38, 0.0),
+    ("exp", 1e-45, 1.0),
+    ("softplus", np.nan, np.nan),
+    ("softplus", np.inf, np.inf),
+    ("softplus", -np.inf, 0.0),
+    ("softplus", 3e38, 3e38),
+    ("softplus", -3e38, 0.0),
+    ("softplus", 20.5, 20.5),
+    ("silu", np.nan, np.nan),
+    ("silu", np.inf, np.inf),
+    ("silu", -np.inf, np.nan),  # as PyTorch's: minus infinity times zero
+    ("silu", 0.0, 0.0),
+    ("silu", 3e38, 3e38),
+    ("silu", -3e38, 0.0),
+]
+
+
+@pytest.mark.parametrize(("name", "x", "expected"), ODD_VALUES)
+def test_odd_values(compiled, name, x, expected):
+    found = apply(compiled, name, np.full(19, x, np.float32))  # full vectors and a tail
+    np.testing.assert_array_equal(found, np.full(19, expected, np.float32))
