@@ -252,7 +252,7 @@ def test_named_networks_check_their_sizes(micro_npz: Path):
     ("argument", "message"),
     [
         ({"scan": "parallel"}, "scan is 'parallel'; expected one of"),
-        ({"num_threads": 0}, "num_threads is 0; expected a whole number from 1 up"),
+        ({"num_threads": 0}, "num_threads is 0; expected a whole number from 1 to 1024"),
         ({"num_threads": "2"}, "num_threads is '2'"),
     ],
 )

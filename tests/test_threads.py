@@ -32,13 +32,13 @@ def test_a_process_that_is_kept_to_one_cpu_uses_one_thread(monkeypatch):
         os.sched_setaffinity(0, before)
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.0, "2", True])
+@pytest.mark.parametrize("value", [0, -1, 1.0, "2", True, 1025, 1 << 40])
 def test_a_wrong_argument_is_named(value):
     with pytest.raises(vimnp.ConfigError, match="num_threads is"):
         threads.resolve_num_threads(value)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", "", "1.5"])
+@pytest.mark.parametrize("text", ["0", "-1", "two", "", "1.5", "1025", "9" * 5000])
 def test_a_wrong_variable_is_named(text, monkeypatch):
     monkeypatch.setenv("VIMNP_NUM_THREADS", text)
     with pytest.raises(vimnp.ConfigError, match=f"VIMNP_NUM_THREADS is '{text}'"):
@@ -98,3 +98,11 @@ def test_a_forked_child_computes_the_same_and_does_not_hang():
         [sys.executable, "-c", FORK], env=environment, timeout=60, capture_output=True, check=False
     )
     assert result.returncode == 0, result.stderr.decode()
+
+
+@pytest.mark.usefixtures("small_work_is_split")
+def test_more_threads_than_there_are_channels_are_not_started():
+    x = np.ones((1, 3, 5), np.float32)
+    weight = np.ones((3, 2), np.float32)
+    one = vimnp.causal_conv1d(x, weight, num_threads=1)
+    np.testing.assert_array_equal(vimnp.causal_conv1d(x, weight, num_threads=1024), one)

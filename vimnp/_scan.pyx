@@ -77,6 +77,10 @@ cdef instruction_set _sets[4]
 cdef int _number_of_sets = list_instruction_sets(_sets)
 cdef const kernels *_kernels = NULL
 
+for i in range(_number_of_sets - 1, -1, -1):  # the fastest, unless another is asked for
+    if _sets[i].available:
+        _kernels = _sets[i].kernels
+
 
 def instruction_sets():
     """Names of the instruction sets that were compiled in, fastest first -> usable here?"""
@@ -108,10 +112,11 @@ def causal_conv1d(
     """out[t] = silu(bias + sum_k weight[k] * x[t - K + 1 + k]); see vimnp.kernels."""
     cdef convolution c
     c.length, c.channels, c.taps, c.silu = x.shape[0], x.shape[1], weight.shape[0], silu
-    _expect(c.taps <= MAX_TAPS, "d_conv")
+    _expect(1 <= c.taps <= MAX_TAPS, "d_conv")
+    _expect_shape(x, c.length, c.channels, "x")
     _expect(weight.shape[1] == c.channels, "weight")
     _expect(bias is None or bias.shape[0] == c.channels, "bias")
-    _expect(out.shape[0] == c.length and out.shape[1] == c.channels, "out")
+    _expect_shape(out, c.length, c.channels, "out")
     if c.length == 0 or c.channels == 0:
         return
     c.x_step, c.out_step = _step(x, reverse), _step(out, reverse)
@@ -120,9 +125,10 @@ def causal_conv1d(
 
     cdef const kernels *table = _kernels
     cdef Py_ssize_t block, blocks = (c.channels + table.width - 1) // table.width
+    cdef int team = _team(num_threads, blocks)
     with nogil:
         for block in prange(
-            blocks, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
+            blocks, schedule="static", num_threads=team, use_threads_if=team > 1
         ):
             table.convolve_block(&c, block * table.width)
 
@@ -136,6 +142,7 @@ def selective_scan(
     cdef Py_ssize_t number = len(directions)
     cdef Py_ssize_t channels = out.shape[1], length = out.shape[0]
     _expect(1 <= number <= 2, "directions")
+    _expect_shape(out, length, channels, "out")
     views = []  # keeps the buffers alive until the scans are through
     for i in range(number):
         scans[i].length, scans[i].channels = length, channels
@@ -168,21 +175,26 @@ cdef int _run(const scan *scans, Py_ssize_t number, bint fused, int num_threads)
     """All blocks of channels; both directions of a block in a row, or one direction after all."""
     cdef const kernels *table = _kernels
     cdef Py_ssize_t block, i, blocks = (scans.channels + table.width - 1) // table.width
+    cdef int team = _team(num_threads, blocks)
     with nogil:
         if fused and number == 2:
             for block in prange(
-                blocks, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
+                blocks, schedule="static", num_threads=team, use_threads_if=team > 1
             ):
                 table.scan_block(&scans[0], block * table.width)
                 table.scan_block(&scans[1], block * table.width)
         else:
             for i in range(number):
                 for block in prange(
-                    blocks, schedule="static", num_threads=num_threads,
-                    use_threads_if=num_threads > 1,
+                    blocks, schedule="static", num_threads=team, use_threads_if=team > 1
                 ):
                     table.scan_block(&scans[i], block * table.width)
     return 0
+
+
+cdef int _team(int num_threads, Py_ssize_t blocks) noexcept:
+    """No more threads than blocks of channels."""
+    return <int> min(num_threads, blocks)
 
 
 cdef object _fill(scan *s, object direction, bint reverse):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 
 from vimnp.errors import ConfigError
 
 VARIABLE = "VIMNP_NUM_THREADS"
+MOST = 1024
 
 _forked = False
 
@@ -19,7 +21,7 @@ def resolve_num_threads(num_threads: int | None = None) -> int:
     Parameters
     ----------
     num_threads : int, optional
-        At least 1. None stands for the environment's value, or without one for the number of
+        From 1 to 1024. None stands for the environment's value, or without one for the number of
         CPUs that this process may run on (its affinity).
 
     Returns
@@ -29,17 +31,23 @@ def resolve_num_threads(num_threads: int | None = None) -> int:
     Raises
     ------
     ConfigError
-        If the argument or the variable is not a whole number of at least 1.
+        If the argument or the variable is not a whole number in this range.
     """
     if num_threads is not None:
-        if isinstance(num_threads, bool) or not isinstance(num_threads, int) or num_threads < 1:
-            raise ConfigError(f"num_threads is {num_threads!r}; expected a whole number from 1 up")
+        if (
+            isinstance(num_threads, bool)
+            or not isinstance(num_threads, int)
+            or not 1 <= num_threads <= MOST
+        ):
+            raise ConfigError(
+                f"num_threads is {num_threads!r}; expected a whole number from 1 to {MOST}"
+            )
         return num_threads
     text = os.environ.get(VARIABLE)
     if text is None:
         return _usable_cpus()
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise ConfigError(f"{VARIABLE} is {text!r}; expected a whole number from 1 up")
+    if re.fullmatch(r"\s*[0-9]{1,4}\s*", text) is None or not 1 <= int(text) <= MOST:
+        raise ConfigError(f"{VARIABLE} is {text!r}; expected a whole number from 1 to {MOST}")
     return int(text)
 
 

@@ -1,0 +1,117 @@
+"""The compiled functions themselves: they check little, but never what would read past an array."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vimnp import extension
+from vimnp.kernels import ScanInputs
+
+LENGTH, CHANNELS, STATES = 5, 20, 3
+
+
+def zeros(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)
+
+
+TOKENS = zeros(LENGTH, CHANNELS)
+COEFFICIENTS = zeros(LENGTH, STATES)
+DIRECTION = ScanInputs(
+    TOKENS, TOKENS, zeros(STATES, CHANNELS), COEFFICIENTS, COEFFICIENTS, zeros(20), zeros(20)
+)
+EVERY_SECOND = zeros(LENGTH, 2 * CHANNELS)[:, ::2]
+
+
+def convolve(**changes):
+    arguments = {"x": TOKENS, "weight": zeros(4, CHANNELS), "bias": zeros(20), "out": TOKENS.copy()}
+    arguments |= changes
+    extension.loaded().causal_conv1d(*arguments.values(), silu=True, reverse=False, num_threads=1)
+
+
+def scan(directions=(DIRECTION,), z=None, out=None, last_states=None):
+    extension.loaded().selective_scan(
+        directions,
+        z,
+        TOKENS.copy() if out is None else out,
+        delta_softplus=True,
+        fixlen=False,
+        fused=True,
+        scale=1.0,
+        last_states=last_states,
+        num_threads=1,
+    )
+
+
+CONV_MISTAKES = [
+    {"x": zeros(LENGTH, CHANNELS + 1)},
+    {"x": EVERY_SECOND},
+    {"weight": zeros(4, CHANNELS - 1)},
+    {"weight": zeros(0, CHANNELS)},
+    {"weight": zeros(65, CHANNELS)},
+    {"bias": zeros(CHANNELS - 1)},
+    {"out": zeros(LENGTH - 1, CHANNELS)},
+    {"out": EVERY_SECOND},
+]
+
+SCAN_MISTAKES = [
+    {"directions": ()},
+    {"directions": (DIRECTION,) * 3},
+    {"z": zeros(LENGTH - 1, CHANNELS)},
+    {"out": EVERY_SECOND},
+    {"out": zeros(LENGTH + 1, CHANNELS)},
+    {"last_states": (zeros(STATES, CHANNELS - 1),)},
+    *(
+        {"directions": (DIRECTION._replace(**change),)}
+        for change in (
+            {"u": zeros(LENGTH, CHANNELS - 1)},
+            {"delta": EVERY_SECOND},
+            {"A": zeros(0, CHANNELS)},
+            {"A": zeros(257, CHANNELS)},
+            {"A": zeros(STATES, CHANNELS - 1)},
+            {"B": zeros(LENGTH - 1, STATES)},
+            {"C": zeros(LENGTH, STATES - 1)},
+            {"B": zeros(STATES, CHANNELS - 1), "B_constant": True},
+            {"C_constant": True},
+            {"D": zeros(CHANNELS - 1)},
+            {"delta_bias": zeros(CHANNELS - 1)},
+        )
+    ),
+]
+
+
+def test_what_fits_is_computed():
+    convolve()
+    scan()
+    scan((DIRECTION, DIRECTION), z=TOKENS, last_states=(zeros(STATES, CHANNELS),) * 2)
+
+
+@pytest.mark.parametrize("mistake", CONV_MISTAKES)
+def test_a_convolution_that_would_leave_its_arrays_is_refused(mistake):
+    with pytest.raises(ValueError, match="does not fit"):
+        convolve(**mistake)
+
+
+@pytest.mark.parametrize("mistake", SCAN_MISTAKES)
+def test_a_scan_that_would_leave_its_arrays_is_refused(mistake):
+    with pytest.raises(ValueError, match="does not fit"):
+        scan(**mistake)
+
+
+def test_an_array_of_another_dtype_is_refused():
+    with pytest.raises(ValueError, match="Buffer dtype mismatch"):
+        convolve(x=np.zeros((LENGTH, CHANNELS)))
+
+
+def test_the_fastest_instruction_set_needs_no_choosing():
+    code = """
+import numpy as np
+from vimnp import _scan
+x, out = np.ones(3, np.float32), np.zeros(3, np.float32)
+_scan.apply("silu", x, out)
+assert out.all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
