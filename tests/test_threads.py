@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ def test_the_argument_comes_first_then_the_environment_then_the_cpus(monkeypatch
     assert threads.resolve_num_threads(5) == 5
     assert threads.resolve_num_threads() == 3
     monkeypatch.delenv("VIMNP_NUM_THREADS")
+    monkeypatch.setattr(threads, "CPU_QUOTA", Path("/there/is/no/such/file"))
     assert threads.resolve_num_threads() == len(os.sched_getaffinity(0))
 
 
@@ -30,6 +32,20 @@ def test_a_process_that_is_kept_to_one_cpu_uses_one_thread(monkeypatch):
         assert threads.resolve_num_threads() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [("150000 100000", 2), ("10000 100000", 1), ("300000 100000", 3), ("max 100000", 8), ("?", 8)],
+)
+def test_a_container_uses_no_more_threads_than_its_share_of_time(
+    quota, cpus, tmp_path, monkeypatch
+):
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.delenv("VIMNP_NUM_THREADS", raising=False)
+    assert threads.resolve_num_threads() == cpus
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "2", True, 1025, 1 << 40])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from vimnp.errors import ConfigError
 
 VARIABLE = "VIMNP_NUM_THREADS"
 MOST = 1024
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of this process, as it stands inside a container
 
 _forked = False
 
@@ -22,7 +25,7 @@ def resolve_num_threads(num_threads: int | None = None) -> int:
     ----------
     num_threads : int, optional
         From 1 to 1024. None stands for the environment's value, or without one for the number of
-        CPUs that this process may run on (its affinity).
+        CPUs that this process may run on (its affinity, and its container's share of time).
 
     Returns
     -------
@@ -80,9 +83,18 @@ def sleeping_openmp() -> Iterator[None]:
 
 
 def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    if not hasattr(os, "sched_getaffinity"):  # not Linux
+        return os.cpu_count() or 1
+    return min(len(os.sched_getaffinity(0)), _cpus_of_cgroup())
+
+
+def _cpus_of_cgroup() -> int:
+    """CPUs' worth of time that a container may use (control groups, version 2), rounded up."""
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max": no limit
+        return MOST
 
 
 def _note_fork() -> None:
