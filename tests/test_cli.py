@@ -219,6 +219,15 @@ def test_the_bundled_model_says_that_it_is_used_and_reads_digits(
     assert labels == [path.name.split("_")[1] for path in scans(data)]
 
 
+def test_a_failure_without_weights_is_one_line_too(command: Command) -> None:
+    run = command("predict", "nowhere.png")
+    assert run.code == 2
+    assert run.out == ""
+    assert run.err.splitlines() == [
+        "vimnp: nowhere.png: cannot be read as a picture: No such file or directory"
+    ]
+
+
 @pytest.mark.parametrize("digit", range(10))
 def test_each_scan_is_classified_as_its_digit(digit: int, data: Path) -> None:
     (path,) = data.glob(f"digit_{digit}_*.png")

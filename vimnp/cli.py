@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (VimnpError, OSError) as error:
-        _complain(error)
+        _say(error)
     except MemoryError as error:
-        _complain(f"not enough memory: {error}")
+        _say(f"not enough memory: {error}")
     return FAILURE
 
 
@@ -62,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _complain(error: Exception | str) -> None:
-    print(f"vimnp: {' '.join(str(error).split())}", file=sys.stderr)
+def _say(message: object) -> None:
+    """One line on stderr."""
+    print(f"vimnp: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 # ---- predict -------------------------------------------------------------------------------------
@@ -99,17 +100,12 @@ def _add_predict(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _predict(options: argparse.Namespace) -> int:
     weights = options.weights or BUNDLED_DIGITS
     model = VisionMamba.from_npz(weights, scan=options.scan, num_threads=options.threads)
-    if options.weights is None:
-        print(
-            "vimnp: no --weights given: using the bundled model of handwritten digits, 0 to 9",
-            file=sys.stderr,
-        )
     answers = []
     for path in options.images:
         try:
             best = model.predict(read_image(path), top_k=options.top_k)
         except ImageError as error:  # the other pictures still get their answer
-            _complain(error)
+            _say(error)
             answers.append({"file": path, "error": str(error)})
             continue
         answers.append({"file": path, "predictions": [dataclasses.asdict(p) for p in best]})
@@ -117,6 +113,8 @@ def _predict(options: argparse.Namespace) -> int:
             _print_predictions(path, best)
     if options.json:
         print(json.dumps(answers, indent=1))
+    if options.weights is None and any("predictions" in answer for answer in answers):
+        _say("no --weights given: using the bundled model of handwritten digits, 0 to 9")
     return FAILURE if any("error" in answer for answer in answers) else 0
 
 
@@ -216,7 +214,7 @@ def _convert(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name != "vimnp.convert":
             raise
-        _complain(
+        _say(
             "the converter is not installed beside this copy of vimnp: "
             "run `pip install -e .` in the checkout"
         )
