@@ -5,6 +5,8 @@ pytest bench/bench_model.py
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
@@ -31,6 +33,17 @@ def test_scan_modes(benchmark, scan):
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_threads(benchmark, num_threads, blas_threads):
     run(benchmark, "threads of the kernels - of BLAS", "fused", num_threads, blas_threads)
+
+
+@pytest.mark.parametrize("side", [224, 512, 1024])
+def test_picture_sizes(benchmark, side):
+    """197, 1025 and 4097 tokens: the time grows with their number, not with its square."""
+    config = dataclasses.replace(vimnp.VimTiny.variant, img_size=(side, side))
+    model = vimnp.VimTiny.random(config=config, num_threads=1)
+    pixels = np.resize(PIXELS, (3, side, side))
+    benchmark.group = "picture sizes, one thread each"
+    with threadpool_limits(1, user_api="blas"):
+        benchmark.pedantic(model, (pixels,), rounds=5, warmup_rounds=1)
 
 
 def test_fresh_workspace(benchmark):

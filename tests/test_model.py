@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 import vimnp
 from vimnp.config import VimConfig
+from vimnp.kernels import aligned_empty
 from vimnp.parameters import random_reader
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import Metadata, WeightsFile
@@ -282,6 +283,16 @@ def test_a_forward_pass_allocates_nothing_that_grows_with_the_tokens():
     # NumPy's own buffer grows until it has its full size, 32 KB; both networks are beyond that.
     few, many = allocated_by_a_second_pass(256), allocated_by_a_second_pass(384)
     assert abs(many - few) < 2000  # one float for each of the 1,280 tokens more would be 5,120
+
+
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (17, 24), (0, 5)])
+def test_arrays_for_the_kernels_begin_at_a_cache_line(shape):
+    for _ in range(5):
+        array = aligned_empty(*shape)
+        assert array.ctypes.data % 64 == 0 or not array.size
+        assert array.shape == shape
+        assert array.dtype == np.float32
+        assert array.flags.c_contiguous
 
 
 @pytest.mark.usefixtures("small_work_is_split")

@@ -9,6 +9,7 @@ of time: where a scan or a convolution runs backwards, the kernels walk backward
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from vimnp import extension, reference, threads
 # which sleeps between regions, costs 15 to 50 us on a 2-core x86-64; with AVX-512 a convolution of
 # Vim-tiny's 197 x 384 takes 29 us, and the scan of both directions takes 650.
 _LEAST_ELEMENTS = {"causal_conv1d": 1 << 19, "selective_scan": 1 << 13}
+
+
+_LINE = 16  # floats in a cache line of 64 bytes
 
 
 class ScanInputs(NamedTuple):
@@ -51,6 +55,19 @@ class ScanInputs(NamedTuple):
         return reference.Direction(
             self.u.T[None], self.delta.T[None], self.A.T, B, C, self.D, self.delta_bias
         )
+
+
+def aligned_empty(*shape: int) -> np.ndarray:
+    """An array of float32 for the kernels, not initialised, that begins at a cache line.
+
+    A block of channels is then whole lines. NumPy begins its arrays at any 16 bytes, where every
+    vector of AVX-512 lies in two lines, each of which is fetched again for the next block: the scan
+    of 1025 tokens takes half as long again (``bench/bench_scan.py``).
+    """
+    size = math.prod(shape)
+    buffer = np.empty(size + _LINE, np.float32)
+    start = -(buffer.ctypes.data // buffer.itemsize) % _LINE
+    return buffer[start : start + size].reshape(shape)
 
 
 def _threads_for(operation: str, tokens: np.ndarray, num_threads: int) -> int:

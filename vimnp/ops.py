@@ -14,7 +14,7 @@ import numpy as np
 
 from vimnp import kernels
 from vimnp.config import MAX_D_CONV, MAX_D_STATE
-from vimnp.kernels import ScanInputs
+from vimnp.kernels import ScanInputs, aligned_empty
 from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction
 from vimnp.threads import resolve_num_threads
 
@@ -70,7 +70,7 @@ def causal_conv1d(
     bias = None if bias is None else _contiguous(bias)
     out = np.empty_like(x, order="C")
     for b in range(batch):
-        result = np.empty((length, channels), np.float32)
+        result = aligned_empty(length, channels)
         kernels.causal_conv1d(
             _contiguous(x[b].T),
             weight,
@@ -218,7 +218,7 @@ def _scan(
     for b in range(batch):
         for group in _groups(directions):
             inputs = tuple(_scan_inputs(d, b, group) for d in directions)
-            result = np.empty((length, group.stop - group.start), np.float32)
+            result = aligned_empty(length, group.stop - group.start)
             states = tuple(np.zeros(part.A.shape, np.float32) for part in inputs)
             kernels.selective_scan(
                 inputs,
@@ -271,7 +271,9 @@ def _coefficients(matrix: np.ndarray, u: np.ndarray, b: int, group: slice) -> np
 
 
 def _contiguous(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array)
+    copy = aligned_empty(*array.shape)
+    copy[...] = array
+    return copy
 
 
 def _expect_direction(direction: Direction, prefix: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vimnp.config import CHANNELS, VimConfig
-from vimnp.kernels import ScanInputs
+from vimnp.kernels import ScanInputs, aligned_empty
 from vimnp.parameters import DirectionParameters
 
 
@@ -16,9 +16,9 @@ class DirectionSpace:
         length, d_inner, d_state = config.num_tokens, config.d_inner, config.d_state
         dt_rank = config.dt_rank
         assert dt_rank is not None
-        self.u = np.empty((length, d_inner), np.float32)
-        self.x_dbl = np.empty((length, dt_rank + 2 * d_state), np.float32)
-        self.delta = np.empty((length, d_inner), np.float32)
+        self.u = aligned_empty(length, d_inner)
+        self.x_dbl = aligned_empty(length, dt_rank + 2 * d_state)
+        self.delta = aligned_empty(length, d_inner)
         self.dt, self.B, self.C = np.split(self.x_dbl, [dt_rank, dt_rank + d_state], axis=1)
 
     def scan_inputs(self, parameters: DirectionParameters) -> ScanInputs:
@@ -33,13 +33,13 @@ class Workspace:
     def __init__(self, config: VimConfig) -> None:
         length, embed_dim, d_inner = config.num_tokens, config.embed_dim, config.d_inner
         patch = (CHANNELS, config.patch_size, config.patch_size)
-        self.patches = np.empty((*config.grid_size, *patch), np.float32)
-        self.residual = np.empty((length, embed_dim), np.float32)
-        self.normed = np.empty((length, embed_dim), np.float32)
-        self.statistic = np.empty((length, 1), np.float32)
-        self.xz = np.empty((length, 2 * d_inner), np.float32)
+        self.patches = aligned_empty(*config.grid_size, *patch)
+        self.residual = aligned_empty(length, embed_dim)
+        self.normed = aligned_empty(length, embed_dim)
+        self.statistic = aligned_empty(length, 1)
+        self.xz = aligned_empty(length, 2 * d_inner)
         self.x, self.z = np.split(self.xz, 2, axis=1)
         self.forward = DirectionSpace(config)
         self.backward = DirectionSpace(config)
-        self.y = np.empty((length, d_inner), np.float32)
-        self.hidden = np.empty((length, embed_dim), np.float32)
+        self.y = aligned_empty(length, d_inner)
+        self.hidden = aligned_empty(length, embed_dim)
