@@ -62,7 +62,7 @@ def aligned_empty(*shape: int) -> np.ndarray:
 
     A block of channels is then whole lines. NumPy begins its arrays at any 16 bytes, where every
     vector of AVX-512 lies in two lines, each of which is fetched again for the next block: the scan
-    of 1025 tokens takes half as long again (``bench/bench_scan.py``).
+    of 1025 tokens takes 2.5 times as long, that of 4097 3.5 times (``bench/bench_scan.py``).
     """
     size = math.prod(shape)
     buffer = np.empty(size + _LINE, np.float32)
