@@ -11,7 +11,6 @@ import io
 import os
 import zipfile
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import numpy as np
@@ -82,12 +81,7 @@ class Checkpoint:
     def __enter__(self) -> Checkpoint:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
     def read(self, name: str) -> np.ndarray:
