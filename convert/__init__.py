@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -85,7 +84,7 @@ def convert_checkpoint(
     with Checkpoint(source, use_ema=use_ema) as checkpoint:
         metadata, assumptions = _describe(checkpoint, dtype, labels, settings or {})
         _write(destination, metadata, checkpoint)
-    parameters = sum(math.prod(shape) for shape in metadata.config.parameter_shapes().values())
+    parameters = metadata.config.num_parameters
     return Conversion(metadata, assumptions, parameters, destination.stat().st_size)
 
 

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import io
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -156,9 +155,8 @@ def _info(options: argparse.Namespace) -> int:
 
 def _print_weights(file: WeightsFile) -> None:
     metadata: Metadata = file.metadata
-    parameters = sum(math.prod(shape) for shape in metadata.config.parameter_shapes().values())
     print(file.path)
-    _print_fact("parameters", f"{parameters:,}")
+    _print_fact("parameters", f"{metadata.config.num_parameters:,}")
     _print_fact("dtype", metadata.dtype)
     _print_fact("size", f"{file.path.stat().st_size:,} bytes")
     _print_fact("source", metadata.source or "unknown")

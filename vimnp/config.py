@@ -194,6 +194,11 @@ class VimConfig:
             return None
         return self.num_patches // 2 if self.use_middle_cls_token else 0
 
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights, in all tensors together."""
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the network, as in the PyTorch state dict."""
         shapes: dict[str, tuple[int, ...]] = {}
