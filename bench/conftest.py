@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
+from implementations import implementation as implementation
 
-from vimnp import extension
 from vimnp.machine import describe_machine
 
 
@@ -24,13 +24,3 @@ def pytest_report_header() -> list[str]:
         f"BLAS: {machine.blas}; numpy {machine.numpy}, python {machine.python}",
         *(f"slow: {sentence}" for sentence in machine.slowdowns),
     ]
-
-
-@pytest.fixture(params=[*extension.usable_instruction_sets(), "numpy"])
-def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the operations on this instruction set, or in plain NumPy."""
-    if request.param == "numpy":
-        monkeypatch.setattr(extension, "_scan", None)
-    else:
-        monkeypatch.setenv("VIMNP_ISA", request.param)
-    return str(request.param)

@@ -8,16 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from implementations import implementation as implementation
+from micro import MICRO
 
-from vimnp import extension, kernels
-from vimnp.config import VimConfig
+from vimnp import kernels
 from vimnp.parameters import random_reader
 from vimnp.weights import Metadata, write_weights
-
-MICRO = VimConfig(
-    img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=24, d_state=5, num_classes=7
-)
-"""A network that runs in a moment; 5 states and 48 channels make tails in every vector width."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,16 +47,6 @@ def micro_npz(tmp_path: Path) -> Path:
     tensors = ((name, read(name)) for name in MICRO.parameter_shapes())
     write_weights(path, Metadata(config=MICRO), tensors)
     return path
-
-
-@pytest.fixture(params=[*extension.usable_instruction_sets(), "numpy"])
-def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every compiled instruction set of this machine, and plain NumPy, in turn."""
-    if request.param == "numpy":
-        monkeypatch.setattr(extension, "_scan", None)
-    else:
-        monkeypatch.setenv("VIMNP_ISA", request.param)
-    return str(request.param)
 
 
 @pytest.fixture

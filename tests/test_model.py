@@ -14,6 +14,7 @@ import plain_vim
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from micro import MICRO
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
@@ -23,10 +24,6 @@ from vimnp.kernels import aligned_empty
 from vimnp.parameters import random_reader
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import Metadata, WeightsFile
-
-MICRO = VimConfig(
-    img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=24, d_state=5, num_classes=7
-)
 
 # Logits of these networks are about 1; float32 rounding through two or three layers stays below.
 TOLERANCE = 2e-6
