@@ -55,7 +55,7 @@ def kernels() -> list[Extension]:
     extension = Extension(
         "vimnp._scan",
         ["vimnp/_scan.pyx"],
-        depends=["vimnp/_isa.h", "vimnp/_simd.h", "vimnp/_kernels.h"],
+        depends=[str(path) for path in Path("vimnp").glob("_*.h")],
         include_dirs=["vimnp"],
         define_macros=[
             ("Py_LIMITED_API", STABLE_ABI),

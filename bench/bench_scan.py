@@ -60,11 +60,9 @@ def test_conv(benchmark, implementation):
     benchmark(
         kernels.causal_conv1d,
         x,
-        normal(D_CONV, D_INNER),
-        normal(D_INNER),
-        out,
+        (kernels.Filter(normal(D_CONV, D_INNER), normal(D_INNER)),),
+        (out,),
         silu=True,
-        reverse=False,
         num_threads=1,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vimnp import extension
-from vimnp.kernels import ScanInputs
+from vimnp.kernels import Filter, ScanInputs
 
 LENGTH, CHANNELS, STATES = 5, 20, 3
 
@@ -26,10 +26,17 @@ DIRECTION = ScanInputs(
 EVERY_SECOND = zeros(LENGTH, 2 * CHANNELS)[:, ::2]
 
 
-def convolve(**changes):
-    arguments = {"x": TOKENS, "weight": zeros(4, CHANNELS), "bias": zeros(20), "out": TOKENS.copy()}
-    arguments |= changes
-    extension.loaded().causal_conv1d(*arguments.values(), silu=True, reverse=False, num_threads=1)
+FILTER = Filter(zeros(4, CHANNELS), zeros(20))
+
+
+def convolve(x=TOKENS, filters=(FILTER, FILTER), outs=(TOKENS.copy(), TOKENS.copy())):
+    extension.loaded().causal_conv1d(x, filters, outs, silu=True, num_threads=1)
+
+
+def add_norm(**changes):
+    arguments = {"residual": TOKENS.copy(), "hidden": TOKENS, "weight": zeros(20)}
+    arguments |= {"bias": zeros(20), "out": TOKENS.copy()} | changes
+    extension.loaded().fused_add_norm(*arguments.values(), epsilon=1e-5, num_threads=1)
 
 
 def scan(directions=(DIRECTION,), z=None, out=None, last_states=None):
@@ -49,11 +56,34 @@ def scan(directions=(DIRECTION,), z=None, out=None, last_states=None):
 CONV_MISTAKES = [
     {"x": zeros(LENGTH, CHANNELS + 1)},
     {"x": EVERY_SECOND},
-    {"weight": zeros(4, CHANNELS - 1)},
-    {"weight": zeros(0, CHANNELS)},
-    {"weight": zeros(65, CHANNELS)},
-    {"bias": zeros(CHANNELS - 1)},
-    {"out": zeros(LENGTH - 1, CHANNELS)},
+    {"filters": ()},
+    {"filters": (FILTER,)},
+    {"filters": (FILTER,) * 3, "outs": (TOKENS.copy(),) * 3},
+    {"outs": (TOKENS.copy(),)},
+    {"outs": (zeros(LENGTH - 1, CHANNELS), TOKENS.copy())},
+    {"outs": (TOKENS.copy(), EVERY_SECOND)},
+    *(
+        {"filters": (FILTER, FILTER._replace(**change))}
+        for change in (
+            {"weight": zeros(4, CHANNELS - 1)},
+            {"weight": zeros(3, CHANNELS)},
+            {"bias": zeros(CHANNELS - 1)},
+        )
+    ),
+    *(
+        {"filters": (Filter(zeros(taps, CHANNELS), None),), "outs": (TOKENS.copy(),)}
+        for taps in (0, 65)
+    ),
+]
+
+NORM_MISTAKES = [
+    {"residual": zeros(LENGTH + 1, CHANNELS)},
+    {"residual": EVERY_SECOND},
+    {"hidden": zeros(LENGTH - 1, CHANNELS)},
+    {"hidden": EVERY_SECOND},
+    {"weight": zeros(CHANNELS - 1)},
+    {"bias": zeros(CHANNELS + 1)},
+    {"out": zeros(LENGTH, CHANNELS - 1)},
     {"out": EVERY_SECOND},
 ]
 
@@ -85,6 +115,9 @@ SCAN_MISTAKES = [
 
 def test_what_fits_is_computed():
     convolve()
+    convolve(filters=(FILTER,), outs=(TOKENS.copy(),))
+    add_norm()
+    add_norm(hidden=None, bias=None)
     scan()
     scan((DIRECTION, DIRECTION), z=TOKENS, last_states=(zeros(STATES, CHANNELS),) * 2)
 
@@ -93,6 +126,12 @@ def test_what_fits_is_computed():
 def test_a_convolution_that_would_leave_its_arrays_is_refused(mistake):
     with pytest.raises(ValueError, match="does not fit"):
         convolve(**mistake)
+
+
+@pytest.mark.parametrize("mistake", NORM_MISTAKES)
+def test_a_norm_that_would_leave_its_arrays_is_refused(mistake):
+    with pytest.raises(ValueError, match="does not fit"):
+        add_norm(**mistake)
 
 
 @pytest.mark.parametrize("mistake", SCAN_MISTAKES)

@@ -412,11 +412,10 @@ def record_activations(
     products = np.delete(w.residual - p.token_offset, position, axis=0)
     seen["patch_embed"] = products + patch_bias
     for index, layer in enumerate(p.layers):
-        vimnp.model._normalise(w.residual, layer.norm, w.normed, w.statistic)
+        model._add_norm(w.residual, w.hidden if index else None, layer.norm, w.normed)
         model._mixer(layer, w)
         if index == 0:
             seen["layers.0.mixer"] = w.hidden.copy()
         seen[f"layers.{index}.0"] = w.hidden.copy()
         seen[f"layers.{index}.1"] = w.residual.copy()
-        w.residual += w.hidden
     return seen

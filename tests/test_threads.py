@@ -89,7 +89,7 @@ def test_little_work_stays_on_one_thread(monkeypatch):
     monkeypatch.setattr(extension, "for_operation", lambda operation: Extension)
     for tokens in (10, 10_000):
         x = np.zeros((tokens, 64), np.float32)
-        kernels.causal_conv1d(x, x, None, x, silu=True, reverse=False, num_threads=2)
+        kernels.causal_conv1d(x, (kernels.Filter(x, None),), (x,), silu=True, num_threads=2)
     assert used == [1, 2]
 
 

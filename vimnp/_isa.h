@@ -1,6 +1,6 @@
 /* The kernels for every instruction set of this architecture, and the choice among them.
  *
- * _simd.h and _kernels.h are included once for each set, between pragmas that let the compiler use
+ * _kernels.h is included once for each set, between pragmas that let the compiler use
  * it there and only there: one binary serves every machine of the architecture, and nothing else in
  * it needs more than the architecture's baseline. A compiler without vector extensions gets the
  * scalar build of the same source.
@@ -8,6 +8,7 @@
 #ifndef VIMNP_ISA_H
 #define VIMNP_ISA_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,14 +19,24 @@
 /* Vectors of state that the two-stage scan keeps: 16 KB with AVX-512, 4 KB with 4-float vectors. */
 #define STATES_IN_CACHE 256
 
-/* out[t] = silu(bias + sum_k weight[k] * x[t - taps + 1 + k]), weight is (taps, channels). */
-struct convolution {
-    ptrdiff_t length, channels;
-    int taps, silu;
-    const float *x, *weight, *bias; /* bias may be NULL */
-    ptrdiff_t x_step;
+/* Tokens that a kernel takes through its stages together: what passes between two stages then stays in
+ * the first-level cache. Also the tokens in a block of a norm. */
+#define RUN 32
+
+/* One direction of a convolution; weight is (taps, channels). */
+struct filter {
+    const float *weight, *bias; /* bias may be NULL */
     float *out;
     ptrdiff_t out_step;
+};
+
+/* A forward convolution, and a backward one where there are two directions. */
+struct convolution {
+    ptrdiff_t length, channels;
+    int taps, silu, directions;
+    const float *x;
+    ptrdiff_t x_step;
+    struct filter filters[2];
 };
 
 /* One direction of a selective scan; A and last_state are (d_state, channels). */
@@ -41,13 +52,24 @@ struct scan {
     float *out, *last_state; /* last_state may be NULL */
 };
 
+/* Residual addition where `hidden` is not NULL, then LayerNorm where `bias` is not NULL, else RMSNorm. */
+struct add_norm {
+    ptrdiff_t length, channels;
+    float *residual, *out;
+    const float *hidden, *weight, *bias;
+    ptrdiff_t residual_step, hidden_step, out_step;
+    float epsilon;
+};
+
 enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU };
 
-/* The blocks are the `width` channels that begin at `channel`, or what is left of them. */
+/* A block is the `width` channels from `channel` on, or the RUN tokens from `token` on, or what is left
+ * of them. */
 struct kernels {
     int width;
     void (*convolve_block)(const struct convolution *, ptrdiff_t channel);
     void (*scan_block)(const struct scan *, ptrdiff_t channel);
+    void (*add_norm_block)(const struct add_norm *, ptrdiff_t token);
     void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
 };
 
@@ -83,7 +105,6 @@ struct kernels {
 
 #define ISA ISA_SCALAR
 #define SUFFIX scalar
-#include "_simd.h"
 #include "_kernels.h"
 #undef ISA
 #undef SUFFIX
@@ -91,7 +112,6 @@ struct kernels {
 #if VIMNP_X86
 #define ISA ISA_SSE2
 #define SUFFIX baseline
-#include "_simd.h"
 #include "_kernels.h"
 #undef ISA
 #undef SUFFIX
@@ -104,7 +124,6 @@ struct kernels {
 #endif
 #define ISA ISA_AVX2
 #define SUFFIX avx2
-#include "_simd.h"
 #include "_kernels.h"
 #undef ISA
 #undef SUFFIX
@@ -118,7 +137,6 @@ struct kernels {
 #endif
 #define ISA ISA_AVX512
 #define SUFFIX avx512
-#include "_simd.h"
 #include "_kernels.h"
 #undef ISA
 #undef SUFFIX
@@ -132,7 +150,6 @@ struct kernels {
 #if VIMNP_ARM
 #define ISA ISA_NEON
 #define SUFFIX neon
-#include "_simd.h"
 #include "_kernels.h"
 #undef ISA
 #undef SUFFIX

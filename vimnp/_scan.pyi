@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vimnp.kernels import ScanInputs
+from vimnp.kernels import Filter, ScanInputs
 
 version: str
 OPENMP: bool
@@ -14,12 +14,20 @@ def use_instruction_set(name: str) -> None: ...
 def apply(name: str, x: np.ndarray, out: np.ndarray) -> None: ...
 def causal_conv1d(
     x: np.ndarray,
+    filters: tuple[Filter, ...],
+    outs: tuple[np.ndarray, ...],
+    *,
+    silu: bool,
+    num_threads: int,
+) -> None: ...
+def fused_add_norm(
+    residual: np.ndarray,
+    hidden: np.ndarray | None,
     weight: np.ndarray,
     bias: np.ndarray | None,
     out: np.ndarray,
     *,
-    silu: bool,
-    reverse: bool,
+    epsilon: float,
     num_threads: int,
 ) -> None: ...
 def selective_scan(

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 # cython: embedsignature=False, freethreading_compatible=False
-"""Compiled kernels: causal conv1d and the selective scans, split over channels with OpenMP.
+"""Compiled kernels: causal conv1d, the selective scans and the norm, split with OpenMP.
 
 Arrays are token-major float32, (tokens, channels), rows contiguous. Nothing is checked here beyond
 what keeps memory safe: :mod:`vimnp.ops` does that. Names and meanings are those of
@@ -12,16 +12,20 @@ from cython.parallel cimport prange
 cdef extern from "_isa.h" nogil:
     const int MAX_STATES
     const int MAX_TAPS
+    const int RUN
+
+    struct filter:
+        const float *weight
+        const float *bias
+        float *out
+        Py_ssize_t out_step
 
     struct convolution:
         Py_ssize_t length, channels
-        int taps, silu
+        int taps, silu, directions
         const float *x
-        const float *weight
-        const float *bias
         Py_ssize_t x_step
-        float *out
-        Py_ssize_t out_step
+        filter filters[2]
 
     struct scan:
         Py_ssize_t length, channels
@@ -39,6 +43,16 @@ cdef extern from "_isa.h" nogil:
         float *out
         float *last_state
 
+    struct add_norm:
+        Py_ssize_t length, channels
+        float *residual
+        float *out
+        const float *hidden
+        const float *weight
+        const float *bias
+        Py_ssize_t residual_step, hidden_step, out_step
+        float epsilon
+
     enum function:
         FUNCTION_EXP
         FUNCTION_SOFTPLUS
@@ -48,6 +62,7 @@ cdef extern from "_isa.h" nogil:
         int width
         void (*convolve_block)(const convolution *, Py_ssize_t channel) noexcept nogil
         void (*scan_block)(const scan *, Py_ssize_t channel) noexcept nogil
+        void (*add_norm_block)(const add_norm *, Py_ssize_t token) noexcept nogil
         void (*apply)(function, const float *x, float *out, Py_ssize_t length) noexcept nogil
 
     struct instruction_set:
@@ -106,22 +121,34 @@ def apply(str name not None, const float[::1] x not None, float[::1] out not Non
 
 
 def causal_conv1d(
-    const float[:, :] x, const float[:, ::1] weight, const float[::1] bias, float[:, :] out,
-    *, bint silu, bint reverse, int num_threads,
+    const float[:, :] x, tuple filters not None, tuple outs not None, *, bint silu, int num_threads
 ):
-    """out[t] = silu(bias + sum_k weight[k] * x[t - K + 1 + k]); see vimnp.kernels."""
+    """Convolve forward, or forward and backward; see vimnp.kernels."""
     cdef convolution c
-    c.length, c.channels, c.taps, c.silu = x.shape[0], x.shape[1], weight.shape[0], silu
-    _expect(1 <= c.taps <= MAX_TAPS, "d_conv")
+    cdef const float[:, ::1] weight
+    cdef const float[::1] bias
+    cdef float[:, :] out
+    c.length, c.channels, c.silu = x.shape[0], x.shape[1], silu
+    c.directions, c.taps = len(filters), 0
+    _expect(1 <= c.directions <= 2, "filters")
+    _expect(len(outs) == c.directions, "outs")
     _expect_shape(x, c.length, c.channels, "x")
-    _expect(weight.shape[1] == c.channels, "weight")
-    _expect(bias is None or bias.shape[0] == c.channels, "bias")
-    _expect_shape(out, c.length, c.channels, "out")
+    views = []  # keeps the buffers alive until the convolution is through
+    for i in range(c.directions):
+        weight, bias, out = filters[i][0], filters[i][1], outs[i]
+        c.taps = weight.shape[0] if i == 0 else c.taps
+        _expect(1 <= c.taps <= MAX_TAPS, "d_conv")
+        _expect_shape(weight, c.taps, c.channels, "weight")
+        _expect(bias is None or bias.shape[0] == c.channels, "bias")
+        _expect_shape(out, c.length, c.channels, "out")
+        views.append((weight, bias, out))
+        if c.length and c.channels:
+            c.filters[i].weight = &weight[0, 0]
+            c.filters[i].bias = NULL if bias is None else &bias[0]
+            c.filters[i].out, c.filters[i].out_step = &out[0, 0], _step(out, False)
     if c.length == 0 or c.channels == 0:
         return
-    c.x_step, c.out_step = _step(x, reverse), _step(out, reverse)
-    c.x, c.out = _first(x, reverse), <float *> _first(out, reverse)
-    c.weight, c.bias = &weight[0, 0], NULL if bias is None else &bias[0]
+    c.x, c.x_step = &x[0, 0], _step(x, False)
 
     cdef const kernels *table = _kernels
     cdef Py_ssize_t block, blocks = (c.channels + table.width - 1) // table.width
@@ -131,6 +158,38 @@ def causal_conv1d(
             blocks, schedule="static", num_threads=team, use_threads_if=team > 1
         ):
             table.convolve_block(&c, block * table.width)
+
+
+def fused_add_norm(
+    float[:, :] residual, const float[:, :] hidden, const float[::1] weight,
+    const float[::1] bias, float[:, :] out, *, float epsilon, int num_threads,
+):
+    """residual += hidden, out = norm(residual); see vimnp.kernels."""
+    cdef add_norm n
+    n.length, n.channels, n.epsilon = residual.shape[0], residual.shape[1], epsilon
+    _expect_shape(residual, n.length, n.channels, "residual")
+    _expect(weight.shape[0] == n.channels, "weight")
+    _expect(bias is None or bias.shape[0] == n.channels, "bias")
+    _expect_shape(out, n.length, n.channels, "out")
+    if hidden is not None:
+        _expect_shape(hidden, n.length, n.channels, "hidden")
+    if n.length == 0 or n.channels == 0:
+        return
+    n.residual, n.residual_step = &residual[0, 0], _step(residual, False)
+    n.out, n.out_step = &out[0, 0], _step(out, False)
+    n.weight, n.bias = &weight[0], NULL if bias is None else &bias[0]
+    n.hidden, n.hidden_step = NULL, 0
+    if hidden is not None:
+        n.hidden, n.hidden_step = &hidden[0, 0], _step(hidden, False)
+
+    cdef const kernels *table = _kernels
+    cdef Py_ssize_t block, blocks = (n.length + RUN - 1) // RUN
+    cdef int team = _team(num_threads, blocks)
+    with nogil:
+        for block in prange(
+            blocks, schedule="static", num_threads=team, use_threads_if=team > 1
+        ):
+            table.add_norm_block(&n, block * RUN)
 
 
 def selective_scan(
@@ -193,7 +252,7 @@ cdef int _run(const scan *scans, Py_ssize_t number, bint fused, int num_threads)
 
 
 cdef int _team(int num_threads, Py_ssize_t blocks) noexcept:
-    """No more threads than blocks of channels."""
+    """No more threads than blocks."""
     return <int> min(num_threads, blocks)
 
 

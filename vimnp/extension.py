@@ -18,6 +18,7 @@ from vimnp.threads import sleeping_openmp
 
 FORCE_FALLBACK = {
     "causal_conv1d": "CAUSAL_CONV1D_FORCE_FALLBACK",
+    "fused_add_norm": "FUSED_ADD_NORM_FORCE_FALLBACK",
     "selective_scan": "SELECTIVE_SCAN_FORCE_FALLBACK",
 }
 _MENDING = (
@@ -57,7 +58,7 @@ def for_operation(operation: str) -> ModuleType | None:
 
     Parameters
     ----------
-    operation : {"causal_conv1d", "selective_scan"}
+    operation : {"causal_conv1d", "fused_add_norm", "selective_scan"}
 
     Raises
     ------

@@ -19,10 +19,17 @@ from vimnp import extension, reference, threads
 # Work of fewer elements (tokens x channels) than this stays on one thread. Waking a second thread,
 # which sleeps between regions, costs 15 to 50 us on a 2-core x86-64; with AVX-512 a convolution of
 # Vim-tiny's 197 x 384 takes 29 us, and the scan of both directions takes 650.
-_LEAST_ELEMENTS = {"causal_conv1d": 1 << 19, "selective_scan": 1 << 13}
+_LEAST_ELEMENTS = {"causal_conv1d": 1 << 19, "selective_scan": 1 << 13, "fused_add_norm": 1 << 19}
 
 
 _LINE = 16  # floats in a cache line of 64 bytes
+
+
+class Filter(NamedTuple):
+    """A depthwise convolution's weight (K, d), and its bias (d,) where it has one."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None
 
 
 class ScanInputs(NamedTuple):
@@ -70,44 +77,79 @@ def aligned_empty(*shape: int) -> np.ndarray:
     return buffer[start : start + size].reshape(shape)
 
 
-def _threads_for(operation: str, tokens: np.ndarray, num_threads: int) -> int:
-    if tokens.size < _LEAST_ELEMENTS[operation]:
+def _threads_for(operation: str, elements: int, num_threads: int) -> int:
+    if elements < _LEAST_ELEMENTS[operation]:
         return 1
     return threads.in_this_process(num_threads)
 
 
 def causal_conv1d(
     x: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    out: np.ndarray,
+    filters: tuple[Filter, ...],
+    outs: tuple[np.ndarray, ...],
     *,
     silu: bool,
-    reverse: bool,
     num_threads: int,
 ) -> None:
-    """Causal depthwise convolution into `out`; anti-causal if `reverse`.
+    """Causal depthwise convolution of x, and with a second filter the anti-causal one too.
 
-    ``out[t] = silu(bias + sum_k weight[k] * x[t - K + 1 + k])``, in reverse
+    ``out[t] = silu(bias + sum_k weight[k] * x[t - K + 1 + k])``, backwards
     ``x[t + K - 1 - k]``; x is zero outside the sequence.
 
     Parameters
     ----------
-    x, out : ndarray, shape (l, d)
-    weight : ndarray, shape (K, d)
-    bias : ndarray, shape (d,), optional
+    x : ndarray, shape (l, d)
+    filters : one or two Filter
+        The forward direction's, and the backward one's if there are two; as many taps in both.
+    outs : ndarrays of shape (l, d), one for each direction
+    silu : bool
+    num_threads : int
     """
     compiled = extension.for_operation("causal_conv1d")
     if compiled is not None:
-        num_threads = _threads_for("causal_conv1d", x, num_threads)
-        compiled.causal_conv1d(
-            x, weight, bias, out, silu=silu, reverse=reverse, num_threads=num_threads
+        num_threads = _threads_for("causal_conv1d", x.size, num_threads)
+        compiled.causal_conv1d(x, filters, outs, silu=silu, num_threads=num_threads)
+        return
+    activation = "silu" if silu else None
+    for filter, out, step in zip(filters, outs, (1, -1), strict=False):
+        convolved = reference.causal_conv1d(
+            x[::step].T[None], filter.weight.T, filter.bias, activation
+        )
+        out[::step] = convolved[0].T
+
+
+def fused_add_norm(
+    residual: np.ndarray,
+    hidden: np.ndarray | None,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    *,
+    epsilon: float,
+    num_threads: int,
+) -> None:
+    """``residual += hidden``, then its RMSNorm, or with a bias its LayerNorm, into `out`.
+
+    Parameters
+    ----------
+    residual, out : ndarray, shape (l, d)
+    hidden : ndarray, shape (l, d), optional
+        Nothing is added without.
+    weight, bias : ndarray, shape (d,)
+        The bias is optional.
+    epsilon : float
+    num_threads : int
+    """
+    compiled = extension.for_operation("fused_add_norm")
+    if compiled is not None:
+        num_threads = _threads_for("fused_add_norm", residual.size, num_threads)
+        compiled.fused_add_norm(
+            residual, hidden, weight, bias, out, epsilon=epsilon, num_threads=num_threads
         )
         return
-    if reverse:
-        x, out = x[::-1], out[::-1]
-    activation = "silu" if silu else None
-    out[...] = reference.causal_conv1d(x.T[None], weight.T, bias, activation)[0].T
+    if hidden is not None:
+        residual += hidden
+    out[...] = reference.norm(residual, weight, bias, epsilon)
 
 
 def selective_scan(
@@ -151,7 +193,7 @@ def selective_scan(
             fused=method.startswith("fused"),
             scale=0.5 if if_divide_out else 1.0,
             last_states=last_states,
-            num_threads=_threads_for("selective_scan", out, num_threads),
+            num_threads=_threads_for("selective_scan", out.size, num_threads),
         )
         return
     scan = reference.scan_directions(

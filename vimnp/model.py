@@ -27,6 +27,7 @@ from vimnp import kernels
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError
 from vimnp.image import to_input
+from vimnp.kernels import Filter
 from vimnp.parameters import (
     DirectionParameters,
     Layer,
@@ -258,10 +259,9 @@ class VisionMamba:
         pixels = to_input(image, self.config.img_size, self.metadata.preprocessing)
         w = self._workspace()
         self._embed(pixels, w)  # w.residual: the tokens
-        for layer in self._parameters.layers:
-            _normalise(w.residual, layer.norm, w.normed, w.statistic)
+        for index, layer in enumerate(self._parameters.layers):
+            self._add_norm(w.residual, w.hidden if index else None, layer.norm, w.normed)
             self._mixer(layer, w)  # w.normed -> w.hidden
-            w.residual += w.hidden
         return self._pool(w)
 
     def _embed(self, pixels: np.ndarray, w: Workspace) -> None:
@@ -284,8 +284,15 @@ class VisionMamba:
     def _mixer(self, layer: Layer, w: Workspace) -> None:
         """The bidirectional block: w.normed (L, E) -> w.hidden (L, E)."""
         np.matmul(w.normed, layer.in_proj, out=w.xz)
-        self._direction(layer.forward, w, w.forward, reverse=False)
-        self._direction(layer.backward, w, w.backward, reverse=True)
+        kernels.causal_conv1d(
+            w.x,
+            tuple(Filter(p.conv_weight, p.conv_bias) for p in (layer.forward, layer.backward)),
+            (w.forward.u, w.backward.u),
+            silu=True,
+            num_threads=self.num_threads,
+        )
+        self._direction(layer.forward, w.forward)
+        self._direction(layer.backward, w.backward)
         kernels.selective_scan(
             (w.forward.scan_inputs(layer.forward), w.backward.scan_inputs(layer.backward)),
             w.z,
@@ -297,22 +304,8 @@ class VisionMamba:
         )
         np.matmul(w.y, layer.out_proj, out=w.hidden)
 
-    def _direction(
-        self, parameters: DirectionParameters, w: Workspace, d: DirectionSpace, *, reverse: bool
-    ) -> None:
-        """What one direction's scan reads: u, and from it B, C and delta before bias and softplus.
-
-        The directions differ in their parameters, and in that the backward convolution looks ahead.
-        """
-        kernels.causal_conv1d(
-            w.x,
-            parameters.conv_weight,
-            parameters.conv_bias,
-            d.u,
-            silu=True,
-            reverse=reverse,
-            num_threads=self.num_threads,
-        )
+    def _direction(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
+        """d.u -> B, C, and delta before bias and softplus."""
         np.matmul(d.u, parameters.x_proj, out=d.x_dbl)
         np.matmul(d.dt, parameters.dt_proj, out=d.delta)
 
@@ -320,12 +313,26 @@ class VisionMamba:
         """The class token, the last token or the mean of all, after the final norm: (E,)."""
         position = self.config.token_position
         if position is None and self.config.final_pool_type == "mean":
-            _normalise(w.residual, self._parameters.norm_f, w.normed, w.statistic)
+            self._add_norm(w.residual, w.hidden, self._parameters.norm_f, w.normed)
             return w.normed.mean(axis=0)
         row = -1 if position is None else position
-        rows = w.residual[row : row + 1 or None]  # the norm needs no other token
-        _normalise(rows, self._parameters.norm_f, w.normed[:1], w.statistic[:1])
+        rows = slice(row, row + 1 or None)  # the norm needs no other token
+        self._add_norm(w.residual[rows], w.hidden[rows], self._parameters.norm_f, w.normed[:1])
         return w.normed[0].copy()
+
+    def _add_norm(
+        self, residual: np.ndarray, hidden: np.ndarray | None, norm: Norm, normed: np.ndarray
+    ) -> None:
+        """residual += hidden where there is one, and its norm into `normed`; all (tokens, E)."""
+        kernels.fused_add_norm(
+            residual,
+            hidden,
+            norm.weight,
+            norm.bias,
+            normed,
+            epsilon=norm.epsilon,
+            num_threads=self.num_threads,
+        )
 
     def _head(self, features: np.ndarray) -> np.ndarray:
         logits: np.ndarray = features @ self._parameters.head
@@ -364,17 +371,3 @@ class VimBase(VisionMamba):
 
     variant = VIM_BASE
 
-
-def _normalise(x: np.ndarray, norm: Norm, out: np.ndarray, statistic: np.ndarray) -> None:
-    """RMSNorm (or LayerNorm) of each token: x, out (L, E); statistic is scratch, (L, 1)."""
-    if norm.bias is not None:
-        np.mean(x, axis=1, keepdims=True, out=statistic)
-        x = np.subtract(x, statistic, out=out)
-    np.einsum("le,le->l", x, x, out=statistic[:, 0])
-    statistic /= x.shape[1]
-    statistic += norm.epsilon
-    np.sqrt(statistic, out=statistic)
-    np.divide(x, statistic, out=out)
-    out *= norm.weight
-    if norm.bias is not None:
-        out += norm.bias

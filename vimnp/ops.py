@@ -14,7 +14,7 @@ import numpy as np
 
 from vimnp import kernels
 from vimnp.config import MAX_D_CONV, MAX_D_STATE
-from vimnp.kernels import ScanInputs, aligned_empty
+from vimnp.kernels import Filter, ScanInputs, aligned_empty
 from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction
 from vimnp.threads import resolve_num_threads
 
@@ -66,18 +66,15 @@ def causal_conv1d(
     _expect_choice("activation", activation, ACTIVATIONS)
     num_threads = resolve_num_threads(num_threads)
 
-    weight = _contiguous(weight.T)
-    bias = None if bias is None else _contiguous(bias)
+    filter = Filter(_contiguous(weight.T), None if bias is None else _contiguous(bias))
     out = np.empty_like(x, order="C")
     for b in range(batch):
         result = aligned_empty(length, channels)
         kernels.causal_conv1d(
             _contiguous(x[b].T),
-            weight,
-            bias,
-            result,
+            (filter,),
+            (result,),
             silu=activation is not None,
-            reverse=False,
             num_threads=num_threads,
         )
         out[b] = result.T

@@ -62,6 +62,16 @@ def softplus(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def norm(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, epsilon: float
+) -> np.ndarray:
+    """RMSNorm of each token, or LayerNorm with a bias: x (l, d), weight and bias (d,)."""
+    if bias is not None:
+        x = x - x.mean(axis=1, keepdims=True)
+    out = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + epsilon) * weight
+    return out if bias is None else out + bias
+
+
 def causal_conv1d(
     x: np.ndarray,
     weight: np.ndarray,

@@ -36,7 +36,6 @@ class Workspace:
         self.patches = aligned_empty(*config.grid_size, *patch)
         self.residual = aligned_empty(length, embed_dim)
         self.normed = aligned_empty(length, embed_dim)
-        self.statistic = aligned_empty(length, 1)
         self.xz = aligned_empty(length, 2 * d_inner)
         self.x, self.z = np.split(self.xz, 2, axis=1)
         self.forward = DirectionSpace(config)

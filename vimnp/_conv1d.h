@@ -1,0 +1,70 @@
+/* Causal depthwise convolution, with bias and SiLU, over one block of W neighbouring channels.
+ *
+ * Included once for each instruction set by _kernels.h.
+ */
+
+/* The results for the `run` tokens from `first` on, of which those before the first token or after
+ * the last are none. */
+INLINE void FN(store_run)(
+    const struct convolution *c, const struct filter *filter, ptrdiff_t first, FN(vec) *sums, int run,
+    ptrdiff_t channel, int lanes)
+{
+    if (c->silu)
+        FN(silu)(sums, run);
+    for (int i = 0; i < run; i++) {
+        const ptrdiff_t t = first + i;
+        if (0 <= t && t < c->length)
+            FN(store)(filter->out + t * filter->out_step + channel, sums[i], lanes);
+    }
+}
+
+/* out[t] = silu(bias + sum_k weight[k] x[t - K + 1 + k]), in reverse time x[t + K - 1 - k].
+ *
+ * One window of K tokens slides over x: with x[t] as its newest it is what the forward filter needs
+ * for token t, and what the backward filter needs for token t - K + 1. */
+INLINE void FN(convolve)(
+    const struct convolution *c, ptrdiff_t channel, int lanes, const int taps, const int directions)
+{
+    FN(vec) weight[2][MAX_TAPS], bias[2], window[MAX_TAPS];
+    for (int d = 0; d < directions; d++) {
+        const struct filter *filter = &c->filters[d];
+        bias[d] = FN(load_optional)(filter->bias, channel, lanes);
+        for (int k = 0; k < taps; k++)
+            weight[d][k] = FN(load)(filter->weight + k * c->channels + channel, lanes);
+    }
+    for (int k = 0; k < taps; k++)
+        window[k] = FN(set1)(0.0f);
+    const ptrdiff_t end = c->length + (directions - 1) * (taps - 1);
+    for (ptrdiff_t first = 0; first < end; first += RUN) {
+        const int run = FN(run_from)(first, end);
+        FN(vec) forward[RUN], backward[RUN];
+        for (int i = 0; i < run; i++) {
+            const ptrdiff_t t = first + i;
+            for (int k = 0; k + 1 < taps; k++)
+                window[k] = window[k + 1];
+            window[taps - 1] = FN(set1)(0.0f);
+            if (t < c->length)
+                window[taps - 1] = FN(load)(c->x + t * c->x_step + channel, lanes);
+            forward[i] = bias[0];
+            for (int k = 0; k < taps; k++)
+                forward[i] = FN(fma)(weight[0][k], window[k], forward[i]);
+            if (directions == 1)
+                continue;
+            backward[i] = bias[1];
+            for (int k = 0; k < taps; k++)
+                backward[i] = FN(fma)(weight[1][k], window[taps - 1 - k], backward[i]);
+        }
+        FN(store_run)(c, &c->filters[0], first, forward, run, channel, lanes);
+        if (directions == 2)
+            FN(store_run)(c, &c->filters[1], first - taps + 1, backward, run, channel, lanes);
+    }
+}
+
+static void FN(convolve_block)(const struct convolution *c, ptrdiff_t channel)
+{
+    const int lanes = FN(lanes_from)(channel, c->channels);
+    if (lanes == W && c->taps == 4 && c->directions == 2) /* every published network */
+        FN(convolve)(c, channel, W, 4, 2);
+    else
+        FN(convolve)(c, channel, lanes, c->taps, c->directions);
+}
