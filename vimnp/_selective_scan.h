@@ -13,7 +13,7 @@
 struct FN(run) {
     ptrdiff_t first;
     int length;
-    FN(vec) delta[RUN], delta_u[RUN], y[RUN];
+    FN(vec) delta[RUN], y[RUN];
 };
 
 /* What the channels of a block have for all tokens. */
@@ -38,8 +38,7 @@ INLINE struct FN(constants) FN(begin_scan)(
     return of_block;
 }
 
-/* First stage: delta, delta u, and D u as the beginning of y. Returns whether exp2_product may take
- * every delta A. */
+/* First stage: delta. Returns whether exp2_product may take every delta A. */
 INLINE int FN(begin_run)(
     const struct scan *s, ptrdiff_t channel, int lanes, const struct FN(constants) *of_block,
     struct FN(run) *run)
@@ -51,12 +50,8 @@ INLINE int FN(begin_run)(
     if (s->delta_softplus)
         FN(softplus)(run->delta, run->length);
     int bounded = 1;
-    for (int i = 0; i < run->length; i++) {
-        const FN(vec) u = FN(load)(s->u + (run->first + i) * s->u_step + channel, lanes);
-        run->delta_u[i] = run->delta[i] * u;
-        run->y[i] = of_block->D * u;
+    for (int i = 0; i < run->length; i++)
         bounded &= FN(is_bounded)(run->delta[i], of_block->reach);
-    }
     return bounded;
 }
 
@@ -76,16 +71,17 @@ INLINE FN(vec) FN(coefficient)(
     return FN(set1)(values[at + n]);
 }
 
-/* Second stage: h_t = exp(delta A) h_{t-1} + delta B u and y_t = C . h_t, token by token (Mamba,
+/* Second stage: h_t = exp(delta A) h_{t-1} + delta B u and y_t = C . h_t + D u, token by token (Mamba,
  * algorithm 2). `constants` says whether B or C may be constant over time. */
 INLINE void FN(advance)(
     const struct scan *s, ptrdiff_t channel, int lanes, const int d_state, const int constants,
-    const int bounded, const FN(vec) *A, FN(vec) *h, struct FN(run) *run)
+    const int bounded, FN(vec) D, const FN(vec) *A, FN(vec) *h, struct FN(run) *run)
 {
     for (int i = 0; i < run->length; i++) {
         const ptrdiff_t t = run->first + i;
-        const FN(vec) delta = run->delta[i], delta_u = run->delta_u[i];
-        FN(vec) y = run->y[i];
+        const FN(vec) u = FN(load)(s->u + t * s->u_step + channel, lanes);
+        const FN(vec) delta = run->delta[i], delta_u = delta * u;
+        FN(vec) y = D * u;
         UNROLL_STATES
         for (int n = 0; n < d_state; n++) {
             const FN(vec) B = FN(coefficient)(
@@ -101,19 +97,21 @@ INLINE void FN(advance)(
 
 /* The same in two steps: the states of all tokens of the run, then their outputs. */
 INLINE void FN(advance_fixlen)(
-    const struct scan *s, ptrdiff_t channel, int lanes, const int d_state, const FN(vec) *A,
-    FN(vec) *h, struct FN(run) *run)
+    const struct scan *s, ptrdiff_t channel, int lanes, const int d_state, const int bounded,
+    FN(vec) D, const FN(vec) *A, FN(vec) *h, struct FN(run) *run)
 {
     FN(vec) states[STATES_IN_CACHE];
     const FN(vec) *before = h;
     for (int i = 0; i < run->length; i++) {
         const ptrdiff_t t = run->first + i;
         FN(vec) *now = states + i * d_state;
+        const FN(vec) u = FN(load)(s->u + t * s->u_step + channel, lanes);
+        const FN(vec) delta = run->delta[i], delta_u = delta * u;
+        run->y[i] = D * u;
         for (int n = 0; n < d_state; n++) {
             const FN(vec) B =
                 FN(coefficient)(s->B, t * s->B_step, s->B_constant, n, s, channel, lanes);
-            const FN(vec) decay = FN(decay)(run->delta[i], A[n], 0);
-            now[n] = FN(fma)(decay, before[n], run->delta_u[i] * B);
+            now[n] = FN(fma)(FN(decay)(delta, A[n], bounded), before[n], delta_u * B);
         }
         before = now;
     }
@@ -162,12 +160,15 @@ INLINE void FN(scan)(
         const ptrdiff_t left = s->length - run.first;
         run.length = left < longest ? (int)left : longest;
         const int bounded = FN(begin_run)(s, channel, lanes, &of_block, &run);
-        if (fixlen)
-            FN(advance_fixlen)(s, channel, lanes, d_state, A, h, &run);
+        /* Each case with a constant of its own, so that the loops over tokens hold no choice. */
+        if (fixlen && bounded)
+            FN(advance_fixlen)(s, channel, lanes, d_state, 1, of_block.D, A, h, &run);
+        else if (fixlen)
+            FN(advance_fixlen)(s, channel, lanes, d_state, 0, of_block.D, A, h, &run);
         else if (bounded)
-            FN(advance)(s, channel, lanes, d_state, constants, 1, A, h, &run);
+            FN(advance)(s, channel, lanes, d_state, constants, 1, of_block.D, A, h, &run);
         else
-            FN(advance)(s, channel, lanes, d_state, constants, 0, A, h, &run);
+            FN(advance)(s, channel, lanes, d_state, constants, 0, of_block.D, A, h, &run);
         FN(finish_run)(s, channel, lanes, &run);
     }
     if (s->last_state)
