@@ -17,20 +17,25 @@ from vimnp.reference import BIDIRECTIONAL_METHODS
 PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float32)
 
 
-def run(benchmark, group: str, scan: str, num_threads: int, blas_threads: int) -> None:
+def run(
+    benchmark, group: str, scan: str, num_threads: int, blas_threads: int, batch: int = 1
+) -> None:
     model = vimnp.VimTiny.random(scan=scan, num_threads=num_threads)
     benchmark.group = group
     with threadpool_limits(blas_threads, user_api="blas"):
-        benchmark.pedantic(model, (PIXELS,), rounds=15, warmup_rounds=2)
+        benchmark.pedantic(model, (np.stack([PIXELS] * batch),), rounds=15, warmup_rounds=2)
 
 
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
-def test_scan_modes(benchmark, scan):
-    run(benchmark, "scan modes, one thread each", scan, 1, 1)
+def test_scan_modes(benchmark, scan, num_threads, batch):
+    group = f"scan modes, batch {batch}, {num_threads} threads of kernels and of BLAS"
+    run(benchmark, group, scan, num_threads, num_threads, batch)
 
 
 @pytest.mark.parametrize("blas_threads", [1, 2])
-@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("num_threads", [1, 2, 4, 16])
 def test_threads(benchmark, num_threads, blas_threads):
     run(benchmark, "threads of the kernels - of BLAS", "fused", num_threads, blas_threads)
 
@@ -49,7 +54,7 @@ def test_picture_sizes(benchmark, side):
 def test_fresh_workspace(benchmark):
     """What it would cost to allocate every array in every pass: to hold against fused."""
     model = vimnp.VimTiny.random(num_threads=1)
-    benchmark.group = "scan modes, one thread each"
+    benchmark.group = "scan modes, batch 1, 1 threads of kernels and of BLAS"
 
     def forget_workspace() -> None:
         vars(model._of_thread).clear()

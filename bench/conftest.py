@@ -20,7 +20,8 @@ def pytest_configure() -> None:
 def pytest_report_header() -> list[str]:
     machine = describe_machine()
     return [
-        f"machine: {machine.cpu}, {os.cpu_count()} CPUs, kernels {machine.instruction_set}",
+        f"machine: {machine.cpu}, {os.cpu_count()} CPUs",
+        f"kernels: {machine.instruction_set}, {machine.num_threads} threads if not set otherwise",
         f"BLAS: {machine.blas}; numpy {machine.numpy}, python {machine.python}",
         *(f"slow: {sentence}" for sentence in machine.slowdowns),
     ]

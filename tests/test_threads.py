@@ -1,14 +1,17 @@
-"""The number of threads, and what a process does to them: fork, environment, affinity."""
+"""The number of threads: where it comes from, and calls from several threads at once."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import subprocess
-import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from micro import MICRO
+from threadpoolctl import threadpool_limits
 
 import vimnp
 from vimnp import extension, kernels, threads
@@ -93,32 +96,27 @@ def test_little_work_stays_on_one_thread(monkeypatch):
     assert used == [1, 2]
 
 
-FORK = """
-import os, sys
-import numpy as np, vimnp
-config = vimnp.VimConfig(img_size=(64, 64), patch_size=8, stride=8, depth=2, embed_dim=96)
-model = vimnp.VisionMamba.random(config=config, num_threads=2)
-pixels = np.linspace(-1, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
-parents = model(pixels).tobytes()
-child = os.fork()
-if child == 0:
-    os._exit(0 if model(pixels).tobytes() == parents else 1)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_computes_the_same_and_does_not_hang():
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", FORK], env=environment, timeout=60, capture_output=True, check=False
-    )
-    assert result.returncode == 0, result.stderr.decode()
-
-
 @pytest.mark.usefixtures("small_work_is_split")
 def test_more_threads_than_there_are_channels_are_not_started():
     x = np.ones((1, 3, 5), np.float32)
     weight = np.ones((3, 2), np.float32)
     one = vimnp.causal_conv1d(x, weight, num_threads=1)
     np.testing.assert_array_equal(vimnp.causal_conv1d(x, weight, num_threads=1024), one)
+
+
+@pytest.mark.usefixtures("small_work_is_split")
+def test_one_model_may_be_called_from_several_threads_at_once(implementation):
+    config = dataclasses.replace(MICRO, embed_dim=96)
+    model = vimnp.VisionMamba.random(config=config, num_threads=2)
+    images = np.random.default_rng(0).standard_normal((24, 3, 32, 32)).astype(np.float32)
+    start = threading.Barrier(4)
+
+    def work(share):
+        start.wait()
+        return model(share)
+
+    with threadpool_limits(1, user_api="blas"):
+        in_turn = model(images)
+        with ThreadPoolExecutor(4) as pool:
+            at_once = np.concatenate(list(pool.map(work, np.split(images, 4))))
+    np.testing.assert_array_equal(at_once, in_turn)

@@ -1,4 +1,4 @@
-/* Residual addition and RMSNorm (or LayerNorm) of a block of tokens.
+/* Residual addition and RMSNorm (or LayerNorm) of each token.
  *
  * Included once for each instruction set by _kernels.h. Here a vector holds W neighbouring channels
  * of one token.
@@ -35,7 +35,7 @@ INLINE float FN(mean_square)(const float *x, float mean, ptrdiff_t channels)
 
 /* residual += hidden where there is one; out = (residual - mean) / sqrt(variance + epsilon) * weight
  * + bias, and without bias the same with a mean of zero. */
-INLINE void FN(add_norm)(const struct add_norm *n, ptrdiff_t t)
+INLINE void FN(add_norm_token)(const struct add_norm *n, ptrdiff_t t)
 {
     float *residual = n->residual + t * n->residual_step;
     if (n->hidden)
@@ -56,9 +56,8 @@ INLINE void FN(add_norm)(const struct add_norm *n, ptrdiff_t t)
     }
 }
 
-static void FN(add_norm_block)(const struct add_norm *n, ptrdiff_t first)
+static void FN(add_norm)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const ptrdiff_t end = first + FN(run_from)(first, n->length);
-    for (ptrdiff_t t = first; t < end; t++)
-        FN(add_norm)(n, t);
+    for (ptrdiff_t t = begin; t < end; t++)
+        FN(add_norm_token)(task, t);
 }

@@ -13,14 +13,18 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_team.h"
+
 /* The d_state limit of the original's CUDA kernel; a block's states then fit on any stack. */
 #define MAX_STATES 256
 #define MAX_TAPS 64
 /* Vectors of state that the two-stage scan keeps: 16 KB with AVX-512, 4 KB with 4-float vectors. */
 #define STATES_IN_CACHE 256
+/* States of all channels that a thread scans together, 32 KB: those of 512 channels in Vim. */
+#define STATES 8192
 
 /* Tokens that a kernel takes through its stages together: what passes between two stages then stays in
- * the first-level cache. Also the tokens in a block of a norm. */
+ * the first-level cache. */
 #define RUN 32
 
 /* One direction of a convolution; weight is (taps, channels). */
@@ -52,6 +56,12 @@ struct scan {
     float *out, *last_state; /* last_state may be NULL */
 };
 
+/* One direction, or a forward and a backward one: both of some channels before the next channels. */
+struct scans {
+    int directions;
+    const struct scan *of_direction;
+};
+
 /* Residual addition where `hidden` is not NULL, then LayerNorm where `bias` is not NULL, else RMSNorm. */
 struct add_norm {
     ptrdiff_t length, channels;
@@ -63,13 +73,11 @@ struct add_norm {
 
 enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU };
 
-/* A block is the `width` channels from `channel` on, or the RUN tokens from `token` on, or what is left
- * of them. */
 struct kernels {
-    int width;
-    void (*convolve_block)(const struct convolution *, ptrdiff_t channel);
-    void (*scan_block)(const struct scan *, ptrdiff_t channel);
-    void (*add_norm_block)(const struct add_norm *, ptrdiff_t token);
+    int width;              /* W */
+    part_function convolve; /* of a struct convolution: positions of the window's newest token */
+    part_function scan;     /* of a struct scans: channels */
+    part_function add_norm; /* of a struct add_norm: tokens */
     void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
 };
 

@@ -6,23 +6,24 @@
  * so neither this file nor those that it includes have an include guard.
  *
  * Every array is float32. `step` is the distance in floats from one token to the next: negative where
- * time runs backwards, so nothing is ever flipped in memory. Channels do not depend on each other,
- * nor do the tokens of a norm: whichever thread runs a block of them, its bits are the same.
+ * time runs backwards, so nothing is ever flipped in memory. Every kernel runs a part of its task, from
+ * `begin` to `end`; parts do not depend on each other, so a result's bits do not depend on how a task is
+ * split.
  */
 
 #include "_simd.h"
 #include "_exp.h"
 
-/* How many of the channels from this one on lie in its block. */
-INLINE int FN(lanes_from)(ptrdiff_t channel, ptrdiff_t channels)
+/* How many of the channels from this one on lie in its vector. */
+INLINE int FN(lanes_from)(ptrdiff_t channel, ptrdiff_t end)
 {
-    return (int)(channels - channel < W ? channels - channel : W);
+    return (int)(end - channel < W ? end - channel : W);
 }
 
 /* How many of the tokens from this one on lie in its run. */
-INLINE int FN(run_from)(ptrdiff_t first, ptrdiff_t length)
+INLINE int FN(run_from)(ptrdiff_t first, ptrdiff_t end)
 {
-    return (int)(length - first < RUN ? length - first : RUN);
+    return (int)(end - first < RUN ? end - first : RUN);
 }
 
 /* A parameter of every channel, zero where it is not given. */
@@ -52,4 +53,4 @@ static void FN(apply)(enum function function, const float *x, float *out, ptrdif
 }
 
 static const struct kernels FN(kernels) = {
-    W, FN(convolve_block), FN(scan_block), FN(add_norm_block), FN(apply)};
+    W, FN(convolve), FN(scan), FN(add_norm), FN(apply)};

@@ -7,12 +7,12 @@ what keeps memory safe: :mod:`vimnp.ops` does that. Names and meanings are those
 :mod:`vimnp.kernels`, the only module that imports this one.
 """
 
-from cython.parallel cimport prange
-
 cdef extern from "_isa.h" nogil:
     const int MAX_STATES
     const int MAX_TAPS
     const int RUN
+    const int STATES
+    const Py_ssize_t NO_LIMIT
 
     struct filter:
         const float *weight
@@ -43,6 +43,10 @@ cdef extern from "_isa.h" nogil:
         float *out
         float *last_state
 
+    struct scans:
+        int directions
+        const scan *of_direction
+
     struct add_norm:
         Py_ssize_t length, channels
         float *residual
@@ -58,11 +62,20 @@ cdef extern from "_isa.h" nogil:
         FUNCTION_SOFTPLUS
         FUNCTION_SILU
 
+    ctypedef void (*part_function)(
+        const void *task, Py_ssize_t begin, Py_ssize_t end
+    ) noexcept nogil
+
+    void run_parts(
+        part_function run, const void *task, Py_ssize_t length, Py_ssize_t step, Py_ssize_t most,
+        int num_threads,
+    )
+
     struct kernels:
         int width
-        void (*convolve_block)(const convolution *, Py_ssize_t channel) noexcept nogil
-        void (*scan_block)(const scan *, Py_ssize_t channel) noexcept nogil
-        void (*add_norm_block)(const add_norm *, Py_ssize_t token) noexcept nogil
+        part_function convolve
+        part_function scan
+        part_function add_norm
         void (*apply)(function, const float *x, float *out, Py_ssize_t length) noexcept nogil
 
     struct instruction_set:
@@ -72,15 +85,9 @@ cdef extern from "_isa.h" nogil:
 
     int list_instruction_sets(instruction_set *sets)
 
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    #define VIMNP_OPENMP 1
-    #else
-    #define VIMNP_OPENMP 0
-    #endif
-    """
     const int VIMNP_OPENMP
+
+cdef extern from *:
     const char *VIMNP_VERSION
 
 version = VIMNP_VERSION.decode()  # of the sources that this was compiled from
@@ -151,13 +158,10 @@ def causal_conv1d(
     c.x, c.x_step = &x[0, 0], _step(x, False)
 
     cdef const kernels *table = _kernels
-    cdef Py_ssize_t block, blocks = (c.channels + table.width - 1) // table.width
-    cdef int team = _team(num_threads, blocks)
+    # The backward direction's last outputs are ready when the window has left the sequence.
+    cdef Py_ssize_t positions = c.length + (c.directions - 1) * (c.taps - 1)
     with nogil:
-        for block in prange(
-            blocks, schedule="static", num_threads=team, use_threads_if=team > 1
-        ):
-            table.convolve_block(&c, block * table.width)
+        run_parts(table.convolve, &c, positions, RUN, NO_LIMIT, num_threads)
 
 
 def fused_add_norm(
@@ -183,13 +187,8 @@ def fused_add_norm(
         n.hidden, n.hidden_step = &hidden[0, 0], _step(hidden, False)
 
     cdef const kernels *table = _kernels
-    cdef Py_ssize_t block, blocks = (n.length + RUN - 1) // RUN
-    cdef int team = _team(num_threads, blocks)
     with nogil:
-        for block in prange(
-            blocks, schedule="static", num_threads=team, use_threads_if=team > 1
-        ):
-            table.add_norm_block(&n, block * RUN)
+        run_parts(table.add_norm, &n, n.length, RUN, NO_LIMIT, num_threads)
 
 
 def selective_scan(
@@ -197,63 +196,50 @@ def selective_scan(
     *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
 ):
     """Scan in one direction, or in two and add up; see vimnp.kernels."""
-    cdef scan scans[2]
+    cdef scan of_direction[2]
     cdef Py_ssize_t number = len(directions)
     cdef Py_ssize_t channels = out.shape[1], length = out.shape[0]
     _expect(1 <= number <= 2, "directions")
     _expect_shape(out, length, channels, "out")
     views = []  # keeps the buffers alive until the scans are through
     for i in range(number):
-        scans[i].length, scans[i].channels = length, channels
-        scans[i].delta_softplus, scans[i].fixlen = delta_softplus, fixlen
-        scans[i].accumulate, scans[i].scale = i > 0, 1.0
-        scans[i].z = scans[i].last_state = NULL
-        scans[i].out, scans[i].out_step = NULL, 0
-        views.append(_fill(&scans[i], directions[i], i > 0))
+        of_direction[i].length, of_direction[i].channels = length, channels
+        of_direction[i].delta_softplus, of_direction[i].fixlen = delta_softplus, fixlen
+        of_direction[i].accumulate, of_direction[i].scale = i > 0, 1.0
+        of_direction[i].z = of_direction[i].last_state = NULL
+        of_direction[i].out, of_direction[i].out_step = NULL, 0
+        views.append(_fill(&of_direction[i], directions[i], i > 0))
     cdef float[:, ::1] last_state
     if last_states is not None:
         for i in range(number):
             last_state = last_states[i]
-            _expect_shape(last_state, scans[i].d_state, channels, "last_state")
-            scans[i].last_state = &last_state[0, 0]
+            _expect_shape(last_state, of_direction[i].d_state, channels, "last_state")
+            of_direction[i].last_state = &last_state[0, 0]
             views.append(last_state)
     if length == 0 or channels == 0:
         return
     for i in range(number):
-        scans[i].out, scans[i].out_step = <float *> _first(out, i > 0), _step(out, i > 0)
+        of_direction[i].out, of_direction[i].out_step = <float *> _first(out, i > 0), _step(out, i > 0)
     # The last direction finds the sum complete: it gates and scales.
-    cdef scan *last = &scans[number - 1]
+    cdef scan *last = &of_direction[number - 1]
     last.scale = scale
     if z is not None:
         _expect_shape(z, length, channels, "z")
         last.z, last.z_step = _first(z, number > 1), _step(z, number > 1)
-    _run(scans, number, fused, num_threads)
+    _run(of_direction, number, fused, num_threads)
 
 
-cdef int _run(const scan *scans, Py_ssize_t number, bint fused, int num_threads) except -1:
-    """All blocks of channels; both directions of a block in a row, or one direction after all."""
+cdef void _run(const scan *of_direction, int number, bint fused, int num_threads) noexcept:
+    """Both directions of some channels before the next channels, or one direction after all."""
     cdef const kernels *table = _kernels
-    cdef Py_ssize_t block, i, blocks = (scans.channels + table.width - 1) // table.width
-    cdef int team = _team(num_threads, blocks)
+    cdef Py_ssize_t channels = of_direction.channels, most = STATES // of_direction.d_state
+    cdef scans task
+    cdef int i
+    task.directions, task.of_direction = number if fused else 1, of_direction
     with nogil:
-        if fused and number == 2:
-            for block in prange(
-                blocks, schedule="static", num_threads=team, use_threads_if=team > 1
-            ):
-                table.scan_block(&scans[0], block * table.width)
-                table.scan_block(&scans[1], block * table.width)
-        else:
-            for i in range(number):
-                for block in prange(
-                    blocks, schedule="static", num_threads=team, use_threads_if=team > 1
-                ):
-                    table.scan_block(&scans[i], block * table.width)
-    return 0
-
-
-cdef int _team(int num_threads, Py_ssize_t blocks) noexcept:
-    """No more threads than blocks."""
-    return <int> min(num_threads, blocks)
+        for i in range(number // task.directions):
+            run_parts(table.scan, &task, channels, table.width, most, num_threads)
+            task.of_direction += 1
 
 
 cdef object _fill(scan *s, object direction, bint reverse):

@@ -1,57 +1,53 @@
-/* Selective scan over one block of W neighbouring channels.
+/* Selective scan.
  *
- * Included once for each instruction set by _kernels.h. A vector holds W channels, so there are no
- * horizontal sums, B_t and C_t are broadcasts, and the token-major layout needs no transposing. The
- * state of a block stays in registers (or on the stack) from the first token to the last.
+ * Included once for each instruction set by _kernels.h. A vector holds W neighbouring channels, so
+ * there are no horizontal sums, B_t and C_t are broadcasts, and the token-major layout needs no
+ * transposing.
  *
  * A run of tokens passes through three stages: step sizes, states, gate. The states of a token wait
  * for its step size, a chain of instructions as long as the CPU looks ahead; computed beforehand, it
- * keeps nothing waiting (one token at a time took AVX-512 1.3 and SSE2 1.5 times as long).
+ * keeps nothing waiting (one token at a time took AVX-512 1.3 and SSE2 1.5 times as long). Within a
+ * run, the states of W channels stay in registers. After it come the next W channels, and then the
+ * next run: memory is read row by row, and no cache line twice.
  */
 
-/* A run of tokens between the stages. */
+/* W channels of a run of tokens. */
 struct FN(run) {
-    ptrdiff_t first;
-    int length;
+    ptrdiff_t first, channel;
+    int length, lanes;
     FN(vec) delta[RUN], y[RUN];
 };
 
-/* What the channels of a block have for all tokens. */
-struct FN(constants) {
-    FN(vec) D, delta_bias;
-    FN(vec) reach; /* the largest |A|, scaled as A is; NaN if one is infinite or NaN */
-};
-
-/* A, scaled so that exp(delta A) is 2^(delta A), and h_{-1} = 0. */
-INLINE struct FN(constants) FN(begin_scan)(
-    const struct scan *s, ptrdiff_t channel, int lanes, const int d_state, FN(vec) *A, FN(vec) *h)
+/* First stage: delta. */
+INLINE void FN(step_sizes)(const struct scan *s, struct FN(run) *run)
 {
-    struct FN(constants) of_block;
-    of_block.D = FN(load_optional)(s->D, channel, lanes);
-    of_block.delta_bias = FN(load_optional)(s->delta_bias, channel, lanes);
-    of_block.reach = FN(set1)(0.0f);
-    for (int n = 0; n < d_state; n++) {
-        A[n] = FN(load)(s->A + n * s->channels + channel, lanes) * LOG2_E;
-        h[n] = FN(set1)(0.0f);
-        of_block.reach = FN(larger)(FN(larger)(A[n], -A[n]), of_block.reach) + (A[n] - A[n]);
-    }
-    return of_block;
-}
-
-/* First stage: delta. Returns whether exp2_product may take every delta A. */
-INLINE int FN(begin_run)(
-    const struct scan *s, ptrdiff_t channel, int lanes, const struct FN(constants) *of_block,
-    struct FN(run) *run)
-{
+    const FN(vec) bias = FN(load_optional)(s->delta_bias, run->channel, run->lanes);
     for (int i = 0; i < run->length; i++) {
-        const float *delta = s->delta + (run->first + i) * s->delta_step + channel;
-        run->delta[i] = FN(load)(delta, lanes) + of_block->delta_bias;
+        const float *delta = s->delta + (run->first + i) * s->delta_step + run->channel;
+        run->delta[i] = FN(load)(delta, run->lanes) + bias;
     }
     if (s->delta_softplus)
         FN(softplus)(run->delta, run->length);
+}
+
+/* A, scaled so that exp(delta A) is 2^(delta A). Returns the largest of its absolute values, NaN if one
+ * is infinite or NaN. */
+INLINE FN(vec) FN(load_A)(const struct scan *s, const struct FN(run) *run, int d_state, FN(vec) *A)
+{
+    FN(vec) largest = FN(set1)(0.0f);
+    for (int n = 0; n < d_state; n++) {
+        A[n] = FN(load)(s->A + n * s->channels + run->channel, run->lanes) * LOG2_E;
+        largest = FN(larger)(FN(larger)(A[n], -A[n]), largest) + (A[n] - A[n]);
+    }
+    return largest;
+}
+
+/* Whether exp2_product may take every delta A. */
+INLINE int FN(is_run_bounded)(const struct FN(run) *run, FN(vec) largest)
+{
     int bounded = 1;
     for (int i = 0; i < run->length; i++)
-        bounded &= FN(is_bounded)(run->delta[i], of_block->reach);
+        bounded &= FN(is_bounded)(run->delta[i], largest);
     return bounded;
 }
 
@@ -63,127 +59,159 @@ INLINE FN(vec) FN(decay)(FN(vec) delta, FN(vec) A, const int bounded)
 
 /* B or C of one token and state: one value for all channels, or constant over time with one each. */
 INLINE FN(vec) FN(coefficient)(
-    const float *values, ptrdiff_t at, int is_constant, int n, const struct scan *s,
-    ptrdiff_t channel, int lanes)
+    const struct scan *s, const float *values, ptrdiff_t at, int is_constant, int n,
+    const struct FN(run) *run)
 {
     if (is_constant)
-        return FN(load)(values + n * s->channels + channel, lanes);
+        return FN(load)(values + n * s->channels + run->channel, run->lanes);
     return FN(set1)(values[at + n]);
+}
+
+INLINE FN(vec) FN(load_u)(const struct scan *s, ptrdiff_t t, const struct FN(run) *run)
+{
+    return FN(load)(s->u + t * s->u_step + run->channel, run->lanes);
 }
 
 /* Second stage: h_t = exp(delta A) h_{t-1} + delta B u and y_t = C . h_t + D u, token by token (Mamba,
  * algorithm 2). `constants` says whether B or C may be constant over time. */
 INLINE void FN(advance)(
-    const struct scan *s, ptrdiff_t channel, int lanes, const int d_state, const int constants,
-    const int bounded, FN(vec) D, const FN(vec) *A, FN(vec) *h, struct FN(run) *run)
+    const struct scan *s, struct FN(run) *run, const int d_state, const int constants,
+    const int bounded, const FN(vec) *A, FN(vec) *state)
 {
+    const FN(vec) D = FN(load_optional)(s->D, run->channel, run->lanes);
+    FN(vec) h[MAX_STATES]; /* in registers, if d_state is known */
+    for (int n = 0; n < d_state; n++)
+        h[n] = state[n];
     for (int i = 0; i < run->length; i++) {
         const ptrdiff_t t = run->first + i;
-        const FN(vec) u = FN(load)(s->u + t * s->u_step + channel, lanes);
+        const FN(vec) u = FN(load_u)(s, t, run);
         const FN(vec) delta = run->delta[i], delta_u = delta * u;
         FN(vec) y = D * u;
         UNROLL_STATES
         for (int n = 0; n < d_state; n++) {
-            const FN(vec) B = FN(coefficient)(
-                s->B, t * s->B_step, constants && s->B_constant, n, s, channel, lanes);
-            const FN(vec) C = FN(coefficient)(
-                s->C, t * s->C_step, constants && s->C_constant, n, s, channel, lanes);
+            const FN(vec) B =
+                FN(coefficient)(s, s->B, t * s->B_step, constants && s->B_constant, n, run);
+            const FN(vec) C =
+                FN(coefficient)(s, s->C, t * s->C_step, constants && s->C_constant, n, run);
             h[n] = FN(fma)(FN(decay)(delta, A[n], bounded), h[n], delta_u * B);
             y = FN(fma)(C, h[n], y);
         }
         run->y[i] = y;
     }
+    for (int n = 0; n < d_state; n++)
+        state[n] = h[n];
 }
 
 /* The same in two steps: the states of all tokens of the run, then their outputs. */
 INLINE void FN(advance_fixlen)(
-    const struct scan *s, ptrdiff_t channel, int lanes, const int d_state, const int bounded,
-    FN(vec) D, const FN(vec) *A, FN(vec) *h, struct FN(run) *run)
+    const struct scan *s, struct FN(run) *run, const int d_state, const int bounded,
+    const FN(vec) *A, FN(vec) *state)
 {
+    const FN(vec) D = FN(load_optional)(s->D, run->channel, run->lanes);
     FN(vec) states[STATES_IN_CACHE];
-    const FN(vec) *before = h;
+    const FN(vec) *before = state;
     for (int i = 0; i < run->length; i++) {
         const ptrdiff_t t = run->first + i;
-        FN(vec) *now = states + i * d_state;
-        const FN(vec) u = FN(load)(s->u + t * s->u_step + channel, lanes);
+        const FN(vec) u = FN(load_u)(s, t, run);
         const FN(vec) delta = run->delta[i], delta_u = delta * u;
-        run->y[i] = D * u;
+        FN(vec) *now = states + i * d_state;
         for (int n = 0; n < d_state; n++) {
-            const FN(vec) B =
-                FN(coefficient)(s->B, t * s->B_step, s->B_constant, n, s, channel, lanes);
+            const FN(vec) B = FN(coefficient)(s, s->B, t * s->B_step, s->B_constant, n, run);
             now[n] = FN(fma)(FN(decay)(delta, A[n], bounded), before[n], delta_u * B);
         }
         before = now;
     }
     for (int i = 0; i < run->length; i++) {
         const ptrdiff_t t = run->first + i;
+        FN(vec) y = D * FN(load_u)(s, t, run);
         for (int n = 0; n < d_state; n++) {
-            const FN(vec) C =
-                FN(coefficient)(s->C, t * s->C_step, s->C_constant, n, s, channel, lanes);
-            run->y[i] = FN(fma)(C, states[i * d_state + n], run->y[i]);
+            const FN(vec) C = FN(coefficient)(s, s->C, t * s->C_step, s->C_constant, n, run);
+            y = FN(fma)(C, states[i * d_state + n], y);
         }
+        run->y[i] = y;
     }
     for (int n = 0; n < d_state; n++)
-        h[n] = before[n];
+        state[n] = before[n];
 }
 
 /* Third stage: sum of the directions, gate, and the store. */
-INLINE void FN(finish_run)(
-    const struct scan *s, ptrdiff_t channel, int lanes, const struct FN(run) *run)
+INLINE void FN(gate_and_store)(const struct scan *s, const struct FN(run) *run)
 {
     FN(vec) gate[RUN];
     if (s->z) {
-        for (int i = 0; i < run->length; i++)
-            gate[i] = FN(load)(s->z + (run->first + i) * s->z_step + channel, lanes);
+        for (int i = 0; i < run->length; i++) {
+            const float *z = s->z + (run->first + i) * s->z_step + run->channel;
+            gate[i] = FN(load)(z, run->lanes);
+        }
         FN(silu)(gate, run->length);
     }
     for (int i = 0; i < run->length; i++) {
-        float *out = s->out + (run->first + i) * s->out_step + channel;
+        float *out = s->out + (run->first + i) * s->out_step + run->channel;
         FN(vec) y = run->y[i];
         if (s->accumulate)
-            y += FN(load)(out, lanes);
+            y += FN(load)(out, run->lanes);
         if (s->z)
             y *= gate[i];
-        FN(store)(out, y * s->scale, lanes);
+        FN(store)(out, y * s->scale, run->lanes);
     }
 }
 
-INLINE void FN(scan)(
-    const struct scan *s, ptrdiff_t channel, int lanes, const int d_state, const int constants,
-    const int fixlen)
+/* All three, in each case with constants of its own, so that the loops over tokens hold no choice. */
+INLINE void FN(scan_run)(
+    const struct scan *s, struct FN(run) *run, const int d_state, const int constants,
+    FN(vec) *state)
 {
-    FN(vec) A[MAX_STATES], h[MAX_STATES];
-    const struct FN(constants) of_block = FN(begin_scan)(s, channel, lanes, d_state, A, h);
-    const int longest = fixlen && STATES_IN_CACHE / d_state < RUN ? STATES_IN_CACHE / d_state : RUN;
+    FN(vec) A[MAX_STATES];
+    FN(step_sizes)(s, run);
+    const int bounded = FN(is_run_bounded)(run, FN(load_A)(s, run, d_state, A));
+    if (s->fixlen && bounded)
+        FN(advance_fixlen)(s, run, d_state, 1, A, state);
+    else if (s->fixlen)
+        FN(advance_fixlen)(s, run, d_state, 0, A, state);
+    else if (bounded)
+        FN(advance)(s, run, d_state, constants, 1, A, state);
+    else
+        FN(advance)(s, run, d_state, constants, 0, A, state);
+    FN(gate_and_store)(s, run);
+}
+
+INLINE void FN(store_last_state)(
+    const struct scan *s, ptrdiff_t begin, ptrdiff_t end, const FN(vec) *state)
+{
+    for (ptrdiff_t channel = begin; channel < end; channel += W)
+        for (int n = 0; n < s->d_state; n++, state++) {
+            float *to = s->last_state + n * s->channels + channel;
+            FN(store)(to, *state, FN(lanes_from)(channel, end));
+        }
+}
+
+/* One direction of the channels from `begin` to `end`. */
+static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    FN(vec) states[STATES / W];
+    for (ptrdiff_t i = 0; i < (end - begin + W - 1) / W * s->d_state; i++)
+        states[i] = FN(set1)(0.0f); /* h_{-1} */
+    const int longest =
+        s->fixlen && STATES_IN_CACHE / s->d_state < RUN ? STATES_IN_CACHE / s->d_state : RUN;
     struct FN(run) run;
     for (run.first = 0; run.first < s->length; run.first += longest) {
-        const ptrdiff_t left = s->length - run.first;
-        run.length = left < longest ? (int)left : longest;
-        const int bounded = FN(begin_run)(s, channel, lanes, &of_block, &run);
-        /* Each case with a constant of its own, so that the loops over tokens hold no choice. */
-        if (fixlen && bounded)
-            FN(advance_fixlen)(s, channel, lanes, d_state, 1, of_block.D, A, h, &run);
-        else if (fixlen)
-            FN(advance_fixlen)(s, channel, lanes, d_state, 0, of_block.D, A, h, &run);
-        else if (bounded)
-            FN(advance)(s, channel, lanes, d_state, constants, 1, of_block.D, A, h, &run);
-        else
-            FN(advance)(s, channel, lanes, d_state, constants, 0, of_block.D, A, h, &run);
-        FN(finish_run)(s, channel, lanes, &run);
+        run.length = s->length - run.first < longest ? (int)(s->length - run.first) : longest;
+        FN(vec) *state = states;
+        for (run.channel = begin; run.channel < end; run.channel += W, state += s->d_state) {
+            run.lanes = FN(lanes_from)(run.channel, end);
+            if (run.lanes == W && s->d_state == 16 && !s->B_constant && !s->C_constant)
+                FN(scan_run)(s, &run, 16, 0, state); /* every published network */
+            else
+                FN(scan_run)(s, &run, s->d_state, 1, state);
+        }
     }
     if (s->last_state)
-        for (int n = 0; n < d_state; n++)
-            FN(store)(s->last_state + n * s->channels + channel, h[n], lanes);
+        FN(store_last_state)(s, begin, end, states);
 }
 
-static void FN(scan_block)(const struct scan *s, ptrdiff_t channel)
+static void FN(scan)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
-    const int lanes = FN(lanes_from)(channel, s->channels);
-    const int constants = s->B_constant || s->C_constant;
-    if (s->fixlen)
-        FN(scan)(s, channel, lanes, s->d_state, 1, 1);
-    else if (lanes == W && !constants && s->d_state == 16) /* every published network */
-        FN(scan)(s, channel, W, 16, 0, 0);
-    else
-        FN(scan)(s, channel, lanes, s->d_state, 1, 0);
+    const struct scans *scans = task;
+    for (int i = 0; i < scans->directions; i++)
+        FN(scan_direction)(&scans->of_direction[i], begin, end);
 }

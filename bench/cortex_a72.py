@@ -1,0 +1,215 @@
+"""Estimates, without a Raspberry Pi, how long the selective scan takes on one.
+
+    python bench/cortex_a72.py
+    python bench/cortex_a72.py --cpu neoverse-n1 --gigahertz 2.4
+
+Compiles the kernels for AArch64 with the flags of setup.py, picks the scan's loops out of the
+assembly, and has llvm-mca count their cycles. The default is the Cortex-A72 of a Raspberry Pi 4.
+The Raspberry Pi 5's Cortex-A76 has no model of its own in LLVM 14 or 19; its server sibling, the
+Neoverse N1, has one in 19 but not in 14.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LLVM_MCA = ("llvm-mca", *(f"llvm-mca-{version}" for version in range(30, 12, -1)))
+TOOL_IS_MISSING = """\
+There is no {tool} here. The estimate takes a compiler for AArch64 and llvm-mca; on Debian:
+    apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross llvm
+--compiler and --llvm-mca name others.
+"""
+
+# The address makes the compiler keep every kernel. The scan contains its functions for step sizes
+# and gate three times over; here each stands alone.
+SOURCE = """\
+#include "_isa.h"
+int (*const kept)(struct instruction_set *) = list_instruction_sets;
+void step_sizes(vec_neon *x, int run) { softplus_neon(x, run); }
+void gate(vec_neon *x, int run) { silu_neon(x, run); }
+"""
+
+# Vim-tiny: 384 channels of 16 states each, 4 channels in a vector; the 14 x 14 patches of a 224x224
+# image and the class token.
+NETWORK = {"tokens": 197, "blocks": 384 // 4, "layers": 24, "cores": 4}
+DIRECTIONS, STATES = 2, 16
+ITERATIONS = 100
+
+ASSUMPTIONS = """\
+throughput: the cycles that the core's busiest unit takes; cycles: with what instructions wait for
+each other. Both are bounds from below: llvm-mca knows no cache, no memory, and no branch that was
+guessed wrong. Step sizes and gate are the loops of softplus and SiLU; the short loops between them
+(bias, test of the bound, product with the gate, stores) are not counted.
+ms per image: {tokens} tokens x {blocks} blocks x directions x {layers} layers, spread evenly over
+{cores} cores at {gigahertz:g} GHz. The gate applies once, to the sum of both directions.
+"""
+
+
+class Estimate(NamedTuple):
+    """What llvm-mca finds for one iteration: a token of one direction, 4 channels."""
+
+    instructions: float
+    micro_ops: float
+    cycles: float
+    throughput: float
+
+
+def main() -> None:
+    options = parse_arguments()
+    assembly = compile_kernels(options.compiler)
+    states = states_loop(assembly)
+    step_sizes = straight_loops(function(assembly, "step_sizes"))
+    gate = straight_loops(function(assembly, "gate"))
+    print(f"compiler: {run([options.compiler, '--version']).splitlines()[0]}")
+    print(f"llvm-mca: {llvm_version(options.llvm_mca)}, -mcpu={options.cpu}")
+    print(f"model:    {model(simulate(options, states), options.cpu)}\n")
+    print("One token of one direction, 4 channels:\n")
+    print("            instructions  micro-ops  cycles  throughput  directions  ms per image")
+    print_stage("states", [states], DIRECTIONS, options)
+    print_stage("step sizes", step_sizes, DIRECTIONS, options)
+    print_stage("gate", gate, 1, options)
+    print()
+    print(ASSUMPTIONS.format(gigahertz=options.gigahertz, **NETWORK), end="")
+
+
+def print_stage(
+    name: str, loops: list[list[str]], directions: int, options: argparse.Namespace
+) -> None:
+    """A line for loops that run one after the other."""
+    each = [estimate(simulate(options, loop)) for loop in loops]
+    whole = Estimate(*(sum(figures) for figures in zip(*each, strict=True)))
+    time = milliseconds(whole.cycles * directions, options.gigahertz)
+    print(
+        f"{name:10}  {whole.instructions:12.0f}  {whole.micro_ops:9.0f}  {whole.cycles:6.1f}  "
+        f"{whole.throughput:10.1f}  {directions:10}  {time:12.1f}"
+    )
+
+
+def parse_arguments() -> argparse.Namespace:
+    default = "default: %(default)s"
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--compiler", default="aarch64-linux-gnu-gcc", help=default)
+    parser.add_argument("--llvm-mca", help="default: the first of llvm-mca, llvm-mca-30, ... -13")
+    parser.add_argument("--cpu", default="cortex-a72", help=f"-mcpu of llvm-mca, {default}")
+    parser.add_argument("--gigahertz", type=float, default=1.5, help=f"clock, {default}")
+    options = parser.parse_args()
+    options.llvm_mca = options.llvm_mca or next(filter(shutil.which, LLVM_MCA), LLVM_MCA[0])
+    for tool in (options.compiler, options.llvm_mca):
+        if shutil.which(tool) is None:
+            parser.exit(2, TOOL_IS_MISSING.format(tool=tool))
+    return options
+
+
+def run(command: list[str], text: str = "") -> str:
+    """What a command prints, given `text` to read; ends the program with its errors if it fails."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def llvm_version(llvm_mca: str) -> str:
+    lines = run([llvm_mca, "--version"]).splitlines()
+    return next(line.strip() for line in lines if "LLVM version" in line)
+
+
+def compiler_flags() -> list[str]:
+    """UNIX_FLAGS of setup.py: read, because importing that file would start a build."""
+    for statement in ast.parse((ROOT / "setup.py").read_text("utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "UNIX_FLAGS":
+            flags: list[str] = ast.literal_eval(statement.value)
+            return flags
+    sys.exit("setup.py has no UNIX_FLAGS any more")
+
+
+def compile_kernels(compiler: str) -> list[str]:
+    """The lines of the kernels' assembly."""
+    flags = [*compiler_flags(), "-fPIC", "-I", str(ROOT / "vimnp")]
+    return run([compiler, *flags, "-S", "-x", "c", "-", "-o", "-"], SOURCE).splitlines()
+
+
+def function(assembly: list[str], name: str) -> list[str]:
+    """The lines from a function's label to its end."""
+    first = assembly.index(f"{name}:")
+    return assembly[first : assembly.index(f"\t.size\t{name}, .-{name}", first)]
+
+
+def straight_loops(assembly: Iterable[str]) -> list[list[str]]:
+    """The instructions of every loop without a loop, or another way in, inside.
+
+    That is every piece from a label to a branch back to it with no other label between.
+    """
+    loops: list[list[str]] = []
+    label, body = "none yet", list[str]()
+    for line in assembly:
+        if found := re.match(r"([\w.]+):", line):
+            label, body = found[1], []
+        elif re.match(r"\t[a-z]", line):
+            body.append(line)
+            if re.search(rf"[\t ]{re.escape(label)}$", line):
+                loops.append(list(body))
+    return loops
+
+
+def states_loop(assembly: list[str]) -> list[str]:
+    """The loop over tokens that a scan of every published network spends most of its time in.
+
+    It is the innermost loop with the most vector multiply-adds and without fmin and fmax. Only with
+    the 16 states written out is an innermost loop so long; and where no step size is too large, the
+    states need no clamps, while the same loop for any step size clamps every exponent.
+    """
+    unclamped = [loop for loop in straight_loops(assembly) if not count(loop, "fmin", "fmax")]
+    longest = max(unclamped, key=lambda loop: count(loop, "fmla"), default=[])
+    if count(longest, "fmla") < 2 * STATES:  # one for the state, one for the output, and exp's
+        sys.exit("the assembly has no loop with all states written out and without clamps")
+    return longest
+
+
+def count(loop: list[str], *mnemonics: str) -> int:
+    """How many of the instructions begin with one of these."""
+    return sum(line.strip().startswith(mnemonics) for line in loop)
+
+
+def simulate(options: argparse.Namespace, loop: list[str]) -> str:
+    """The report of llvm-mca on this loop."""
+    flags = ["-mtriple=aarch64", f"-mcpu={options.cpu}", f"-iterations={ITERATIONS}"]
+    return run([options.llvm_mca, *flags], "\n".join(loop))
+
+
+def estimate(report: str) -> Estimate:
+    figures = dict(re.findall(r"^(\w[\w ]*):\s+([\d.]+)$", report, re.MULTILINE))
+    return Estimate(
+        instructions=float(figures["Instructions"]) / ITERATIONS,
+        micro_ops=float(figures["Total uOps"]) / ITERATIONS,
+        cycles=float(figures["Total Cycles"]) / ITERATIONS,
+        throughput=float(figures["Block RThroughput"]),
+    )
+
+
+def milliseconds(cycles: float, gigahertz: float) -> float:
+    """Of one image on all cores, from the cycles of a token and 4 channels in one layer."""
+    repetitions = NETWORK["tokens"] * NETWORK["blocks"] * NETWORK["layers"] / NETWORK["cores"]
+    return cycles * repetitions / (gigahertz * 1e6)
+
+
+def model(report: str, cpu: str) -> str:
+    """Whose units llvm-mca reckons with: for a CPU without a model it takes another's, silently."""
+    units = re.search(r"^\[0[.0]*\]\s+- (\w+)Unit", report, re.MULTILINE)
+    name = units[1] if units else "unknown"
+    if name == "A57" and cpu not in ("cortex-a57", "cortex-a72"):  # those two share one
+        return f"{name}, for want of one for {cpu}: these are not its figures"
+    return name
+
+
+if __name__ == "__main__":
+    main()

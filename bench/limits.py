@@ -1,0 +1,226 @@
+"""How near the kernels are to what the machine can do: prints the table of bench/README.md.
+
+    python bench/limits.py [--rounds 40]
+
+What is compared is measured in turn, in one run; every figure is a median. The last line, a Cortex-A72,
+is an analysis of the compiled code by bench/cortex_a72.py, which is not repeated here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from layer_arrays import scan
+from threadpoolctl import threadpool_limits
+
+import vimnp
+from vimnp import extension, kernels
+from vimnp.machine import describe_machine
+from vimnp.model import VisionMamba
+from vimnp.workspace import Workspace
+
+Call = Callable[[], object]
+SCAN_TARGETS = {"avx512": 275, "avx2": 505, "baseline": 1700}  # microseconds
+
+
+def medians(calls: dict[str, Call], rounds: int) -> dict[str, float]:
+    """Seconds of each call, measured in turn so that a disturbance meets all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values[1:])) for name, values in seconds.items()}
+
+
+@contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    before = os.environ.get("VIMNP_ISA")
+    os.environ["VIMNP_ISA"] = name
+    try:
+        yield
+    finally:
+        del os.environ["VIMNP_ISA"]
+        if before is not None:
+            os.environ["VIMNP_ISA"] = before
+
+
+def with_threads(call: Call, blas_threads: int) -> Call:
+    def limited() -> None:
+        with threadpool_limits(blas_threads, user_api="blas"):
+            call()
+
+    return limited
+
+
+# ---- The network's parts -------------------------------------------------------------------------
+
+
+def network(side: int = 224, num_threads: int = 1) -> tuple[VisionMamba, np.ndarray]:
+    config = dataclasses.replace(vimnp.config.VIM_TINY, img_size=(side, side))
+    pixels = np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
+    return vimnp.VimTiny.random(config=config, num_threads=num_threads), pixels
+
+
+def products_alone(model: VisionMamba) -> Call:
+    """Every matrix product of a pass, on the arrays of the pass, and nothing else."""
+    p, w = model._parameters, model._workspace()
+    patches = w.patches.reshape(model.config.num_patches, -1)
+
+    def run() -> None:
+        np.matmul(patches, p.patch_proj, out=w.residual[1:])
+        for layer in p.layers:
+            layer_products(layer, w)
+        w.normed[0] @ p.head
+
+    return run
+
+
+def layer_products(layer: vimnp.parameters.Layer, w: Workspace) -> None:
+    np.matmul(w.normed, layer.in_proj, out=w.xz)
+    for parameters, d in ((layer.forward, w.forward), (layer.backward, w.backward)):
+        np.matmul(d.u, parameters.x_proj, out=d.x_dbl)
+        np.matmul(d.dt, parameters.dt_proj, out=d.delta)
+    np.matmul(w.y, layer.out_proj, out=w.hidden)
+
+
+def layer_scan(model: VisionMamba, layer: vimnp.parameters.Layer, w: Workspace) -> None:
+    kernels.selective_scan(
+        (w.forward.scan_inputs(layer.forward), w.backward.scan_inputs(layer.backward)),
+        w.z,
+        w.y,
+        delta_softplus=True,
+        if_divide_out=model.config.if_divide_out,
+        method=model.scan,
+        num_threads=model.num_threads,
+    )
+
+
+def scans_alone(model: VisionMamba) -> Call:
+    w = model._workspace()
+
+    def run() -> None:
+        for layer in model._parameters.layers:
+            layer_scan(model, layer, w)
+
+    return run
+
+
+def one_layer(model: VisionMamba) -> dict[str, Call]:
+    """One layer whole, and its products and its scan."""
+    layer, w = model._parameters.layers[0], model._workspace()
+
+    def whole() -> None:
+        model._add_norm(w.residual, w.hidden, layer.norm, w.normed)
+        model._mixer(layer, w)
+
+    return {
+        "whole": whole,
+        "products": lambda: layer_products(layer, w),
+        "scan": lambda: layer_scan(model, layer, w),
+    }
+
+
+# ---- The rows ------------------------------------------------------------------------------------
+
+
+def rows(rounds: int) -> Iterator[tuple[str, str, str]]:
+    """What, at most, measured."""
+    yield from scans(rounds)
+    with threadpool_limits(1, user_api="blas"):
+        yield from one_thread(rounds)
+        yield from tokens(rounds)
+    yield from threads(rounds)
+
+
+def scans(rounds: int) -> Iterator[tuple[str, str, str]]:
+    for name, target in SCAN_TARGETS.items():
+        what = f"fused scan of one layer, 1 thread, `{name}`"
+        if name not in extension.usable_instruction_sets():
+            yield what, f"{target} us", "not on this machine"
+            continue
+        with instruction_set(name):
+            found = medians({"scan": scan(197, 1)}, 10 * rounds)
+        yield what, f"{target} us", f"{found['scan'] * 1e6:.0f} us"
+    for name in SCAN_TARGETS.keys() & set(extension.usable_instruction_sets()):
+        with instruction_set(name):
+            found = medians({"one": scan(197, 1), "two": scan(197, 2)}, 10 * rounds)
+        ratio = found["two"] / found["one"]
+        yield f"fused scan, 2 threads over 1, `{name}`", "0.55", f"{ratio:.2f}"
+
+
+def one_thread(rounds: int) -> Iterator[tuple[str, str, str]]:
+    model, pixels = network()
+    model(pixels)
+    layer = medians(one_layer(model), 10 * rounds)
+    share = 1 - (layer["products"] + layer["scan"]) / layer["whole"]
+    yield "a layer's time in neither products nor scan", "15 %", f"{share:.1%}"
+    found = medians(
+        {
+            "whole": lambda: model(pixels),
+            "products": products_alone(model),
+            "scans": scans_alone(model),
+        },
+        rounds,
+    )
+    ratio = found["whole"] / (found["products"] + found["scans"])
+    yield "the network, 1 thread, over its products alone + its scans alone", "1.10", f"{ratio:.3f}"
+
+
+def threads(rounds: int) -> Iterator[tuple[str, str, str]]:
+    calls = {}
+    for number in (1, 2):
+        model, pixels = network(num_threads=number)
+        calls[str(number)] = with_threads(lambda model=model: model(pixels), number)
+    found = medians(calls, rounds)
+    yield "the network, 2 threads over 1", "0.75", f"{found['2'] / found['1']:.2f}"
+
+    models = {number: network(num_threads=number)[0] for number in (1, 2, 3, 4, 8, 16)}
+    for blas_threads in (1, 2):
+        found = medians(
+            {
+                str(number): with_threads(lambda model=model: model(pixels), blas_threads)
+                for number, model in models.items()
+            },
+            rounds,
+        )
+        worst = max(found, key=lambda number: found[number])
+        what = f"the network, any threads of ours from 1 to 16 over 1, {blas_threads} of BLAS"
+        yield what, "1.10", f"{found[worst] / found['1']:.2f} ({worst} threads)"
+
+
+def tokens(rounds: int) -> Iterator[tuple[str, str, str]]:
+    calls = {}
+    for side in (512, 1024):
+        model, pixels = network(side)
+        calls[str(side)] = lambda model=model, pixels=pixels: model(pixels)
+    found = medians(calls, max(rounds // 8, 3))
+    yield "4097 tokens over 1025, the network", "4.2", f"{found['1024'] / found['512']:.2f}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=40, help="of the shorter calls ten times as many")
+    rounds = parser.parse_args().rounds
+    if "OPENBLAS_CORETYPE" in os.environ:
+        print("OPENBLAS_CORETYPE fixes the kernels of NumPy's matrix products: unset it")
+        return 2
+    machine = describe_machine()
+    print(f"{machine.cpu}, {os.cpu_count()} CPUs; kernels {machine.instruction_set}")
+    print(f"{machine.blas}; numpy {machine.numpy}, python {machine.python}\n")
+    print("| what | at most | measured |\n|---|---|---|")
+    for row in rows(rounds):
+        print("| " + " | ".join(row) + " |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Measures the largest errors of the kernels' exp, softplus and silu over all of float32.
+
+    python bench/vector_accuracy.py
+    python bench/vector_accuracy.py --every 101 --isa avx2 baseline
+
+The truth is NumPy's, in float64. Errors are in units in the last place (ulp): of the truth, rounded
+to float32. Where the truth is below 2^-100 the kernels may give zero, and the error is absolute.
+tests/test_vector_functions.py has the same definitions, and holds a sample of the floats to the
+errors that _exp.h states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from vimnp import extension, reference
+from vimnp.machine import describe_machine
+
+EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "exp": np.exp,
+    "softplus": reference.softplus,
+    "silu": reference.silu,
+}
+NORMAL = 2.0**-100
+OVERFLOW = 2.0**128
+FINITE = 2.0**127.5  # above, exp is infinite without AVX-512
+
+BOUNDS = (1.0, 10.0, np.inf)  # of |x|
+CHUNK = 1 << 13  # floats at once: what is computed of them stays in the cache
+
+LEGEND = """\
+Largest error in ulp, at the x in brackets, of results from 2^-100 on; absolute, of results below
+2^-100; whether NaN, with every payload, gives NaN; whether the infinities give the limits (silu of
+minus infinity is NaN, as PyTorch's); the least finite x whose result is infinite."""
+
+
+class Worst(NamedTuple):
+    """The largest error in ulp, and where."""
+
+    error: float = 0.0
+    x: float = 0.0
+
+
+@dataclass
+class Findings:
+    """What was measured of one function with one instruction set.
+
+    `worst` belongs to the |x| up to its bound from the bound before.
+    """
+
+    worst: dict[float, Worst] = field(default_factory=lambda: dict.fromkeys(BOUNDS, Worst()))
+    absolute: float = 0.0
+    keeps_nan: bool = True
+    has_limits: bool = True
+    infinite_from: float = np.inf
+
+    def up_to(self, bound: float) -> Worst:
+        return max(worst for upper, worst in self.worst.items() if upper <= bound)
+
+    def add_error(self, bound: float, error: float, x: float) -> None:
+        """Keeps the larger one; NaN is the largest of all."""
+        error = np.inf if np.isnan(error) else error
+        if error > self.worst[bound].error:
+            self.worst[bound] = Worst(error, x)
+
+
+def main() -> None:
+    options = parse_arguments()
+    machine = describe_machine()
+    print(f"{machine.cpu}; numpy {machine.numpy}")
+    print(f"{'every' if options.every == 1 else f'one in {options.every}'} float32\n")
+    print(LEGEND + "\n")
+    bounds = "  ".join(f"{of:24}" for of in ("|x| <= 1", "|x| <= 10", "all x"))
+    print(f"function  isa       {bounds}  absolute  NaN  limits  infinite from")
+    for name in EXACT:
+        start = time.perf_counter()
+        findings = measure(name, options.isa, options.every)
+        for isa, found in findings.items():
+            print(line(name, isa, found))
+        print(f"          ({time.perf_counter() - start:.0f} s)", flush=True)
+
+
+def parse_arguments() -> argparse.Namespace:
+    usable = extension.usable_instruction_sets()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="default: %(default)s")
+    parser.add_argument("--isa", nargs="+", choices=usable, default=usable, help="default: all")
+    options = parser.parse_args()
+    if not usable:
+        parser.exit(2, "vimnp has no compiled kernels here\n")
+    if options.every < 1:
+        parser.error("--every takes a number from 1 on")
+    return options
+
+
+def line(name: str, isa: str, found: Findings) -> str:
+    worst = [found.up_to(bound) for bound in BOUNDS]
+    errors = "  ".join(f"{error:7.3f} {f'({x:.9g})':16}" for error, x in worst)
+    nan, limits = ("yes" if right else "NO" for right in (found.keeps_nan, found.has_limits))
+    infinite = "-" if np.isinf(found.infinite_from) else f"{found.infinite_from:.9g}"
+    return f"{name:8}  {isa:8}  {errors}  {found.absolute:8.1e}  {nan:3}  {limits:6}  {infinite}"
+
+
+def measure(name: str, instruction_sets: list[str], every: int) -> dict[str, Findings]:
+    """One function with each instruction set, of one in `every` float32."""
+    findings = {isa: Findings() for isa in instruction_sets}
+    with np.errstate(all="ignore"):
+        for bound, x in finite_floats(every):
+            compare(name, findings, bound, x)
+        for x in nans(every):
+            for isa, of_isa in findings.items():
+                of_isa.keeps_nan &= bool(np.isnan(apply(isa, name, x)).all())
+        infinities = np.array([-np.inf, np.inf], np.float32)
+        limits = EXACT[name](infinities.astype(np.float64))
+        for isa, of_isa in findings.items():
+            found = apply(isa, name, infinities)
+            of_isa.has_limits = np.array_equal(found, limits, equal_nan=True)
+    return findings
+
+
+def compare(name: str, findings: dict[str, Findings], bound: float, x: np.ndarray) -> None:
+    """Add to the findings what some floats show, which lie between two bounds."""
+    truth = EXACT[name](x.astype(np.float64))
+    size = np.abs(truth)
+    tiny, large = size < NORMAL, truth >= (FINITE if name == "exp" else OVERFLOW)
+    for x_part, truth_part in select(~(tiny | large), x, truth):
+        compare_normal(name, findings, bound, x_part, truth_part)
+    for x_part, truth_part in select(tiny, x, truth):
+        for isa, of_isa in findings.items():
+            error = np.abs(apply(isa, name, x_part) - truth_part).max()
+            of_isa.absolute = float(np.maximum(of_isa.absolute, error))
+    for x_part, truth_part in select(large, x, truth):
+        for isa, of_isa in findings.items():
+            infinite = np.isposinf(apply(isa, name, x_part))
+            least = x_part[infinite].min(initial=np.inf)
+            of_isa.infinite_from = min(of_isa.infinite_from, float(least))
+            for missed in x_part[~infinite & (truth_part >= OVERFLOW)][:1]:
+                of_isa.add_error(bound, np.inf, float(missed))
+
+
+def compare_normal(
+    name: str, findings: dict[str, Findings], bound: float, x: np.ndarray, truth: np.ndarray
+) -> None:
+    binade = binades(truth)
+    for isa, of_isa in findings.items():
+        error = apply(isa, name, x) - truth
+        np.abs(error, out=error)
+        error /= binade
+        at = error.argmax()
+        of_isa.add_error(bound, float(error[at]) * 2**23, float(x[at]))
+
+
+def select(
+    mask: np.ndarray, x: np.ndarray, truth: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Those in the mask: nothing if it is empty, without a copy if it has all."""
+    if mask.all():
+        yield x, truth
+    elif mask.any():
+        yield x[mask], truth[mask]
+
+
+def binades(truth: np.ndarray) -> np.ndarray:
+    """2^23 ulp of each: the power of two at or below its size once rounded to float32."""
+    bits = truth.astype(np.float32).view(np.uint32)
+    bits &= 0x7F800000
+    return bits.view(np.float32).astype(np.float64)
+
+
+def apply(isa: str, name: str, x: np.ndarray) -> np.ndarray:
+    os.environ["VIMNP_ISA"] = isa
+    extension.instruction_set()  # heeds the variable
+    compiled = extension.loaded()
+    assert compiled is not None
+    out = np.empty_like(x)
+    compiled.apply(name, x, out)
+    return out
+
+
+def bits_of(value: float) -> int:
+    return int(np.float32(value).view(np.uint32))
+
+
+def finite_floats(every: int) -> Iterator[tuple[float, np.ndarray]]:
+    """The finite float32 of both signs in chunks, each with the bound that its |x| lie below."""
+    first = 0
+    for bound in BOUNDS:
+        end = bits_of(bound) + (bound < np.inf)
+        for sign in (0, 1 << 31):
+            for x in patterns(sign + first, sign + end, every):
+                yield bound, x
+        first = end
+
+
+def nans(every: int) -> Iterator[np.ndarray]:
+    """The NaN of both signs in chunks."""
+    for sign in (0, 1 << 31):
+        yield from patterns(sign + bits_of(np.inf) + 1, sign + (1 << 31), every)
+
+
+def patterns(first: int, end: int, every: int) -> Iterator[np.ndarray]:
+    """The float32 whose bits are multiples of `every` from `first` to before `end`, in chunks."""
+    first += -first % every
+    for start in range(first, end, CHUNK * every):
+        stop = min(start + CHUNK * every, end)
+        yield np.arange(start, stop, every, dtype=np.uint32).view(np.float32)
+
+
+if __name__ == "__main__":
+    main()

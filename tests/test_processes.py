@@ -1,0 +1,159 @@
+"""What vimnp does to the process that it runs in: nothing; and forks and other users of OpenMP.
+
+Each case runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from test_fallback import run
+
+from vimnp import extension
+
+# Defines logits(), on two threads. NumPy's products stay on one (ONE_BLAS_THREAD).
+NETWORK = """
+import numpy as np, vimnp
+from vimnp import kernels
+kernels._LEAST_ELEMENTS = dict.fromkeys(kernels._LEAST_ELEMENTS, 0)  # split all work
+config = vimnp.VimConfig(img_size=(64, 64), patch_size=8, stride=8, depth=2, embed_dim=96)
+model = vimnp.VisionMamba.random(config=config, num_threads=2)
+pixels = np.linspace(-1, 1, 3 * 64 * 64, dtype=np.float32).reshape(3, 64, 64)
+def logits(_=None):
+    return model(pixels).tobytes()
+first = logits()
+"""
+ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+
+every_instruction_set = pytest.mark.parametrize("isa", extension.usable_instruction_sets())
+
+
+def assert_succeeds(code: str, **environment: str) -> None:
+    result = run(code, **ONE_BLAS_THREAD, **environment)
+    assert result.returncode == 0, result.stderr
+
+
+# ---- Forks ---------------------------------------------------------------------------------------
+
+# A child that hangs is ended by its alarm, and its parent sees that.
+FORK = """
+import os, signal, sys
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(0 if logits() == first else 1)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+sys.exit(status or logits() != first)
+"""
+
+FORK_POOL = """
+import multiprocessing
+with multiprocessing.get_context("fork").Pool(3) as pool:
+    assert pool.map_async(logits, range(9), chunksize=1).get(timeout=30) == [first] * 9
+assert logits() == first
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@every_instruction_set
+def test_a_forked_child_computes_the_same_and_does_not_hang(isa):
+    assert_succeeds(NETWORK + FORK, VIMNP_ISA=isa)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_pool_of_forked_workers_computes_the_same_and_does_not_hang():
+    assert_succeeds(NETWORK + FORK_POOL)
+
+
+# ---- Settings of the process ---------------------------------------------------------------------
+
+# What C sees of the environment may differ from os.environ, and it is C that OpenMP asks. A thread
+# takes its treatment of denormals from the one that starts it.
+SETTINGS = """
+import ctypes, os, warnings
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from threadpoolctl import threadpool_info
+getenv = ctypes.CDLL(None).getenv
+getenv.restype = ctypes.c_char_p
+def settings():
+    return {
+        "os.environ": dict(os.environ),
+        "getenv": [getenv(name) for name in (b"OMP_WAIT_POLICY", b"OMP_NUM_THREADS")],
+        "denormals": (np.full(19, 1e-45, np.float32) * np.float32(1)).tolist(),
+        "BLAS": [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"],
+        "affinity": os.sched_getaffinity(0),
+        "warnings": list(warnings.filters),
+        "errors": np.geterr(),
+    }
+def assert_unchanged(now):
+    changed = [name for name in before if now[name] != before[name]]
+    assert not changed, changed
+def in_a_thread():
+    logits()
+    return settings()
+before = settings()
+assert all(before["denormals"])
+import vimnp
+assert_unchanged(settings())
+"""
+
+CALLS = """
+assert_unchanged(settings())
+with ThreadPoolExecutor(1) as pool:
+    assert_unchanged(pool.submit(in_a_thread).result())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux's affinity")
+@every_instruction_set
+def test_an_import_and_a_forward_pass_leave_the_process_as_it_was(isa):
+    assert_succeeds(SETTINGS + NETWORK + CALLS, VIMNP_ISA=isa)
+
+
+# ---- Other users of OpenMP -----------------------------------------------------------------------
+
+# What comes after other_users_work() sees the threads of all pools as the other package set them.
+OTHERS = {
+    "torch": """
+import torch
+torch.set_num_threads(2)
+numbers = torch.linspace(-1, 1, 400 * 400).reshape(400, 400)
+def others_work():
+    assert torch.get_num_threads() == 2
+    return (numbers @ numbers).numpy()
+""",
+    "sklearn": """
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingRegressor
+numbers = np.random.default_rng(0).standard_normal((2000, 8))
+def others_work():
+    regressor = HistGradientBoostingRegressor(max_iter=3, early_stopping=False)
+    return regressor.fit(numbers[:, 1:], numbers[:, 0]).predict(numbers[:, 1:])
+""",
+}
+
+POOLS = """
+from threadpoolctl import threadpool_info
+def pools():
+    return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
+expected = others_work()
+others_pools = pools()
+"""
+
+ALTERNATE = """
+for _ in range(10):
+    assert logits() == first
+    assert np.allclose(others_work(), expected, atol=1e-6)
+assert others_pools.items() <= pools().items()
+"""
+
+
+@pytest.mark.parametrize("imported", ["before", "after"])
+@pytest.mark.parametrize(("package", "name"), [("torch", "PyTorch"), ("sklearn", "scikit-learn")])
+def test_another_user_of_openmp_is_left_in_peace_and_changes_no_bit(package, name, imported):
+    pytest.importorskip(package, reason=f"needs {name}")
+    other = OTHERS[package] + POOLS
+    both = other + NETWORK if imported == "before" else NETWORK + other
+    assert_succeeds(both + ALTERNATE)
