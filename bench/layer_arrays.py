@@ -1,4 +1,4 @@
-"""Arrays as one layer of Vim-tiny passes them to the kernels: 384 channels, 16 states, token-major."""
+"""What one layer of Vim-tiny asks of the kernels: arrays of 384 channels, 16 states; and calls."""
 
 from __future__ import annotations
 

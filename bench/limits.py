@@ -2,8 +2,8 @@
 
     python bench/limits.py [--rounds 40]
 
-What is compared is measured in turn, in one run; every figure is a median. The last line, a Cortex-A72,
-is an analysis of the compiled code by bench/cortex_a72.py, which is not repeated here.
+What is compared is measured in turn, in one run; every figure is a median. The Cortex-A72's line
+comes from bench/cortex_a72.py, which analyses the compiled code.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from layer_arrays import scan
-from threadpoolctl import threadpool_limits
+from layer_arrays import D_INNER, D_STATE, normal, scan
+from threadpoolctl import ThreadpoolController
 
 import vimnp
 from vimnp import extension, kernels
@@ -29,16 +29,28 @@ from vimnp.workspace import Workspace
 Call = Callable[[], object]
 SCAN_TARGETS = {"avx512": 275, "avx2": 505, "baseline": 1700}  # microseconds
 
+# Products and multiply-adds for one state and token in vimnp/_selective_scan.h: rounding, fraction,
+# polynomial (2 with the table, 6 without), its product with the table's number, delta u B, h, y.
+MULTIPLY_ADDS = {"avx512": 8, "avx2": 11}
 
-def medians(calls: dict[str, Call], rounds: int) -> dict[str, float]:
-    """Seconds of each call, measured in turn so that a disturbance meets all of them."""
+BLAS = ThreadpoolController().select(user_api="blas")
+
+
+def medians(calls: dict[str, Call], rounds: int, burst: int = 1) -> dict[str, float]:
+    """Seconds of each call: in turn, so that a disturbance meets all of them, and in bursts.
+
+    Short calls want bursts: a core that has been idle for long takes its time to wake.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: float(np.median(values[1:])) for name, values in seconds.items()}
+            for _ in range(3 if burst > 1 else 1):
+                call()
+            for _ in range(burst):
+                start = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 @contextmanager
@@ -55,7 +67,7 @@ def instruction_set(name: str) -> Iterator[None]:
 
 def with_threads(call: Call, blas_threads: int) -> Call:
     def limited() -> None:
-        with threadpool_limits(blas_threads, user_api="blas"):
+        with BLAS.limit(limits=blas_threads):
             call()
 
     return limited
@@ -68,6 +80,10 @@ def network(side: int = 224, num_threads: int = 1) -> tuple[VisionMamba, np.ndar
     config = dataclasses.replace(vimnp.config.VIM_TINY, img_size=(side, side))
     pixels = np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
     return vimnp.VimTiny.random(config=config, num_threads=num_threads), pixels
+
+
+def forward_pass(model: VisionMamba, pixels: np.ndarray) -> Call:
+    return lambda: model(pixels)
 
 
 def products_alone(model: VisionMamba) -> Call:
@@ -134,8 +150,9 @@ def one_layer(model: VisionMamba) -> dict[str, Call]:
 
 def rows(rounds: int) -> Iterator[tuple[str, str, str]]:
     """What, at most, measured."""
-    yield from scans(rounds)
-    with threadpool_limits(1, user_api="blas"):
+    with BLAS.limit(limits=1):
+        yield from least_time(rounds)
+        yield from scans(rounds)
         yield from one_thread(rounds)
         yield from tokens(rounds)
     yield from threads(rounds)
@@ -148,24 +165,35 @@ def scans(rounds: int) -> Iterator[tuple[str, str, str]]:
             yield what, f"{target} us", "not on this machine"
             continue
         with instruction_set(name):
-            found = medians({"scan": scan(197, 1)}, 10 * rounds)
+            found = medians({"scan": scan(197, 1)}, rounds, 30)
         yield what, f"{target} us", f"{found['scan'] * 1e6:.0f} us"
-    for name in SCAN_TARGETS.keys() & set(extension.usable_instruction_sets()):
+    for name in filter(SCAN_TARGETS.__contains__, extension.usable_instruction_sets()):
         with instruction_set(name):
-            found = medians({"one": scan(197, 1), "two": scan(197, 2)}, 10 * rounds)
+            found = medians({"one": scan(197, 1), "two": scan(197, 2)}, rounds, 30)
         ratio = found["two"] / found["one"]
         yield f"fused scan, 2 threads over 1, `{name}`", "0.55", f"{ratio:.2f}"
+
+
+def least_time(rounds: int) -> Iterator[tuple[str, str, str]]:
+    """The scan's multiply-adds at the rate that a large matrix product reaches."""
+    size = 1024
+    a, b, out = (normal(size, size) for _ in range(3))
+    seconds = medians({"product": lambda: np.matmul(a, b, out=out)}, rounds)["product"]
+    name = extension.instruction_set() or "none"
+    number = MULTIPLY_ADDS.get(name, 0)
+    least = 2 * 197 * D_INNER * D_STATE * number * seconds / size**3
+    yield f"a scan's {number} multiply-adds a state alone, `{name}`", "-", f"{least * 1e6:.0f} us"
 
 
 def one_thread(rounds: int) -> Iterator[tuple[str, str, str]]:
     model, pixels = network()
     model(pixels)
-    layer = medians(one_layer(model), 10 * rounds)
+    layer = medians(one_layer(model), rounds, 30)
     share = 1 - (layer["products"] + layer["scan"]) / layer["whole"]
     yield "a layer's time in neither products nor scan", "15 %", f"{share:.1%}"
     found = medians(
         {
-            "whole": lambda: model(pixels),
+            "whole": forward_pass(model, pixels),
             "products": products_alone(model),
             "scans": scans_alone(model),
         },
@@ -178,17 +206,16 @@ def one_thread(rounds: int) -> Iterator[tuple[str, str, str]]:
 def threads(rounds: int) -> Iterator[tuple[str, str, str]]:
     calls = {}
     for number in (1, 2):
-        model, pixels = network(num_threads=number)
-        calls[str(number)] = with_threads(lambda model=model: model(pixels), number)
+        calls[str(number)] = with_threads(forward_pass(*network(num_threads=number)), number)
     found = medians(calls, rounds)
     yield "the network, 2 threads over 1", "0.75", f"{found['2'] / found['1']:.2f}"
 
-    models = {number: network(num_threads=number)[0] for number in (1, 2, 3, 4, 8, 16)}
+    models = {number: network(num_threads=number) for number in (1, 2, 3, 4, 8, 16)}
     for blas_threads in (1, 2):
         found = medians(
             {
-                str(number): with_threads(lambda model=model: model(pixels), blas_threads)
-                for number, model in models.items()
+                str(number): with_threads(forward_pass(model, pixels), blas_threads)
+                for number, (model, pixels) in models.items()
             },
             rounds,
         )
@@ -200,15 +227,14 @@ def threads(rounds: int) -> Iterator[tuple[str, str, str]]:
 def tokens(rounds: int) -> Iterator[tuple[str, str, str]]:
     calls = {}
     for side in (512, 1024):
-        model, pixels = network(side)
-        calls[str(side)] = lambda model=model, pixels=pixels: model(pixels)
+        calls[str(side)] = forward_pass(*network(side))
     found = medians(calls, max(rounds // 8, 3))
     yield "4097 tokens over 1025, the network", "4.2", f"{found['1024'] / found['512']:.2f}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=40, help="of the shorter calls ten times as many")
+    parser.add_argument("--rounds", type=int, default=40, help="of measurements")
     rounds = parser.parse_args().rounds
     if "OPENBLAS_CORETYPE" in os.environ:
         print("OPENBLAS_CORETYPE fixes the kernels of NumPy's matrix products: unset it")

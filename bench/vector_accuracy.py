@@ -3,10 +3,10 @@
     python bench/vector_accuracy.py
     python bench/vector_accuracy.py --every 101 --isa avx2 baseline
 
-The truth is NumPy's, in float64. Errors are in units in the last place (ulp): of the truth, rounded
-to float32. Where the truth is below 2^-100 the kernels may give zero, and the error is absolute.
-tests/test_vector_functions.py has the same definitions, and holds a sample of the floats to the
-errors that _exp.h states.
+The truth is NumPy's, in float64. Errors are in units in the last place (ulp) of the truth, rounded
+to float32. Where the truth is below 2^-100 the kernels may give zero, and the error is absolute;
+where exp is above 2^127.5 they may give infinity, and only a finite result has an error.
+tests/test_vector_functions.py holds a sample of the floats to the errors that _exp.h states.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softplus": reference.softplus,
     "silu": reference.silu,
 }
+# Truths below the first may become zero; above the second, exp is infinite without AVX-512.
 NORMAL = 2.0**-100
-OVERFLOW = 2.0**128
-FINITE = 2.0**127.5  # above, exp is infinite without AVX-512
+FINITE = {"exp": 2.0**127.5, "softplus": 2.0**128, "silu": 2.0**128}
 
 BOUNDS = (1.0, 10.0, np.inf)  # of |x|
 CHUNK = 1 << 13  # floats at once: what is computed of them stays in the cache
@@ -64,11 +64,13 @@ class Findings:
     def up_to(self, bound: float) -> Worst:
         return max(worst for upper, worst in self.worst.items() if upper <= bound)
 
-    def add_error(self, bound: float, error: float, x: float) -> None:
-        """Keeps the larger one; NaN is the largest of all."""
-        error = np.inf if np.isnan(error) else error
-        if error > self.worst[bound].error:
-            self.worst[bound] = Worst(error, x)
+    def add_errors(self, bound: float, x: np.ndarray, errors: np.ndarray) -> None:
+        """Keeps the largest. `errors` have signs, are in 2^23 ulp, and are overwritten."""
+        np.abs(errors, out=errors)
+        at = errors.argmax()  # of NaN, if there is one
+        largest = np.inf if np.isnan(errors[at]) else float(errors[at]) * 2**23
+        if largest > self.worst[bound].error:
+            self.worst[bound] = Worst(largest, float(x[at]))
 
 
 def main() -> None:
@@ -129,7 +131,7 @@ def compare(name: str, findings: dict[str, Findings], bound: float, x: np.ndarra
     """Add to the findings what some floats show, which lie between two bounds."""
     truth = EXACT[name](x.astype(np.float64))
     size = np.abs(truth)
-    tiny, large = size < NORMAL, truth >= (FINITE if name == "exp" else OVERFLOW)
+    tiny, large = size < NORMAL, truth >= FINITE[name]
     for x_part, truth_part in select(~(tiny | large), x, truth):
         compare_normal(name, findings, bound, x_part, truth_part)
     for x_part, truth_part in select(tiny, x, truth):
@@ -137,12 +139,7 @@ def compare(name: str, findings: dict[str, Findings], bound: float, x: np.ndarra
             error = np.abs(apply(isa, name, x_part) - truth_part).max()
             of_isa.absolute = float(np.maximum(of_isa.absolute, error))
     for x_part, truth_part in select(large, x, truth):
-        for isa, of_isa in findings.items():
-            infinite = np.isposinf(apply(isa, name, x_part))
-            least = x_part[infinite].min(initial=np.inf)
-            of_isa.infinite_from = min(of_isa.infinite_from, float(least))
-            for missed in x_part[~infinite & (truth_part >= OVERFLOW)][:1]:
-                of_isa.add_error(bound, np.inf, float(missed))
+        compare_large(name, findings, bound, x_part, truth_part)
 
 
 def compare_normal(
@@ -150,11 +147,22 @@ def compare_normal(
 ) -> None:
     binade = binades(truth)
     for isa, of_isa in findings.items():
-        error = apply(isa, name, x) - truth
-        np.abs(error, out=error)
-        error /= binade
-        at = error.argmax()
-        of_isa.add_error(bound, float(error[at]) * 2**23, float(x[at]))
+        of_isa.add_errors(bound, x, (apply(isa, name, x) - truth) / binade)
+
+
+def compare_large(
+    name: str, findings: dict[str, Findings], bound: float, x: np.ndarray, truth: np.ndarray
+) -> None:
+    """Where the result may be infinite: if it is not, its error counts."""
+    for isa, of_isa in findings.items():
+        found = apply(isa, name, x)
+        infinite = np.isposinf(found)
+        if infinite.any():
+            of_isa.infinite_from = min(of_isa.infinite_from, float(x[infinite].min()))
+        if not infinite.all():
+            x_left, truth_left = x[~infinite], truth[~infinite]
+            error = (found[~infinite] - truth_left) / binades(truth_left)
+            of_isa.add_errors(bound, x_left, error)
 
 
 def select(
@@ -171,6 +179,7 @@ def binades(truth: np.ndarray) -> np.ndarray:
     """2^23 ulp of each: the power of two at or below its size once rounded to float32."""
     bits = truth.astype(np.float32).view(np.uint32)
     bits &= 0x7F800000
+    np.minimum(bits, bits_of(2.0**127), out=bits)  # also where the truth overflows
     return bits.view(np.float32).astype(np.float64)
 
 

@@ -425,6 +425,7 @@ def test_info_finds_nothing_slow_where_nothing_is(command: Command) -> None:
         ("OPENBLAS_CORETYPE", "Haswell", "OPENBLAS_CORETYPE=Haswell"),
         ("OMP_WAIT_POLICY", "Active", "OMP_WAIT_POLICY=active"),
         ("CAUSAL_CONV1D_FORCE_FALLBACK", "TRUE", "runs causal_conv1d in plain NumPy"),
+        ("FUSED_ADD_NORM_FORCE_FALLBACK", "TRUE", "runs fused_add_norm in plain NumPy"),
         ("SELECTIVE_SCAN_FORCE_FALLBACK", "true", "runs selective_scan in plain NumPy"),
     ],
 )

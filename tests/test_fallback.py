@@ -5,13 +5,12 @@ Each case runs in a process of its own, because the kernels are chosen when vimn
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run
 
 import vimnp
 from vimnp import config, extension
@@ -26,23 +25,6 @@ for _ in range(3):
     logits = model(pixels)
 print(" ".join(map(repr, logits[:5].tolist())))
 """
-
-
-def run(code: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not is_ours(name)}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=clean | environment,
-        check=False,
-        timeout=120,
-    )
-
-
-def is_ours(name: str) -> bool:
-    return name.startswith("VIMNP") or name in extension.FORCE_FALLBACK.values()
 
 
 def numbers(result: subprocess.CompletedProcess[str]) -> list[float]:

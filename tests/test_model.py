@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -303,23 +301,6 @@ def test_every_number_of_threads_gives_the_same_logits(implementation, scan):
             for n in (1, 2, 3, 8)
         ]
     assert len(set(logits)) == 1
-
-
-@pytest.mark.usefixtures("small_work_is_split")
-def test_one_model_may_be_called_from_several_threads():
-    model = micro(num_threads=2)
-    batch = normalised(batch=24)
-    start = threading.Barrier(4)
-
-    def work(images):
-        start.wait()
-        return model(images)
-
-    with threadpool_limits(1, user_api="blas"):
-        alone = model(batch)
-        with ThreadPoolExecutor(4) as pool:
-            together = np.concatenate(list(pool.map(work, np.split(batch, 4))))
-    np.testing.assert_array_equal(together, alone)
 
 
 # ---- Parity with the original --------------------------------------------------------------------

@@ -12,11 +12,17 @@ NORMAL = 2.0**-100  # results below may be flushed to zero
 WITH_FMA = {"avx512", "avx2", "neon"}
 
 
-def largest_error(x: np.ndarray) -> np.ndarray:
-    """In units in the last place, as _simd.h states it."""
+def largest_error(name: str, x: np.ndarray) -> np.ndarray:
+    """In units in the last place, as _exp.h states it."""
     slope = 0.25 if extension.instruction_set() in WITH_FMA else 1.25
-    return 4 + slope * np.abs(x.astype(np.float64))
+    return (4.5 if name == "softplus" else 4) + slope * np.abs(x.astype(np.float64))
 
+
+WORST = [
+    *(0.51976794, 0.346609801, 9.52348328, 9.56802559, 88.7220306, 88.0294495, 87.3330688),  # exp
+    *(-0.441212177, -0.433938533, -6.23741007, -6.24672747, -68.6218185, -68.6273651),  # softplus
+    *(-0.133121818, -0.292250872, -6.76293755, -9.14830494, -72.2092819, -71.5076447),  # silu
+]
 
 EXACT = {"exp": np.exp, "softplus": reference.softplus, "silu": reference.silu}  # in float64
 
@@ -37,9 +43,12 @@ def apply(compiled, name: str, x: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def floats() -> np.ndarray:
-    """Every 4,099th of all finite floats, denormals included: a prime, so all last digits occur."""
+    """Every 4,099th of all finite floats, denormals included: a prime, so all last digits occur.
+
+    And those that bench/vector_accuracy.py found to be the worst of all.
+    """
     values = np.arange(0, 1 << 32, 4099, dtype=np.uint32).view(np.float32)
-    return values[np.isfinite(values)]
+    return np.append(values[np.isfinite(values)], np.array(WORST, np.float32))
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -53,7 +62,7 @@ def test_errors_are_as_small_as_stated(compiled, floats, name):
     x, found, truth = floats[within], found[within], truth[within]
     error, normal = np.abs(found - truth), np.abs(truth) >= NORMAL
     unit = np.spacing(np.abs(truth[normal]).astype(np.float32)).astype(np.float64)
-    assert (error[normal] / unit <= largest_error(x[normal])).all()
+    assert (error[normal] / unit <= largest_error(name, x[normal])).all()
     assert error[~normal].max() <= NORMAL * 1e-5
 
 

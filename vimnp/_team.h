@@ -1,7 +1,7 @@
 /* A task, split among the threads of an OpenMP team.
  *
- * The threads sleep between regions (vimnp.threads says why), and waking one takes tens of
- * microseconds. So there are several parts for each, dealt out one by one: the calling thread begins at
+ * The threads sleep between regions (vimnp.threads says why), and to wake one takes 20 to 250
+ * microseconds. So parts are dealt out while they last, large ones first: the calling thread begins at
  * once, and whoever comes late takes fewer.
  */
 #ifndef VIMNP_TEAM_H
@@ -17,15 +17,44 @@
 #define VIMNP_OPENMP 0
 #endif
 
-#define PARTS_PER_THREAD 4
 #define NO_LIMIT PTRDIFF_MAX
 
 /* Runs the part of a task from item `begin` to `end`. */
 typedef void (*part_function)(const void *task, ptrdiff_t begin, ptrdiff_t end);
 
+/* A task whose items up to `next` are dealt out. */
+struct deal {
+    part_function run;
+    const void *task;
+    ptrdiff_t next, length, step, most;
+    int team;
+};
+
+/* Runs parts while there are any. A part is half of an equal share of what is left. */
+static void run_dealt(struct deal *d)
+{
+    for (;;) {
+        ptrdiff_t begin, size;
 #if VIMNP_OPENMP
-/* At the end the calling thread waits awake, but not for long: to be woken again would cost as much as
- * the last part, and with more threads than cores the others may need this one's. */
+#pragma omp critical(vimnp_deal)
+#endif
+        {
+            begin = d->next;
+            size = (d->length - begin) / (d->team > 1 ? 2 * d->team : 1);
+            size = size < d->most ? size : d->most;
+            size = size < d->step ? d->step : size / d->step * d->step;
+            size = size < d->length - begin ? size : d->length - begin;
+            d->next = begin + size;
+        }
+        if (size == 0)
+            return;
+        d->run(d->task, begin, begin + size);
+    }
+}
+
+#if VIMNP_OPENMP
+/* The calling thread waits awake for the others, but not for long: to be woken again would cost as much
+ * as the last part, and with more threads than cores the others may need this one's. */
 static void wait_awake(int *finished, int team)
 {
 #ifdef __GNUC__
@@ -41,35 +70,27 @@ static void wait_awake(int *finished, int team)
 }
 #endif
 
-/* All `length` items of a task; a part has a multiple of `step` items and no more than `most`, which is
- * at least `step`. */
+/* All `length` items of a task; a part has a multiple of `step` items, and no more than `most`. */
 static void run_parts(
     part_function run, const void *task, ptrdiff_t length, ptrdiff_t step, ptrdiff_t most,
     int num_threads)
 {
     const ptrdiff_t steps = (length + step - 1) / step;
-    const int team = num_threads < steps ? num_threads : (int)steps;
-    const ptrdiff_t wanted = team > 1 ? team * PARTS_PER_THREAD : 1;
-    ptrdiff_t size = (steps + wanted - 1) / wanted * step;
-    if (size > most)
-        size = most / step * step;
-    const ptrdiff_t parts = (length + size - 1) / size;
-    ptrdiff_t part;
+    struct deal deal = {run, task, 0, length, step, most, 1};
 #if VIMNP_OPENMP
-    if (team > 1) {
+    deal.team = num_threads < steps ? num_threads : (int)steps;
+    if (deal.team > 1) {
         int finished = 0;
-#pragma omp parallel num_threads(team)
+#pragma omp parallel num_threads(deal.team)
         {
-#pragma omp for schedule(dynamic) nowait
-            for (part = 0; part < parts; part++)
-                run(task, part * size, (part + 1) * size < length ? (part + 1) * size : length);
+            run_dealt(&deal);
             wait_awake(&finished, omp_get_num_threads());
         }
         return;
     }
 #endif
-    for (part = 0; part < parts; part++)
-        run(task, part * size, (part + 1) * size < length ? (part + 1) * size : length);
+    (void)num_threads, (void)steps;
+    run_dealt(&deal);
 }
 
 #endif

@@ -19,7 +19,7 @@ from vimnp import extension, reference, threads
 # Work of fewer elements (tokens x channels) than this stays on one thread. Waking a second thread,
 # which sleeps between regions, costs 15 to 50 us on a 2-core x86-64; with AVX-512 a convolution of
 # Vim-tiny's 197 x 384 takes 29 us, and the scan of both directions takes 650.
-_LEAST_ELEMENTS = {"causal_conv1d": 1 << 19, "selective_scan": 1 << 13, "fused_add_norm": 1 << 19}
+_LEAST_ELEMENTS = {"causal_conv1d": 1 << 18, "selective_scan": 1 << 13, "fused_add_norm": 1 << 18}
 
 
 _LINE = 16  # floats in a cache line of 64 bytes

@@ -370,4 +370,3 @@ class VimBase(VisionMamba):
     """Vim-base: embed_dim 768, 24 layers."""
 
     variant = VIM_BASE
-

@@ -19,6 +19,9 @@ import numpy as np
 METHODS = ("sequential", "fixlen")
 BIDIRECTIONAL_METHODS = (*METHODS, "fused", "fused_fixlen")
 
+# NaN and infinity pass without a warning, as when compiled.
+_without_warnings = np.errstate(over="ignore", invalid="ignore")
+
 
 class Direction(NamedTuple):
     """What one direction of a bidirectional scan reads, in the original order of time.
@@ -51,20 +54,20 @@ class Direction(NamedTuple):
         return self._replace(u=self.u[..., ::-1], delta=self.delta[..., ::-1], B=B, C=C)
 
 
+@_without_warnings
 def silu(x: np.ndarray) -> np.ndarray:
     """``x * sigmoid(x)``, any shape."""
-    with np.errstate(over="ignore"):  # exp(-x) may be infinite: the quotient is then zero
-        return x / (1 + np.exp(-x))
+    return x / (1 + np.exp(-x))  # exp(-x) may be infinite: the quotient is then zero
 
 
+@_without_warnings
 def softplus(x: np.ndarray) -> np.ndarray:
     """``log(1 + exp(x))``, any shape; equals PyTorch's, which is the identity above 20."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def norm(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, epsilon: float
-) -> np.ndarray:
+@_without_warnings
+def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, epsilon: float) -> np.ndarray:
     """RMSNorm of each token, or LayerNorm with a bias: x (l, d), weight and bias (d,)."""
     if bias is not None:
         x = x - x.mean(axis=1, keepdims=True)
@@ -72,6 +75,7 @@ def norm(
     return out if bias is None else out + bias
 
 
+@_without_warnings
 def causal_conv1d(
     x: np.ndarray,
     weight: np.ndarray,
@@ -131,6 +135,7 @@ class ScanResult(NamedTuple):
     last_states: list[np.ndarray]
 
 
+@_without_warnings
 def scan_directions(
     directions: list[Direction],
     z: np.ndarray | None,
@@ -174,15 +179,14 @@ def _scan(
     state = np.zeros((*u.shape[:2], A.shape[-1]), u.dtype)  # (b, d, n)
     states = np.empty((len(delta), *state.shape), u.dtype) if fixlen else None
     y = np.empty(delta.shape[:3], u.dtype)  # (l, b, d)
-    with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity pass, as when compiled
-        for t in range(len(delta)):
-            state = np.exp(delta[t] * A) * state + delta_u[t] * B[t]
-            if states is None:
-                y[t] = np.einsum("bdn,bdn->bd", state, C[t])
-            else:
-                states[t] = state
-        if states is not None:
-            y = np.einsum("lbdn,lbdn->lbd", states, C)
+    for t in range(len(delta)):
+        state = np.exp(delta[t] * A) * state + delta_u[t] * B[t]
+        if states is None:
+            y[t] = np.einsum("bdn,bdn->bd", state, C[t])
+        else:
+            states[t] = state
+    if states is not None:
+        y = np.einsum("lbdn,lbdn->lbd", states, C)
     out = np.moveaxis(y, 0, 2)
     return out if D is None else out + u * D[..., None], state
 
