@@ -36,7 +36,12 @@ SOURCE = """\
 #include "_isa.h"
 int (*const kept)(struct instruction_set *) = list_instruction_sets;
 void step_sizes(vec_neon *x, int run) { softplus_neon(x, run); }
-void gate(vec_neon *x, int run) { silu_neon(x, run); }
+void gate(vec_neon *z, vec_neon *divisors, int run)
+{
+    silu_divisors_neon(z, divisors, run);
+    for (int i = 0; i < run; i++)
+        z[i] /= divisors[i];
+}
 """
 
 # Vim-tiny: 384 channels of 16 states each, 4 channels in a vector; the 14 x 14 patches of a 224x224

@@ -6,15 +6,17 @@
 /* The results for the tokens from `first` on, of which those before the first token or after the last
  * are none. */
 INLINE void FN(store_run)(
-    const struct convolution *c, const struct filter *filter, ptrdiff_t first, FN(vec) *sums, int run,
-    ptrdiff_t channel, int lanes)
+    const struct convolution *c, const struct filter *filter, ptrdiff_t first, const FN(vec) *sums,
+    int run, ptrdiff_t channel, int lanes)
 {
+    FN(vec) divisors[RUN];
     if (c->silu)
-        FN(silu)(sums, run);
+        FN(silu_divisors)(sums, divisors, run);
     for (int i = 0; i < run; i++) {
         const ptrdiff_t t = first + i;
+        float *out = filter->out + t * filter->out_step + channel;
         if (0 <= t && t < c->length)
-            FN(store)(filter->out + t * filter->out_step + channel, sums[i], lanes);
+            FN(store)(out, c->silu ? sums[i] / divisors[i] : sums[i], lanes);
     }
 }
 
@@ -72,6 +74,8 @@ static void FN(convolve)(const void *task, ptrdiff_t begin, ptrdiff_t end)
             const int lanes = FN(lanes_from)(channel, c->channels);
             if (lanes == W && c->taps == 4 && c->directions == 2) /* every published network */
                 FN(convolve_run)(c, first, run, channel, W, 4, 2);
+            else if (lanes == W && c->taps == 4)
+                FN(convolve_run)(c, first, run, channel, W, 4, 1);
             else
                 FN(convolve_run)(c, first, run, channel, lanes, c->taps, c->directions);
         }

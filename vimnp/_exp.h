@@ -219,12 +219,10 @@ INLINE void FN(softplus)(FN(vec) *x, int run)
     }
 }
 
-/* x / (1 + exp(-x)) */
-INLINE void FN(silu)(FN(vec) *x, int run)
+/* silu(x) = x / (1 + exp(-x)): what x is to be divided by. The quotient is left to the loop that uses
+ * it, for one pass less over the run. */
+INLINE void FN(silu_divisors)(const FN(vec) *x, FN(vec) *divisors, int run)
 {
-    FN(vec) e[RUN];
     for (int i = 0; i < run; i++)
-        e[i] = FN(exp)(-x[i]);
-    for (int i = 0; i < run; i++)
-        x[i] = x[i] / (e[i] + 1.0f);
+        divisors[i] = FN(exp)(-x[i]) + 1.0f;
 }

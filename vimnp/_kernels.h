@@ -41,13 +41,15 @@ static void FN(apply)(enum function function, const float *x, float *out, ptrdif
 {
     for (ptrdiff_t i = 0; i < length; i += W) {
         const int lanes = FN(lanes_from)(i, length);
-        FN(vec) value = FN(load)(x + i, lanes);
+        FN(vec) value = FN(load)(x + i, lanes), divisor;
         if (function == FUNCTION_EXP)
             value = FN(exp)(value);
         else if (function == FUNCTION_SOFTPLUS)
             FN(softplus)(&value, 1);
-        else
-            FN(silu)(&value, 1);
+        else {
+            FN(silu_divisors)(&value, &divisor, 1);
+            value /= divisor;
+        }
         FN(store)(out + i, value, lanes);
     }
 }

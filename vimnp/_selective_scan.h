@@ -137,13 +137,11 @@ INLINE void FN(advance_fixlen)(
 /* Third stage: sum of the directions, gate, and the store. */
 INLINE void FN(gate_and_store)(const struct scan *s, const struct FN(run) *run)
 {
-    FN(vec) gate[RUN];
+    FN(vec) z[RUN], divisors[RUN];
     if (s->z) {
-        for (int i = 0; i < run->length; i++) {
-            const float *z = s->z + (run->first + i) * s->z_step + run->channel;
-            gate[i] = FN(load)(z, run->lanes);
-        }
-        FN(silu)(gate, run->length);
+        for (int i = 0; i < run->length; i++)
+            z[i] = FN(load)(s->z + (run->first + i) * s->z_step + run->channel, run->lanes);
+        FN(silu_divisors)(z, divisors, run->length);
     }
     for (int i = 0; i < run->length; i++) {
         float *out = s->out + (run->first + i) * s->out_step + run->channel;
@@ -151,7 +149,7 @@ INLINE void FN(gate_and_store)(const struct scan *s, const struct FN(run) *run)
         if (s->accumulate)
             y += FN(load)(out, run->lanes);
         if (s->z)
-            y *= gate[i];
+            y *= z[i] / divisors[i];
         FN(store)(out, y * s->scale, run->lanes);
     }
 }

@@ -16,11 +16,16 @@ import numpy as np
 
 from vimnp import extension, reference, threads
 
-# Work of fewer elements (tokens x channels) than this stays on one thread. Waking a second thread,
-# which sleeps between regions, costs 15 to 50 us on a 2-core x86-64; with AVX-512 a convolution of
-# Vim-tiny's 197 x 384 takes 29 us, and the scan of both directions takes 650.
-_LEAST_ELEMENTS = {"causal_conv1d": 1 << 18, "selective_scan": 1 << 13, "fused_add_norm": 1 << 18}
-
+# Work of fewer elements (tokens x channels) than this stays on one thread: a second one sleeps
+# between regions, and waking it may cost more than it brings. Two threads over one with AVX-512 and
+# with SSE2 (bench/thresholds.py): the scan of 8 tokens in Vim-tiny 1.33 and 0.74, of 32 0.81 and
+# 0.68. In a pass of 197 tokens, a second thread brings nothing to the convolutions and costs time
+# in the norms; called again and again, both gain a fifth from 400 tokens on.
+_LEAST_ELEMENTS = {
+    "causal_conv1d": 1 << 17,
+    "fused_add_norm": 1 << 17,
+    "selective_scan": 1 << 13,
+}
 
 _LINE = 16  # floats in a cache line of 64 bytes
 

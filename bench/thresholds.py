@@ -1,0 +1,64 @@
+"""From how much work on do two threads pay? Measures for the thresholds of vimnp/kernels.py.
+
+    python bench/thresholds.py
+
+Prints the time of two threads over that of one, for each operation called again and again; and that
+of a pass through Vim-tiny where more or fewer operations are split, and the second thread has slept
+during a product whenever it is woken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from layer_arrays import add_norm, convolution, scan
+from limits import BLAS, SCAN_TARGETS, Call, forward_pass, instruction_set, medians, network
+
+from vimnp import extension, kernels
+from vimnp.machine import describe_machine
+
+LENGTHS: dict[str, tuple[Callable[[int, int], Call], tuple[int, ...]]] = {
+    "selective_scan": (scan, (8, 16, 32, 64, 197)),
+    "causal_conv1d": (convolution, (100, 197, 400, 730, 1025)),
+    "fused_add_norm": (add_norm, (197, 400, 730, 1025, 4097)),
+}
+SPLITS = [
+    ("selective_scan",),
+    ("selective_scan", "causal_conv1d"),
+    ("selective_scan", "fused_add_norm"),
+]
+ALWAYS, NEVER = 0, 1 << 40
+
+
+def main() -> None:
+    print(describe_machine().cpu)
+    for name in filter(SCAN_TARGETS.__contains__, extension.usable_instruction_sets()):
+        for operation, (call, lengths) in LENGTHS.items():
+            kernels._LEAST_ELEMENTS[operation] = ALWAYS
+            with instruction_set(name):
+                ratios = [f"{length}: {ratio(call, length):.2f}" for length in lengths]
+            print(f"{name:9} {operation:15} tokens  {'   '.join(ratios)}")
+    with BLAS.limit(limits=1):
+        found = medians({"+".join(split): split_pass(split) for split in SPLITS}, 40)
+    for operations, seconds in found.items():
+        print(f"a pass, two threads in {operations}: {seconds * 1e3:.1f} ms")
+
+
+def ratio(call: Callable[[int, int], Call], length: int) -> float:
+    found = medians({"one": call(length, 1), "two": call(length, 2)}, 20, 20)
+    return found["two"] / found["one"]
+
+
+def split_pass(operations: tuple[str, ...]) -> Call:
+    run = forward_pass(*network(num_threads=2))
+
+    def with_thresholds() -> None:
+        for operation in LENGTHS:
+            kernels._LEAST_ELEMENTS[operation] = ALWAYS if operation in operations else NEVER
+        run()
+
+    return with_thresholds
+
+
+if __name__ == "__main__":
+    main()
