@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __unix__
+#include <sched.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #define VIMNP_OPENMP 1
@@ -53,19 +56,19 @@ static void run_dealt(struct deal *d)
 }
 
 #if VIMNP_OPENMP
-/* The calling thread waits awake for the others, but not for long: to be woken again would cost as much
- * as the last part, and with more threads than cores the others may need this one's. */
+/* The calling thread waits awake for the others, since to be woken again would cost as much as the last
+ * part: but not for long, and it yields its core to a thread that is queued there. */
 static void wait_awake(int *finished, int team)
 {
-#ifdef __GNUC__
+#ifdef __unix__
     __atomic_add_fetch(finished, 1, __ATOMIC_RELEASE);
     if (omp_get_thread_num() != 0)
         return;
     const double give_up = omp_get_wtime() + 50e-6;
     while (__atomic_load_n(finished, __ATOMIC_ACQUIRE) < team && omp_get_wtime() < give_up)
-        ;
+        sched_yield();
 #else
-    (void)finished, (void)team; /* no atomics that are the same everywhere: asleep */
+    (void)finished, (void)team; /* asleep */
 #endif
 }
 #endif
