@@ -1,7 +1,7 @@
 /* 2^x, exp, softplus and silu on vectors. Included once for each instruction set, after _simd.h.
  *
- * Largest errors over all of float32, in units in the last place (bench/vector_accuracy.py), for
- * instruction sets with fused multiply-add (AVX2, AVX-512, NEON) and without:
+ * Largest errors over all of float32, in units in the last place (bench/vector_accuracy.py on x86-64),
+ * for instruction sets with fused multiply-add and without:
  *
  *                 |x| <= 1     |x| <= 10     all x with a result from 2^-100 on
  *     exp         2.7   2.8    3.8    8.8    20.6   64.3

@@ -1,9 +1,9 @@
 /* The kernels for every instruction set of this architecture, and the choice among them.
  *
- * _kernels.h is included once for each set, between pragmas that let the compiler use
- * it there and only there: one binary serves every machine of the architecture, and nothing else in
- * it needs more than the architecture's baseline. A compiler without vector extensions gets the
- * scalar build of the same source.
+ * _kernels.h is included once for each set, between pragmas that let the compiler use it there and only
+ * there: one binary serves every machine of the architecture, and nothing else in it needs more than
+ * the architecture's baseline. A compiler without vector extensions gets the scalar build of the same
+ * source.
  */
 #ifndef VIMNP_ISA_H
 #define VIMNP_ISA_H
@@ -62,7 +62,7 @@ struct scans {
     const struct scan *of_direction;
 };
 
-/* Residual addition where `hidden` is not NULL, then LayerNorm where `bias` is not NULL, else RMSNorm. */
+/* Residual addition if `hidden` is not NULL, then LayerNorm if `bias` is not NULL, else RMSNorm. */
 struct add_norm {
     ptrdiff_t length, channels;
     float *residual, *out;

@@ -18,9 +18,9 @@ from vimnp import extension, reference, threads
 
 # Work of fewer elements (tokens x channels) than this stays on one thread: a second one sleeps
 # between regions, and waking it may cost more than it brings. Two threads over one with AVX-512 and
-# with SSE2 (bench/thresholds.py): the scan of 8 tokens in Vim-tiny 1.33 and 0.74, of 32 0.81 and
-# 0.68. In a pass of 197 tokens, a second thread brings nothing to the convolutions and costs time
-# in the norms; called again and again, both gain a fifth from 400 tokens on.
+# with SSE2 (bench/thresholds.py): the scan of 8 tokens in Vim-tiny 1.36 and 0.73, of 16 0.98 and
+# 0.68; the convolutions of 400 tokens 0.68 and 0.62, the norm of 730 0.75 and 0.66. At 197 tokens
+# these two gain only if called again and again: in a pass, a second thread brings them nothing.
 _LEAST_ELEMENTS = {
     "causal_conv1d": 1 << 17,
     "fused_add_norm": 1 << 17,
