@@ -27,32 +27,19 @@ typedef void (*part_function)(const void *task, ptrdiff_t begin, ptrdiff_t end);
 
 /* A task whose items up to `next` are dealt out. */
 struct deal {
-    part_function run;
-    const void *task;
     ptrdiff_t next, length, step, most;
     int team;
 };
 
-/* Runs parts while there are any. A part is half of an equal share of what is left. */
-static void run_dealt(struct deal *d)
+/* Deals out the next part, half of an equal share of what is left: its beginning, and its end. */
+static ptrdiff_t next_part(struct deal *d, ptrdiff_t *end)
 {
-    for (;;) {
-        ptrdiff_t begin, size;
-#if VIMNP_OPENMP
-#pragma omp critical(vimnp_deal)
-#endif
-        {
-            begin = d->next;
-            size = (d->length - begin) / (d->team > 1 ? 2 * d->team : 1);
-            size = size < d->most ? size : d->most;
-            size = size < d->step ? d->step : size / d->step * d->step;
-            size = size < d->length - begin ? size : d->length - begin;
-            d->next = begin + size;
-        }
-        if (size == 0)
-            return;
-        d->run(d->task, begin, begin + size);
-    }
+    const ptrdiff_t begin = d->next, left = d->length - begin;
+    ptrdiff_t size = left / (d->team > 1 ? 2 * d->team : 1);
+    size = size < d->most ? size : d->most;
+    size = size < d->step ? d->step : size / d->step * d->step;
+    *end = d->next = begin + (size < left ? size : left);
+    return begin;
 }
 
 #if VIMNP_OPENMP
@@ -79,21 +66,29 @@ static void run_parts(
     int num_threads)
 {
     const ptrdiff_t steps = (length + step - 1) / step;
-    struct deal deal = {run, task, 0, length, step, most, 1};
+    struct deal deal = {0, length, step, most, num_threads < steps ? num_threads : (int)steps};
 #if VIMNP_OPENMP
-    deal.team = num_threads < steps ? num_threads : (int)steps;
     if (deal.team > 1) {
         int finished = 0;
 #pragma omp parallel num_threads(deal.team)
         {
-            run_dealt(&deal);
+            ptrdiff_t begin, end;
+            do {
+#pragma omp critical(vimnp_deal)
+                begin = next_part(&deal, &end);
+                run(task, begin, end);
+            } while (begin < end);
             wait_awake(&finished, omp_get_num_threads());
         }
         return;
     }
 #endif
-    (void)num_threads, (void)steps;
-    run_dealt(&deal);
+    deal.team = 1; /* and no lock, which a forked child might find locked for ever */
+    while (deal.next < length) {
+        ptrdiff_t end;
+        const ptrdiff_t begin = next_part(&deal, &end);
+        run(task, begin, end);
+    }
 }
 
 #endif
