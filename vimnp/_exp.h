@@ -40,8 +40,7 @@ INLINE FN(vec) FN(exp2_polynomial)(FN(vec) f)
 INLINE FN(vec) FN(rounded)(FN(vec) x)
 {
 #if ISA == ISA_AVX512
-    const int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    return (FN(vec))_mm512_roundscale_ps((__m512)x, nearest);
+    return (FN(vec))_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
     return x + ROUNDING;
 #endif
