@@ -12,15 +12,32 @@ Shapes: b batch, d channels, l tokens, n states, g groups, w taps.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 METHODS = ("sequential", "fixlen")
 BIDIRECTIONAL_METHODS = (*METHODS, "fused", "fused_fixlen")
 
-# NaN and infinity pass without a warning, as when compiled.
-_without_warnings = np.errstate(over="ignore", invalid="ignore")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _without_warnings(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """NaN and infinity pass without a warning, as when compiled.
+
+    A new errstate for each call: NumPy 1's is no decorator for what may be called from several
+    threads at once.
+    """
+
+    @functools.wraps(function)
+    def quiet(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return function(*args, **kwargs)
+
+    return quiet
 
 
 class Direction(NamedTuple):
