@@ -19,7 +19,7 @@
 /* 2^f for f in [-0.5, 0.5]: the polynomial of degree 5 with p(0) = 1 whose largest relative error
  * is least, 9.1e-8 (solved as a linear programme over a fine Chebyshev grid). p(0) = 1 keeps a
  * step of size zero exact: exp(0) = 1. In pairs (Estrin's scheme), because each step of Horner's waits
- * for the one before: that is a product more, and SSE2 gains a tenth. */
+ * for the one before: that is a product more, and a chain half as long. */
 INLINE FN(vec) FN(exp2_polynomial)(FN(vec) f)
 {
     const FN(vec) square = f * f;
@@ -191,8 +191,7 @@ INLINE FN(vec) FN(exp)(FN(vec) x)
 
 /* Softplus and silu take a run of vectors and go over it step by step: each is a chain of some thirty
  * instructions that wait for each other, and a CPU looks only so far ahead; in short loops it finds
- * more that can be done at once. One vector after the other took SSE2 half as long again, AVX2 a
- * seventh. */
+ * more that can be done at once. */
 
 /* log(1 + exp(x)) = max(x, 0) + log1p(e) with e = exp(-|x|) in (0, 1].
  *

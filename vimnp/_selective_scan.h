@@ -6,9 +6,8 @@
  *
  * A run of tokens passes through three stages: step sizes, states, gate. The states of a token wait
  * for its step size, a chain of instructions as long as the CPU looks ahead; computed beforehand, it
- * keeps nothing waiting (one token at a time took AVX-512 1.3 and SSE2 1.5 times as long). Within a
- * run, the states of W channels stay in registers. After it come the next W channels, and then the
- * next run: memory is read row by row, and no cache line twice.
+ * keeps nothing waiting. Within a run, the states of W channels stay in registers. After it come the
+ * next W channels, and then the next run: memory is read row by row, and no cache line twice.
  */
 
 /* W channels of a run of tokens. */
