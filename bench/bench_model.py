@@ -5,10 +5,9 @@ pytest bench/bench_model.py
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
+from limits import network
 from threadpoolctl import threadpool_limits
 
 import vimnp
@@ -43,9 +42,7 @@ def test_threads(benchmark, num_threads, blas_threads):
 @pytest.mark.parametrize("side", [224, 512, 1024])
 def test_picture_sizes(benchmark, side):
     """197, 1025 and 4097 tokens: the time grows with their number, not with its square."""
-    config = dataclasses.replace(vimnp.VimTiny.variant, img_size=(side, side))
-    model = vimnp.VimTiny.random(config=config, num_threads=1)
-    pixels = np.resize(PIXELS, (3, side, side))
+    model, pixels = network(side)
     benchmark.group = "picture sizes, one thread each"
     with threadpool_limits(1, user_api="blas"):
         benchmark.pedantic(model, (pixels,), rounds=5, warmup_rounds=1)

@@ -14,20 +14,24 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from unittest import mock
 
 import numpy as np
 from layer_arrays import D_INNER, D_STATE, normal, scan
+from surroundings import header, refusal
 from threadpoolctl import ThreadpoolController
 
 import vimnp
-from vimnp import extension, kernels
-from vimnp.machine import describe_machine
+from vimnp import extension
 from vimnp.model import VisionMamba
+from vimnp.parameters import Layer
 from vimnp.workspace import Workspace
 
 Call = Callable[[], object]
 SCAN_TARGETS = {"avx512": 275, "avx2": 505, "baseline": 1700}  # microseconds
+
+VECTOR_SETS = [name for name in extension.usable_instruction_sets() if name != "scalar"]
 
 # Products and multiply-adds for one state and token in vimnp/_selective_scan.h: rounding, fraction,
 # polynomial (2 with the table, 6 without), its product with the table's number, delta u B, h, y.
@@ -53,16 +57,8 @@ def medians(calls: dict[str, Call], rounds: int, burst: int = 1) -> dict[str, fl
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
-@contextmanager
-def instruction_set(name: str) -> Iterator[None]:
-    before = os.environ.get("VIMNP_ISA")
-    os.environ["VIMNP_ISA"] = name
-    try:
-        yield
-    finally:
-        del os.environ["VIMNP_ISA"]
-        if before is not None:
-            os.environ["VIMNP_ISA"] = before
+def instruction_set(name: str) -> AbstractContextManager[object]:
+    return mock.patch.dict(os.environ, VIMNP_ISA=name)
 
 
 def with_threads(call: Call, blas_threads: int) -> Call:
@@ -94,30 +90,17 @@ def products_alone(model: VisionMamba) -> Call:
     def run() -> None:
         np.matmul(patches, p.patch_proj, out=w.residual[1:])
         for layer in p.layers:
-            layer_products(layer, w)
+            layer_products(model, layer, w)
         w.normed[0] @ p.head
 
     return run
 
 
-def layer_products(layer: vimnp.parameters.Layer, w: Workspace) -> None:
+def layer_products(model: VisionMamba, layer: Layer, w: Workspace) -> None:
     np.matmul(w.normed, layer.in_proj, out=w.xz)
-    for parameters, d in ((layer.forward, w.forward), (layer.backward, w.backward)):
-        np.matmul(d.u, parameters.x_proj, out=d.x_dbl)
-        np.matmul(d.dt, parameters.dt_proj, out=d.delta)
+    model._direction(layer.forward, w.forward)
+    model._direction(layer.backward, w.backward)
     np.matmul(w.y, layer.out_proj, out=w.hidden)
-
-
-def layer_scan(model: VisionMamba, layer: vimnp.parameters.Layer, w: Workspace) -> None:
-    kernels.selective_scan(
-        (w.forward.scan_inputs(layer.forward), w.backward.scan_inputs(layer.backward)),
-        w.z,
-        w.y,
-        delta_softplus=True,
-        if_divide_out=model.config.if_divide_out,
-        method=model.scan,
-        num_threads=model.num_threads,
-    )
 
 
 def scans_alone(model: VisionMamba) -> Call:
@@ -125,7 +108,7 @@ def scans_alone(model: VisionMamba) -> Call:
 
     def run() -> None:
         for layer in model._parameters.layers:
-            layer_scan(model, layer, w)
+            model._scan(layer, w)
 
     return run
 
@@ -140,8 +123,8 @@ def one_layer(model: VisionMamba) -> dict[str, Call]:
 
     return {
         "whole": whole,
-        "products": lambda: layer_products(layer, w),
-        "scan": lambda: layer_scan(model, layer, w),
+        "products": lambda: layer_products(model, layer, w),
+        "scan": lambda: model._scan(layer, w),
     }
 
 
@@ -167,7 +150,7 @@ def scans(rounds: int) -> Iterator[tuple[str, str, str]]:
         with instruction_set(name):
             found = medians({"scan": scan(197, 1)}, rounds, 30)
         yield what, f"{target} us", f"{found['scan'] * 1e6:.0f} us"
-    for name in filter(SCAN_TARGETS.__contains__, extension.usable_instruction_sets()):
+    for name in VECTOR_SETS:
         with instruction_set(name):
             found = medians({"one": scan(197, 1), "two": scan(197, 2)}, rounds, 30)
         ratio = found["two"] / found["one"]
@@ -176,11 +159,13 @@ def scans(rounds: int) -> Iterator[tuple[str, str, str]]:
 
 def least_time(rounds: int) -> Iterator[tuple[str, str, str]]:
     """The scan's multiply-adds at the rate that a large matrix product reaches."""
+    name = extension.instruction_set()
+    number = MULTIPLY_ADDS.get(name or "none")
+    if number is None:
+        return
     size = 1024
     a, b, out = (normal(size, size) for _ in range(3))
     seconds = medians({"product": lambda: np.matmul(a, b, out=out)}, rounds)["product"]
-    name = extension.instruction_set() or "none"
-    number = MULTIPLY_ADDS.get(name, 0)
     least = 2 * 197 * D_INNER * D_STATE * number * seconds / size**3
     yield f"a scan's {number} multiply-adds a state alone, `{name}`", "-", f"{least * 1e6:.0f} us"
 
@@ -236,12 +221,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40, help="of measurements")
     rounds = parser.parse_args().rounds
-    if "OPENBLAS_CORETYPE" in os.environ:
-        print("OPENBLAS_CORETYPE fixes the kernels of NumPy's matrix products: unset it")
+    if refusal():
+        print(refusal())
         return 2
-    machine = describe_machine()
-    print(f"{machine.cpu}, {os.cpu_count()} CPUs; kernels {machine.instruction_set}")
-    print(f"{machine.blas}; numpy {machine.numpy}, python {machine.python}\n")
+    print("\n".join(header()) + "\n")
     print("| what | at most | measured |\n|---|---|---|")
     for row in rows(rounds):
         print("| " + " | ".join(row) + " |", flush=True)

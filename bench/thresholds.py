@@ -9,13 +9,14 @@ during a product whenever it is woken.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from layer_arrays import add_norm, convolution, scan
-from limits import BLAS, SCAN_TARGETS, Call, forward_pass, instruction_set, medians, network
+from limits import BLAS, VECTOR_SETS, Call, forward_pass, instruction_set, medians, network
+from surroundings import header, refusal
 
-from vimnp import extension, kernels
-from vimnp.machine import describe_machine
+from vimnp import kernels
 
 LENGTHS: dict[str, tuple[Callable[[int, int], Call], tuple[int, ...]]] = {
     "selective_scan": (scan, (8, 16, 32, 64, 197)),
@@ -30,9 +31,12 @@ SPLITS = [
 ALWAYS, NEVER = 0, 1 << 40
 
 
-def main() -> None:
-    print(describe_machine().cpu)
-    for name in filter(SCAN_TARGETS.__contains__, extension.usable_instruction_sets()):
+def main() -> int:
+    if refusal():
+        print(refusal())
+        return 2
+    print("\n".join(header()))
+    for name in VECTOR_SETS:
         for operation, (call, lengths) in LENGTHS.items():
             kernels._LEAST_ELEMENTS[operation] = ALWAYS
             with instruction_set(name):
@@ -42,6 +46,7 @@ def main() -> None:
         found = medians({"+".join(split): split_pass(split) for split in SPLITS}, 40)
     for operations, seconds in found.items():
         print(f"a pass, two threads in {operations}: {seconds * 1e3:.1f} ms")
+    return 0
 
 
 def ratio(call: Callable[[int, int], Call], length: int) -> float:
@@ -61,4 +66,4 @@ def split_pass(operations: tuple[str, ...]) -> Call:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

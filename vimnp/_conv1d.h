@@ -69,7 +69,7 @@ static void FN(convolve)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const struct convolution *c = task;
     for (ptrdiff_t first = begin; first < end; first += RUN) {
-        const int run = FN(run_from)(first, end);
+        const int run = FN(run_from)(first, end, RUN);
         for (ptrdiff_t channel = 0; channel < c->channels; channel += W) {
             const int lanes = FN(lanes_from)(channel, c->channels);
             if (lanes == W && c->taps == 4 && c->directions == 2) /* every published network */

@@ -15,7 +15,7 @@
 
 #include "_team.h"
 
-/* The d_state limit of the original's CUDA kernel; a block's states then fit on any stack. */
+/* The d_state limit of the original's CUDA kernel; a vector's states then fit on any stack. */
 #define MAX_STATES 256
 #define MAX_TAPS 64
 /* Vectors of state that the two-stage scan keeps: 16 KB with AVX-512, 4 KB with 4-float vectors. */

@@ -20,10 +20,10 @@ INLINE int FN(lanes_from)(ptrdiff_t channel, ptrdiff_t end)
     return (int)(end - channel < W ? end - channel : W);
 }
 
-/* How many of the tokens from this one on lie in its run. */
-INLINE int FN(run_from)(ptrdiff_t first, ptrdiff_t end)
+/* How many of the tokens from this one on lie in its run of `longest`. */
+INLINE int FN(run_from)(ptrdiff_t first, ptrdiff_t end, int longest)
 {
-    return (int)(end - first < RUN ? end - first : RUN);
+    return (int)(end - first < longest ? end - first : longest);
 }
 
 /* A parameter of every channel, zero where it is not given. */

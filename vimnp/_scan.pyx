@@ -136,15 +136,15 @@ def causal_conv1d(
     cdef const float[::1] bias
     cdef float[:, :] out
     c.length, c.channels, c.silu = x.shape[0], x.shape[1], silu
-    c.directions, c.taps = len(filters), 0
+    c.directions = len(filters)
     _expect(1 <= c.directions <= 2, "filters")
     _expect(len(outs) == c.directions, "outs")
+    c.taps = len(filters[0][0])
+    _expect(1 <= c.taps <= MAX_TAPS, "d_conv")
     _expect_shape(x, c.length, c.channels, "x")
     views = []  # keeps the buffers alive until the convolution is through
     for i in range(c.directions):
         weight, bias, out = filters[i][0], filters[i][1], outs[i]
-        c.taps = weight.shape[0] if i == 0 else c.taps
-        _expect(1 <= c.taps <= MAX_TAPS, "d_conv")
         _expect_shape(weight, c.taps, c.channels, "weight")
         _expect(bias is None or bias.shape[0] == c.channels, "bias")
         _expect_shape(out, c.length, c.channels, "out")

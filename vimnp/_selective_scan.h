@@ -192,7 +192,7 @@ static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t 
         s->fixlen && STATES_IN_CACHE / s->d_state < RUN ? STATES_IN_CACHE / s->d_state : RUN;
     struct FN(run) run;
     for (run.first = 0; run.first < s->length; run.first += longest) {
-        run.length = s->length - run.first < longest ? (int)(s->length - run.first) : longest;
+        run.length = FN(run_from)(run.first, s->length, longest);
         FN(vec) *state = states;
         for (run.channel = begin; run.channel < end; run.channel += W, state += s->d_state) {
             run.lanes = FN(lanes_from)(run.channel, end);

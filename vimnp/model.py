@@ -293,6 +293,16 @@ class VisionMamba:
         )
         self._direction(layer.forward, w.forward)
         self._direction(layer.backward, w.backward)
+        self._scan(layer, w)
+        np.matmul(w.y, layer.out_proj, out=w.hidden)
+
+    def _direction(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
+        """d.u -> B, C, and delta before bias and softplus."""
+        np.matmul(d.u, parameters.x_proj, out=d.x_dbl)
+        np.matmul(d.dt, parameters.dt_proj, out=d.delta)
+
+    def _scan(self, layer: Layer, w: Workspace) -> None:
+        """Both directions, summed and gated: (L, Dn) -> w.y (L, Dn)."""
         kernels.selective_scan(
             (w.forward.scan_inputs(layer.forward), w.backward.scan_inputs(layer.backward)),
             w.z,
@@ -302,12 +312,6 @@ class VisionMamba:
             method=self.scan,
             num_threads=self.num_threads,
         )
-        np.matmul(w.y, layer.out_proj, out=w.hidden)
-
-    def _direction(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
-        """d.u -> B, C, and delta before bias and softplus."""
-        np.matmul(d.u, parameters.x_proj, out=d.x_dbl)
-        np.matmul(d.dt, parameters.dt_proj, out=d.delta)
 
     def _pool(self, w: Workspace) -> np.ndarray:
         """The class token, the last token or the mean of all, after the final norm: (E,)."""
