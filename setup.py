@@ -55,7 +55,7 @@ def kernels() -> list[Extension]:
     extension = Extension(
         "vimnp._scan",
         ["vimnp/_scan.pyx"],
-        depends=[str(path) for path in Path("vimnp").glob("_*.h")],
+        depends=[str(path) for kind in ("h", "pxi") for path in Path("vimnp").glob(f"_*.{kind}")],
         include_dirs=["vimnp"],
         define_macros=[
             ("Py_LIMITED_API", STABLE_ABI),

@@ -56,7 +56,8 @@ INLINE void FN(add_norm_token)(const struct add_norm *n, ptrdiff_t t)
     }
 }
 
-static void FN(add_norm)(const void *task, ptrdiff_t begin, ptrdiff_t end)
+/* The tokens from `begin` to `end`. */
+static void FN(add_norm_tokens)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     for (ptrdiff_t t = begin; t < end; t++)
         FN(add_norm_token)(task, t);

@@ -64,14 +64,16 @@ INLINE void FN(convolve_run)(
         FN(store_run)(c, &c->filters[1], first - taps + 1, backward, run, channel, lanes);
 }
 
-/* The positions of the window's newest token from `begin` to `end`. */
-static void FN(convolve)(const void *task, ptrdiff_t begin, ptrdiff_t end)
+/* The channels from `begin` to `end`. */
+static void FN(convolve_channels)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const struct convolution *c = task;
-    for (ptrdiff_t first = begin; first < end; first += RUN) {
-        const int run = FN(run_from)(first, end, RUN);
-        for (ptrdiff_t channel = 0; channel < c->channels; channel += W) {
-            const int lanes = FN(lanes_from)(channel, c->channels);
+    /* The backward direction's last outputs are ready when the window has left the sequence. */
+    const ptrdiff_t positions = c->length + (c->directions - 1) * (c->taps - 1);
+    for (ptrdiff_t first = 0; first < positions; first += RUN) {
+        const int run = FN(run_from)(first, positions, RUN);
+        for (ptrdiff_t channel = begin; channel < end; channel += W) {
+            const int lanes = FN(lanes_from)(channel, end);
             if (lanes == W && c->taps == 4 && c->directions == 2) /* every published network */
                 FN(convolve_run)(c, first, run, channel, W, 4, 2);
             else if (lanes == W && c->taps == 4)

@@ -13,71 +13,20 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_parameters.h"
+#include "_tasks.h"
 #include "_team.h"
-
-/* The d_state limit of the original's CUDA kernel; a vector's states then fit on any stack. */
-#define MAX_STATES 256
-#define MAX_TAPS 64
-/* Vectors of state that the two-stage scan keeps: 16 KB with AVX-512, 4 KB with 4-float vectors. */
-#define STATES_IN_CACHE 256
-/* States of all channels that a thread scans together, 32 KB: those of 512 channels in Vim. */
-#define STATES 8192
-
-/* Tokens that a kernel takes through its stages together: what passes between two stages then stays in
- * the first-level cache. */
-#define RUN 32
-
-/* One direction of a convolution; weight is (taps, channels). */
-struct filter {
-    const float *weight, *bias; /* bias may be NULL */
-    float *out;
-    ptrdiff_t out_step;
-};
-
-/* A forward convolution, and a backward one where there are two directions. */
-struct convolution {
-    ptrdiff_t length, channels;
-    int taps, silu, directions;
-    const float *x;
-    ptrdiff_t x_step;
-    struct filter filters[2];
-};
-
-/* One direction of a selective scan; A and last_state are (d_state, channels). */
-struct scan {
-    ptrdiff_t length, channels;
-    int d_state, delta_softplus, fixlen;
-    int B_constant, C_constant; /* (d_state, channels) instead of one row per token */
-    int accumulate;             /* add to what `out` holds, before the gate */
-    float scale;                /* multiplies the gated output */
-    const float *u, *delta, *A, *B, *C;
-    const float *D, *z, *delta_bias; /* each may be NULL */
-    ptrdiff_t u_step, delta_step, B_step, C_step, z_step, out_step;
-    float *out, *last_state; /* last_state may be NULL */
-};
-
-/* One direction, or a forward and a backward one: both of some channels before the next channels. */
-struct scans {
-    int directions;
-    const struct scan *of_direction;
-};
-
-/* Residual addition if `hidden` is not NULL, then LayerNorm if `bias` is not NULL, else RMSNorm. */
-struct add_norm {
-    ptrdiff_t length, channels;
-    float *residual, *out;
-    const float *hidden, *weight, *bias;
-    ptrdiff_t residual_step, hidden_step, out_step;
-    float epsilon;
-};
 
 enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU };
 
 struct kernels {
-    int width;              /* W */
-    part_function convolve; /* of a struct convolution: positions of the window's newest token */
-    part_function scan;     /* of a struct scans: channels */
-    part_function add_norm; /* of a struct add_norm: tokens */
+    int width, panel;        /* W, and outputs in a panel of a packed matrix */
+    part_function convolve;  /* of a struct convolution: channels */
+    part_function scan;      /* of a struct scans: channels */
+    part_function add_norm;  /* of a struct add_norm: tokens */
+    member_function forward; /* of a struct pass */
+    void (*product)(const struct product *p, struct range rows, struct range columns);
+    float (*multiply_adds)(ptrdiff_t rounds, float factor); /* CHAINS of W lanes in a round */
     void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
 };
 
@@ -96,11 +45,11 @@ struct kernels {
 #else
 #define INLINE static __inline
 #endif
-/* Sixteen states in registers need the loop over them written out; clang does so by itself. */
+/* States or sums in registers need the loop over them written out; clang does so by itself. */
 #if defined(__GNUC__) && !defined(__clang__)
-#define UNROLL_STATES _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 16")
 #else
-#define UNROLL_STATES
+#define UNROLL
 #endif
 
 #if defined(__GNUC__) && defined(__x86_64__)

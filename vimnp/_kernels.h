@@ -5,10 +5,8 @@
  *     FN(name)    name with the instruction set's suffix
  * so neither this file nor those that it includes have an include guard.
  *
- * Every array is float32. `step` is the distance in floats from one token to the next: negative where
- * time runs backwards, so nothing is ever flipped in memory. Every kernel runs a part of its task, from
- * `begin` to `end`; parts do not depend on each other, so a result's bits do not depend on how a task is
- * split.
+ * Every kernel runs a part of its task (_tasks.h), from `begin` to `end`; parts do not depend on each
+ * other, so a result's bits do not depend on how a task is split.
  */
 
 #include "_simd.h"
@@ -35,6 +33,8 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 #include "_conv1d.h"
 #include "_selective_scan.h"
 #include "_add_norm.h"
+#include "_product.h"
+#include "_network.h"
 
 /* The functions of _exp.h on an array: what the tests of their accuracy call. */
 static void FN(apply)(enum function function, const float *x, float *out, ptrdiff_t length)
@@ -55,4 +55,13 @@ static void FN(apply)(enum function function, const float *x, float *out, ptrdif
 }
 
 static const struct kernels FN(kernels) = {
-    W, FN(convolve), FN(scan), FN(add_norm), FN(apply)};
+    .width = W,
+    .panel = PANEL * W,
+    .convolve = FN(convolve_channels),
+    .scan = FN(scan_channels),
+    .add_norm = FN(add_norm_tokens),
+    .forward = FN(forward),
+    .product = FN(product),
+    .multiply_adds = FN(multiply_adds),
+    .apply = FN(apply),
+};

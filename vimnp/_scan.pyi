@@ -2,12 +2,16 @@
 
 import numpy as np
 
+from vimnp.config import VimConfig
 from vimnp.kernels import Filter, ScanInputs
+from vimnp.parameters import Parameters
 
 version: str
 OPENMP: bool
 MAX_D_STATE: int
 MAX_D_CONV: int
+IMAGES_AT_ONCE: int
+STEP_NAMES: tuple[str, ...]
 
 def instruction_sets() -> dict[str, bool]: ...
 def use_instruction_set(name: str) -> None: ...
@@ -42,3 +46,28 @@ def selective_scan(
     last_states: tuple[np.ndarray, ...] | None,
     num_threads: int,
 ) -> None: ...
+def packing(instruction_set: str) -> tuple[int, int]: ...
+def product(
+    x: np.ndarray,
+    panels: np.ndarray,
+    addend: np.ndarray | None,
+    out: np.ndarray,
+    *,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> None: ...
+def multiply_adds(rounds: int) -> int: ...
+
+class Network:
+    def __init__(self, instruction_set: str, config: VimConfig, parameters: Parameters) -> None: ...
+    def workspace_size(self, num_threads: int) -> int: ...
+    def forward(
+        self,
+        images: list[np.ndarray],
+        out: np.ndarray,
+        memory: np.ndarray,
+        *,
+        head: bool,
+        num_threads: int,
+        seconds: np.ndarray | None,
+    ) -> None: ...

@@ -12,6 +12,7 @@ cdef extern from "_isa.h" nogil:
     const int MAX_TAPS
     const int RUN
     const int STATES
+    const int CHAINS
     const Py_ssize_t NO_LIMIT
 
     struct filter:
@@ -57,6 +58,17 @@ cdef extern from "_isa.h" nogil:
         Py_ssize_t residual_step, hidden_step, out_step
         float epsilon
 
+    struct matrix:
+        Py_ssize_t inputs, outputs
+        const float *panels
+
+    struct product_task "product":
+        matrix weights
+        const float *x
+        const float *addend
+        float *out
+        Py_ssize_t x_step, addend_step, out_step
+
     enum function:
         FUNCTION_EXP
         FUNCTION_SOFTPLUS
@@ -66,16 +78,27 @@ cdef extern from "_isa.h" nogil:
         const void *task, Py_ssize_t begin, Py_ssize_t end
     ) noexcept nogil
 
+    struct member:
+        pass
+
+    ctypedef void (*member_function)(const void *task, member *member) noexcept nogil
+
+    struct part "range":
+        Py_ssize_t begin, end
+
     void run_parts(
         part_function run, const void *task, Py_ssize_t length, Py_ssize_t step, Py_ssize_t most,
         int num_threads,
     )
 
     struct kernels:
-        int width
+        int width, panel
         part_function convolve
         part_function scan
         part_function add_norm
+        member_function forward
+        void (*product)(const product_task *p, part rows, part columns) noexcept nogil
+        float (*multiply_adds)(Py_ssize_t rounds, float factor) noexcept nogil
         void (*apply)(function, const float *x, float *out, Py_ssize_t length) noexcept nogil
 
     struct instruction_set:
@@ -112,10 +135,13 @@ def instruction_sets():
 def use_instruction_set(str name not None):
     """Run the kernels of this instruction set from now on. KeyError if it is not usable here."""
     global _kernels
+    _kernels = _find(name)
+
+
+cdef const kernels *_find(str name) except NULL:
     for i in range(_number_of_sets):
         if _sets[i].available and _sets[i].name.decode() == name:
-            _kernels = _sets[i].kernels
-            return
+            return _sets[i].kernels
     raise KeyError(name)
 
 
@@ -158,10 +184,8 @@ def causal_conv1d(
     c.x, c.x_step = &x[0, 0], _step(x, False)
 
     cdef const kernels *table = _kernels
-    # The backward direction's last outputs are ready when the window has left the sequence.
-    cdef Py_ssize_t positions = c.length + (c.directions - 1) * (c.taps - 1)
     with nogil:
-        run_parts(table.convolve, &c, positions, RUN, NO_LIMIT, num_threads)
+        run_parts(table.convolve, &c, c.channels, table.width, NO_LIMIT, num_threads)
 
 
 def fused_add_norm(
@@ -301,3 +325,6 @@ cdef Py_ssize_t _step(const float[:, :] view, bint reverse) noexcept:
     """Floats from one token to the next in the direction of the scan."""
     cdef Py_ssize_t step = view.strides[0] // <Py_ssize_t> sizeof(float)
     return -step if reverse else step
+
+
+include "_network.pxi"

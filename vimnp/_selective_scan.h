@@ -86,7 +86,7 @@ INLINE void FN(advance)(
         const FN(vec) u = FN(load_u)(s, t, run);
         const FN(vec) delta = run->delta[i], delta_u = delta * u;
         FN(vec) y = D * u;
-        UNROLL_STATES
+        UNROLL
         for (int n = 0; n < d_state; n++) {
             const FN(vec) B =
                 FN(coefficient)(s, s->B, t * s->B_step, constants && s->B_constant, n, run);
@@ -206,7 +206,8 @@ static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t 
         FN(store_last_state)(s, begin, end, states);
 }
 
-static void FN(scan)(const void *task, ptrdiff_t begin, ptrdiff_t end)
+/* The channels from `begin` to `end`. */
+static void FN(scan_channels)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const struct scans *scans = task;
     for (int i = 0; i < scans->directions; i++)

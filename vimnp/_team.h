@@ -7,8 +7,10 @@
 #ifndef VIMNP_TEAM_H
 #define VIMNP_TEAM_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #ifdef __unix__
 #include <sched.h>
@@ -43,19 +45,25 @@ static ptrdiff_t next_part(struct deal *d, ptrdiff_t *end)
 }
 
 #if VIMNP_OPENMP
-/* The calling thread waits awake for the others, since to be woken again would cost as much as the last
- * part: but not for long, and it yields its core to a thread that is queued there. */
-static void wait_awake(int *finished, int team)
+/* Waits until `count` is `enough` or the time is over: awake, since to be woken would cost as much as the
+ * last part, but yielding the core to a thread that is queued there. */
+static void wait_awake(const ptrdiff_t *count, ptrdiff_t enough, double seconds)
 {
 #ifdef __unix__
-    __atomic_add_fetch(finished, 1, __ATOMIC_RELEASE);
-    if (omp_get_thread_num() != 0)
-        return;
-    const double give_up = omp_get_wtime() + 50e-6;
-    while (__atomic_load_n(finished, __ATOMIC_ACQUIRE) < team && omp_get_wtime() < give_up)
+    const double give_up = omp_get_wtime() + seconds;
+    while (__atomic_load_n(count, __ATOMIC_ACQUIRE) < enough && omp_get_wtime() < give_up)
         sched_yield();
 #else
-    (void)finished, (void)team; /* asleep */
+    (void)count, (void)enough, (void)seconds; /* asleep, at the region's end */
+#endif
+}
+
+static void count_one_more(ptrdiff_t *count)
+{
+#ifdef __unix__
+    __atomic_add_fetch(count, 1, __ATOMIC_ACQ_REL);
+#else
+    (void)count;
 #endif
 }
 #endif
@@ -69,7 +77,7 @@ static void run_parts(
     struct deal deal = {0, length, step, most, num_threads < steps ? num_threads : (int)steps};
 #if VIMNP_OPENMP
     if (deal.team > 1) {
-        int finished = 0;
+        ptrdiff_t finished = 0;
 #pragma omp parallel num_threads(deal.team)
         {
             ptrdiff_t begin, end;
@@ -78,7 +86,9 @@ static void run_parts(
                 begin = next_part(&deal, &end);
                 run(task, begin, end);
             } while (begin < end);
-            wait_awake(&finished, omp_get_num_threads());
+            count_one_more(&finished);
+            if (omp_get_thread_num() == 0)
+                wait_awake(&finished, omp_get_num_threads(), 50e-6);
         }
         return;
     }
@@ -89,6 +99,76 @@ static void run_parts(
         const ptrdiff_t begin = next_part(&deal, &end);
         run(task, begin, end);
     }
+}
+
+/* One of the threads that pass through a region together. */
+struct member {
+    ptrdiff_t *arrived; /* at meetings: of all of the team, in all of them */
+    int index, team;
+    ptrdiff_t meetings;
+};
+
+/* Runs a member's share of a task. */
+typedef void (*member_function)(const void *task, struct member *member);
+
+static void run_together(member_function run, const void *task, int num_threads)
+{
+    ptrdiff_t arrived = 0;
+#if VIMNP_OPENMP
+    if (num_threads > 1) {
+#pragma omp parallel num_threads(num_threads)
+        {
+            struct member member = {&arrived, omp_get_thread_num(), omp_get_num_threads(), 0};
+            run(task, &member);
+        }
+        return;
+    }
+#else
+    (void)num_threads;
+#endif
+    struct member alone = {&arrived, 0, 1, 0};
+    run(task, &alone);
+}
+
+/* No member goes on before all have come here. */
+static void meet(struct member *m)
+{
+    m->meetings++;
+#if VIMNP_OPENMP
+    if (m->team == 1)
+        return;
+#ifdef __unix__
+    count_one_more(m->arrived);
+    wait_awake(m->arrived, m->meetings * m->team, INFINITY);
+#else
+#pragma omp barrier
+#endif
+#endif
+}
+
+struct range {
+    ptrdiff_t begin, end;
+};
+
+/* A member's own part of `length` items, in whole steps. */
+static struct range own_part(const struct member *m, ptrdiff_t length, ptrdiff_t step)
+{
+    const ptrdiff_t steps = (length + step - 1) / step;
+    const ptrdiff_t begin = steps * m->index / m->team * step;
+    const ptrdiff_t end = steps * (m->index + 1) / m->team * step;
+    return (struct range){begin, end < length ? end : length};
+}
+
+/* For durations. */
+static double seconds_now(void)
+{
+#if VIMNP_OPENMP
+    return omp_get_wtime();
+#else
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#endif
 }
 
 #endif

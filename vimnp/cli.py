@@ -15,7 +15,7 @@ import vimnp
 from vimnp.errors import ImageError, VimnpError
 from vimnp.image import read_image
 from vimnp.machine import describe_machine
-from vimnp.model import Prediction, VisionMamba
+from vimnp.model import BACKENDS, Prediction, VisionMamba
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import BUNDLED_DIGITS, DTYPES, Metadata, WeightsFile
 
@@ -87,6 +87,12 @@ def _add_predict(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--scan", choices=BIDIRECTIONAL_METHODS, default="fused", help="how to scan (fused)"
     )
     parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="what multiplies the matrices: NumPy, or the kernels themselves, which is faster and "
+        "scans fused only (VIMNP_BACKEND, or numpy)",
+    )
+    parser.add_argument(
         "--threads",
         type=int,
         metavar="N",
@@ -98,7 +104,9 @@ def _add_predict(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _predict(options: argparse.Namespace) -> int:
     weights = options.weights or BUNDLED_DIGITS
-    model = VisionMamba.from_npz(weights, scan=options.scan, num_threads=options.threads)
+    model = VisionMamba.from_npz(
+        weights, scan=options.scan, num_threads=options.threads, backend=options.backend
+    )
     answers = []
     for path in options.images:
         try:

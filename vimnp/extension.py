@@ -74,6 +74,27 @@ def for_operation(operation: str) -> ModuleType | None:
     return _scan
 
 
+def for_network() -> ModuleType:
+    """The compiled kernels, for the backend that can do nothing without them.
+
+    Raises
+    ------
+    ConfigError
+        If they are missing or one of them is switched off, or a switch means nothing.
+    """
+    if _scan is None:
+        raise ConfigError(
+            f"backend 'native' needs the compiled kernels, which are missing. {_MENDING}"
+        )
+    for variable in FORCE_FALLBACK.values():
+        if is_forced(variable):
+            raise ConfigError(
+                f"backend 'native' has no part in NumPy, which {variable}=TRUE asks for: "
+                "unset it, or use backend 'numpy'"
+            )
+    return _scan
+
+
 def loaded() -> ModuleType | None:
     """The compiled kernels, None where they are missing."""
     return _scan

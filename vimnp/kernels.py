@@ -25,6 +25,7 @@ _LEAST_ELEMENTS = {
     "causal_conv1d": 1 << 17,
     "fused_add_norm": 1 << 17,
     "selective_scan": 1 << 13,
+    "forward": 1 << 13,
 }
 
 _LINE = 16  # floats in a cache line of 64 bytes
@@ -82,7 +83,8 @@ def aligned_empty(*shape: int) -> np.ndarray:
     return buffer[start : start + size].reshape(shape)
 
 
-def _threads_for(operation: str, elements: int, num_threads: int) -> int:
+def threads_for(operation: str, elements: int, num_threads: int) -> int:
+    """How many of them to use for so many elements: one where that is little, or after a fork."""
     if elements < _LEAST_ELEMENTS[operation]:
         return 1
     return threads.in_this_process(num_threads)
@@ -112,7 +114,7 @@ def causal_conv1d(
     """
     compiled = extension.for_operation("causal_conv1d")
     if compiled is not None:
-        num_threads = _threads_for("causal_conv1d", x.size, num_threads)
+        num_threads = threads_for("causal_conv1d", x.size, num_threads)
         compiled.causal_conv1d(x, filters, outs, silu=silu, num_threads=num_threads)
         return
     activation = "silu" if silu else None
@@ -147,7 +149,7 @@ def fused_add_norm(
     """
     compiled = extension.for_operation("fused_add_norm")
     if compiled is not None:
-        num_threads = _threads_for("fused_add_norm", residual.size, num_threads)
+        num_threads = threads_for("fused_add_norm", residual.size, num_threads)
         compiled.fused_add_norm(
             residual, hidden, weight, bias, out, epsilon=epsilon, num_threads=num_threads
         )
@@ -198,7 +200,7 @@ def selective_scan(
             fused=method.startswith("fused"),
             scale=0.5 if if_divide_out else 1.0,
             last_states=last_states,
-            num_threads=_threads_for("selective_scan", out.size, num_threads),
+            num_threads=threads_for("selective_scan", out.size, num_threads),
         )
         return
     scan = reference.scan_directions(

@@ -28,6 +28,7 @@ from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError
 from vimnp.image import to_input
 from vimnp.kernels import Filter
+from vimnp.native import NativeNetwork
 from vimnp.parameters import (
     DirectionParameters,
     Layer,
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 
     Picture: TypeAlias = Image.Image | np.ndarray
     Pictures: TypeAlias = Picture | list[Any] | tuple[Any, ...]
+
+
+BACKENDS = ("numpy", "native")
+BACKEND_VARIABLE = "VIMNP_BACKEND"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +86,18 @@ class VisionMamba:
     scan : {"fused", "sequential", "fixlen", "fused_fixlen"}
         See :func:`vimnp.ops.selective_scan_bidirectional`.
     num_threads : int, optional
-        Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`. The matrix
-        products are NumPy's and use as many as its BLAS is set to.
+        Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`. With the
+        "numpy" backend the matrix products use as many as NumPy's BLAS is set to.
+    backend : {"numpy", "native"}, optional
+        Whether NumPy multiplies the matrices, and this file reads as the network does, or the
+        whole network runs in one compiled parallel region (:mod:`vimnp.native`): faster, with
+        "fused" scans only. None stands for ``VIMNP_BACKEND``, or without it for "numpy".
 
     Raises
     ------
     ConfigError
-        If the scan mode or the number of threads means nothing, or the sizes are not those of
-        this class.
+        If the scan mode, the number of threads or the backend means nothing, the backend lacks
+        the scan mode or its kernels, or the sizes are not those of this class.
     """
 
     variant: ClassVar[VimConfig | None] = None
@@ -101,6 +110,7 @@ class VisionMamba:
         *,
         scan: str = "fused",
         num_threads: int | None = None,
+        backend: str | None = None,
     ) -> None:
         if scan not in BIDIRECTIONAL_METHODS:
             raise ConfigError(f"scan is {scan!r}; expected one of {BIDIRECTIONAL_METHODS}")
@@ -109,6 +119,11 @@ class VisionMamba:
         self.config = metadata.config
         self.scan = scan
         self.num_threads = resolve_num_threads(num_threads)
+        self.backend = resolve_backend(backend, scan)
+        self._native: NativeNetwork | None = None
+        if self.backend == "native":
+            self._native = NativeNetwork(self.config, read, self.num_threads)
+            return
         self._parameters = load_parameters(self.config, read)
         self._of_thread = threading.local()
 
@@ -119,13 +134,14 @@ class VisionMamba:
         *,
         scan: str = "fused",
         num_threads: int | None = None,
+        backend: str | None = None,
     ) -> Self:
         """Load a weights file that ``vimnp convert`` wrote.
 
         Parameters
         ----------
         path : path-like
-        scan, num_threads
+        scan, num_threads, backend
             As for the class.
 
         Raises
@@ -136,7 +152,9 @@ class VisionMamba:
             As for the class.
         """
         with WeightsFile(path) as file:
-            return cls(file.metadata, file.read, scan=scan, num_threads=num_threads)
+            return cls(
+                file.metadata, file.read, scan=scan, num_threads=num_threads, backend=backend
+            )
 
     @classmethod
     def random(
@@ -146,6 +164,7 @@ class VisionMamba:
         config: VimConfig | None = None,
         scan: str = "fused",
         num_threads: int | None = None,
+        backend: str | None = None,
     ) -> Self:
         """A network of random weights, for benchmarks and tests.
 
@@ -155,12 +174,14 @@ class VisionMamba:
             The same seed gives the same weights.
         config : VimConfig, optional
             That of the named network by default; of Vim-tiny for ``VisionMamba`` itself.
-        scan, num_threads
+        scan, num_threads, backend
             As for the class.
         """
         config = config or cls.variant or VIM_TINY
         reader = random_reader(config, seed)
-        return cls(Metadata(config=config), reader, scan=scan, num_threads=num_threads)
+        return cls(
+            Metadata(config=config), reader, scan=scan, num_threads=num_threads, backend=backend
+        )
 
     def __call__(self, images: Pictures) -> np.ndarray:
         """Logits.
@@ -181,8 +202,7 @@ class VisionMamba:
         ImageError
             If `images` is none of these.
         """
-        features = self.features(images)
-        return self._head(features) if features.ndim == 1 else self._heads(features)
+        return self._forward_all(images, head=True)
 
     def features(self, images: Pictures) -> np.ndarray:
         """What goes into the head: the normalised class token, or the pooled tokens.
@@ -196,14 +216,7 @@ class VisionMamba:
         -------
         ndarray of float32, shape (E,), or (B, E) for a batch or a list
         """
-        if isinstance(images, np.ndarray) and images.ndim == 4:
-            images = list(images)
-        if not isinstance(images, list | tuple):
-            return self._forward_features(images)
-        features = np.empty((len(images), self.config.embed_dim), np.float32)
-        for row, image in zip(features, images, strict=True):
-            row[:] = self._forward_features(image)
-        return features
+        return self._forward_all(images, head=False)
 
     @overload
     def predict(self, images: Image.Image, top_k: int = 5) -> list[Prediction]: ...
@@ -252,11 +265,36 @@ class VisionMamba:
                     "load them with VisionMamba"
                 )
 
+    def _forward_all(self, images: Pictures, head: bool) -> np.ndarray:
+        """Logits, or without the head features."""
+        if isinstance(images, np.ndarray) and images.ndim == 4:
+            images = list(images)
+        if not isinstance(images, list | tuple):
+            return self._forward_all([images], head)[0]
+        width = self.config.num_classes if head else self.config.embed_dim
+        out = np.empty((len(images), width), np.float32)
+        at_once = self._native.images_at_once if self._native else 1
+        for first in range(0, len(images), at_once):
+            part = slice(first, first + at_once)
+            self._forward([self._pixels(image) for image in images[part]], out[part], head)
+        return out
+
+    def _pixels(self, image: Picture) -> np.ndarray:
+        return to_input(image, self.config.img_size, self.metadata.preprocessing)
+
+    def _forward(self, images: list[np.ndarray], out: np.ndarray, head: bool) -> None:
+        """Images (3, H, W) -> a row of `out` each."""
+        if self._native is not None:
+            self._native.forward(images, out, head=head)
+            return
+        for row, pixels in zip(out, images, strict=True):
+            features = self._forward_features(pixels)
+            row[:] = self._head(features) if head else features
+
     # ---- One image, from top to bottom ----------------------------------------------------------
 
-    def _forward_features(self, image: Picture) -> np.ndarray:
-        """Features (E,) of one image."""
-        pixels = to_input(image, self.config.img_size, self.metadata.preprocessing)
+    def _forward_features(self, pixels: np.ndarray) -> np.ndarray:
+        """Features (E,) of one image (3, H, W)."""
         w = self._workspace()
         self._embed(pixels, w)  # w.residual: the tokens
         for index, layer in enumerate(self._parameters.layers):
@@ -343,19 +381,43 @@ class VisionMamba:
         logits += self._parameters.head_bias
         return logits
 
-    def _heads(self, features: np.ndarray) -> np.ndarray:
-        """Row by row: a product with a whole batch may round differently."""
-        logits = np.empty((len(features), self.config.num_classes), np.float32)
-        for row, feature in zip(logits, features, strict=True):
-            row[:] = self._head(feature)
-        return logits
-
     def _workspace(self) -> Workspace:
         """This thread's own."""
         if not hasattr(self._of_thread, "workspace"):
             self._of_thread.workspace = Workspace(self.config)
         workspace: Workspace = self._of_thread.workspace
         return workspace
+
+
+def resolve_backend(backend: str | None = None, scan: str = "fused") -> str:
+    """The backend to use: as asked, else ``VIMNP_BACKEND``, else "numpy".
+
+    Parameters
+    ----------
+    backend : {"numpy", "native"}, optional
+    scan : str
+        The mode that it is to run.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ConfigError
+        If there is no such backend, or it does not have this scan mode.
+    """
+    name = "backend" if backend is not None else BACKEND_VARIABLE
+    if backend is None:
+        backend = os.environ.get(BACKEND_VARIABLE, "numpy")
+    if backend not in BACKENDS:
+        raise ConfigError(f"{name} is {backend!r}; expected one of {BACKENDS}")
+    if backend == "native" and scan != "fused":
+        raise ConfigError(
+            f"scan is {scan!r}, and {name} is 'native', which has 'fused' only: "
+            "take backend 'numpy' for the other modes"
+        )
+    return backend
 
 
 class VimTiny(VisionMamba):

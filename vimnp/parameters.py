@@ -1,6 +1,7 @@
 """The network's parameters, in the layout that its arithmetic reads.
 
-Matrices are transposed to (in, out) and A is computed from ``A_log``, once, when a model is made.
+Matrices are laid out as their products read them, and A is computed from ``A_log``, once, when a
+model is made.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from vimnp.config import VimConfig
 
 Reader = Callable[[str], np.ndarray]
 """Gives a tensor by its name in the PyTorch state dict, float32."""
+
+Layout = Callable[[np.ndarray], np.ndarray]
+"""Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
 
 
 class Norm(NamedTuple):
@@ -59,7 +63,12 @@ class Parameters(NamedTuple):
     head_bias: np.ndarray  # (classes,)
 
 
-def load_parameters(config: VimConfig, read: Reader) -> Parameters:
+def transposed(matrix: np.ndarray) -> np.ndarray:
+    """A contiguous copy of the transpose: what NumPy's products read."""
+    return np.array(matrix.T, order="C")
+
+
+def load_parameters(config: VimConfig, read: Reader, layout: Layout = transposed) -> Parameters:
     """Read every tensor once and lay it out.
 
     Parameters
@@ -67,7 +76,9 @@ def load_parameters(config: VimConfig, read: Reader) -> Parameters:
     config : VimConfig
     read : callable
         Gives each tensor of ``config.parameter_shapes()`` by name, in that shape. Called tensor by
-        tensor, so that the original and the transposed weights need not be in memory together.
+        tensor, so that the original and the laid-out weights need not be in memory together.
+    layout : callable
+        Of the matrices that are multiplied with.
 
     Returns
     -------
@@ -75,11 +86,11 @@ def load_parameters(config: VimConfig, read: Reader) -> Parameters:
     """
     patch_proj = read("patch_embed.proj.weight")
     return Parameters(
-        patch_proj=_transposed(patch_proj.reshape(config.embed_dim, -1)),
+        patch_proj=layout(patch_proj.reshape(config.embed_dim, -1)),
         token_offset=_token_offset(config, read),
-        layers=tuple(_layer(config, read, f"layers.{i}") for i in range(config.depth)),
+        layers=tuple(_layer(config, read, layout, f"layers.{i}") for i in range(config.depth)),
         norm_f=_norm(config, read, "norm_f"),
-        head=_transposed(read("head.weight")),
+        head=layout(read("head.weight")),
         head_bias=read("head.bias"),
     )
 
@@ -98,24 +109,24 @@ def _token_offset(config: VimConfig, read: Reader) -> np.ndarray:
     return offset
 
 
-def _layer(config: VimConfig, read: Reader, prefix: str) -> Layer:
+def _layer(config: VimConfig, read: Reader, layout: Layout, prefix: str) -> Layer:
     return Layer(
         norm=_norm(config, read, f"{prefix}.norm"),
-        in_proj=_transposed(read(f"{prefix}.mixer.in_proj.weight")),
-        forward=_direction(read, f"{prefix}.mixer", ""),
-        backward=_direction(read, f"{prefix}.mixer", "_b"),
-        out_proj=_transposed(read(f"{prefix}.mixer.out_proj.weight")),
+        in_proj=layout(read(f"{prefix}.mixer.in_proj.weight")),
+        forward=_direction(read, layout, f"{prefix}.mixer", ""),
+        backward=_direction(read, layout, f"{prefix}.mixer", "_b"),
+        out_proj=layout(read(f"{prefix}.mixer.out_proj.weight")),
     )
 
 
-def _direction(read: Reader, prefix: str, suffix: str) -> DirectionParameters:
+def _direction(read: Reader, layout: Layout, prefix: str, suffix: str) -> DirectionParameters:
     return DirectionParameters(
-        conv_weight=_transposed(read(f"{prefix}.conv1d{suffix}.weight")[:, 0]),
+        conv_weight=transposed(read(f"{prefix}.conv1d{suffix}.weight")[:, 0]),
         conv_bias=read(f"{prefix}.conv1d{suffix}.bias"),
-        x_proj=_transposed(read(f"{prefix}.x_proj{suffix}.weight")),
-        dt_proj=_transposed(read(f"{prefix}.dt_proj{suffix}.weight")),
+        x_proj=layout(read(f"{prefix}.x_proj{suffix}.weight")),
+        dt_proj=layout(read(f"{prefix}.dt_proj{suffix}.weight")),
         dt_bias=read(f"{prefix}.dt_proj{suffix}.bias"),
-        A=_transposed(-np.exp(read(f"{prefix}.A{suffix}_log"))),
+        A=transposed(-np.exp(read(f"{prefix}.A{suffix}_log"))),
         D=read(f"{prefix}.D{suffix}"),
     )
 
@@ -123,11 +134,6 @@ def _direction(read: Reader, prefix: str, suffix: str) -> DirectionParameters:
 def _norm(config: VimConfig, read: Reader, prefix: str) -> Norm:
     bias = None if config.rms_norm else read(f"{prefix}.bias")
     return Norm(read(f"{prefix}.weight"), bias, config.norm_epsilon)
-
-
-def _transposed(matrix: np.ndarray) -> np.ndarray:
-    """A contiguous copy of the transpose: `read` may have given a view of a file's bytes."""
-    return np.array(matrix.T, order="C")
 
 
 def random_reader(config: VimConfig, seed: int) -> Reader:

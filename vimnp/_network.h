@@ -1,0 +1,293 @@
+/* The network in one parallel region: a thread's way from pixels to logits, step by step as in
+ * vimnp/model.py.
+ *
+ * Included once for each instruction set by _kernels.h. A thread owns channels where time is to pass (from
+ * in_proj through the convolutions, and from dt_proj through the scans and the gate), and tokens where all
+ * channels of a token meet (x_proj, out_proj, residual and norm). Between the two, the team meets: four
+ * times a layer. No sum is ever split among threads, so the logits' bits do not depend on their number.
+ */
+
+/* A thread in a pass. */
+struct FN(worker) {
+    const struct network *n;
+    const struct workspace *w;
+    struct member *member;
+    struct range channels, tokens; /* its own */
+    double *seconds, clock;        /* `seconds` is NULL unless this thread keeps the time */
+};
+
+/* Books the time since the last call on a step. */
+INLINE void FN(book)(struct FN(worker) *worker, enum step step)
+{
+    if (worker->seconds) {
+        const double now = seconds_now();
+        worker->seconds[step] += now - worker->clock;
+        worker->clock = now;
+    }
+}
+
+INLINE void FN(meet)(struct FN(worker) *worker)
+{
+    meet(worker->member);
+    FN(book)(worker, STEP_WAIT);
+}
+
+/* ---- Embedding ---- */
+
+static void FN(gather_patch)(const struct network *n, const float *pixels, ptrdiff_t m, float *patch)
+{
+    const ptrdiff_t top = m / n->columns * n->stride, left = m % n->columns * n->stride;
+    for (int c = 0; c < IMAGE_CHANNELS; c++)
+        for (ptrdiff_t y = top; y < top + n->patch_size; y++, patch += n->patch_size)
+            memcpy(patch, pixels + (c * n->height + y) * n->width + left,
+                   sizeof(float) * (size_t)n->patch_size);
+}
+
+/* Tokens that have a patch each: that of token t is number t - `before`. */
+static void FN(embed_patches)(
+    struct FN(worker) *worker, const float *pixels, struct range tokens, ptrdiff_t before)
+{
+    const struct network *n = worker->n;
+    const ptrdiff_t size = n->patch_proj.inputs;
+    float *patches = worker->w->patches + worker->member->index * PATCHES * size;
+    for (ptrdiff_t first = tokens.begin; first < tokens.end; first += PATCHES) {
+        const int run = FN(run_from)(first, tokens.end, PATCHES);
+        for (int i = 0; i < run; i++)
+            FN(gather_patch)(n, pixels, first + i - before, patches + i * size);
+        const struct product p = {
+            n->patch_proj, patches, n->token_offset + first * n->embed_dim,
+            worker->w->residual + first * n->embed_dim, size, n->embed_dim, n->embed_dim};
+        FN(product)(&p, (struct range){0, run}, (struct range){0, n->embed_dim});
+    }
+}
+
+/* Patches -> tokens, with class token and position embedding. */
+static void FN(embed)(struct FN(worker) *worker, const float *pixels)
+{
+    const struct network *n = worker->n;
+    const struct range own = worker->tokens;
+    const ptrdiff_t t = n->class_token;
+    if (own.begin <= t && t < own.end)
+        memcpy(worker->w->residual + t * n->embed_dim, n->token_offset + t * n->embed_dim,
+               sizeof(float) * (size_t)n->embed_dim);
+    FN(embed_patches)(worker, pixels, (struct range){own.begin, t < own.end ? t : own.end}, 0);
+    FN(embed_patches)(
+        worker, pixels, (struct range){own.begin > t ? own.begin : t + 1, own.end}, t >= 0);
+    FN(book)(worker, STEP_EMBED);
+}
+
+/* ---- Norm ---- */
+
+/* Of `number` tokens from `first` on; the residual is complete already. */
+static void FN(norm)(
+    const struct FN(worker) *worker, const struct norm *norm, ptrdiff_t first, ptrdiff_t number,
+    float *out)
+{
+    const struct network *n = worker->n;
+    const struct add_norm task = {
+        .length = number, .channels = n->embed_dim, .epsilon = n->epsilon,
+        .residual = worker->w->residual + first * n->embed_dim, .residual_step = n->embed_dim,
+        .weight = norm->weight, .bias = norm->bias, .out = out, .out_step = n->embed_dim};
+    FN(add_norm_tokens)(&task, 0, number);
+}
+
+/* residual -> normed: this thread's tokens. */
+static void FN(norm_own)(const struct FN(worker) *worker, const struct norm *norm)
+{
+    const struct range own = worker->tokens;
+    float *normed = worker->w->normed + own.begin * worker->n->embed_dim;
+    FN(norm)(worker, norm, own.begin, own.end - own.begin, normed);
+}
+
+/* ---- Mixer: the bidirectional block ---- */
+
+/* normed (L, E) -> x and z (L, Dn). */
+static void FN(in_proj)(struct FN(worker) *worker, const struct layer *layer)
+{
+    const struct network *n = worker->n;
+    const struct product p = {
+        layer->in_proj, worker->w->normed, NULL, worker->w->xz, n->embed_dim, 0, 2 * n->d_inner};
+    const struct range all = {0, n->length};
+    FN(product)(&p, all, worker->channels); /* of x; its last vector may hold the first of z */
+    const ptrdiff_t z = (n->d_inner + W - 1) / W * W;
+    const struct range own = own_part(worker->member, 2 * n->d_inner - z, W);
+    FN(product)(&p, all, (struct range){z + own.begin, z + own.end});
+    FN(book)(worker, STEP_IN_PROJ);
+}
+
+/* x -> u of both directions. */
+static void FN(causal_conv1d)(struct FN(worker) *worker, const struct layer *layer)
+{
+    const struct network *n = worker->n;
+    struct convolution task = {
+        .length = n->length, .channels = n->d_inner, .taps = n->d_conv, .silu = 1, .directions = 2,
+        .x = worker->w->xz, .x_step = 2 * n->d_inner};
+    for (int d = 0; d < 2; d++) {
+        const struct direction *direction = &layer->directions[d];
+        task.filters[d] = (struct filter){
+            direction->conv_weight, direction->conv_bias, worker->w->u[d], n->d_inner};
+    }
+    FN(convolve_channels)(&task, worker->channels.begin, worker->channels.end);
+    FN(book)(worker, STEP_CONV1D);
+}
+
+/* u -> dt, B and C of both directions. */
+static void FN(x_proj)(struct FN(worker) *worker, const struct layer *layer)
+{
+    const struct network *n = worker->n;
+    for (int d = 0; d < 2; d++) {
+        const struct matrix *weights = &layer->directions[d].x_proj;
+        const struct product p = {
+            *weights, worker->w->u[d], NULL, worker->w->x_dbl[d], n->d_inner, 0, weights->outputs};
+        FN(product)(&p, worker->tokens, (struct range){0, weights->outputs});
+    }
+    FN(book)(worker, STEP_X_PROJ);
+}
+
+/* dt -> delta of both directions, before bias and softplus. */
+static void FN(dt_proj)(struct FN(worker) *worker, const struct layer *layer)
+{
+    const struct network *n = worker->n;
+    for (int d = 0; d < 2; d++) {
+        const struct direction *direction = &layer->directions[d];
+        const struct product p = {
+            direction->dt_proj, worker->w->x_dbl[d], NULL, worker->w->delta[d],
+            direction->x_proj.outputs, 0, n->d_inner};
+        FN(product)(&p, (struct range){0, n->length}, worker->channels);
+    }
+    FN(book)(worker, STEP_DT_PROJ);
+}
+
+/* One direction's task: the second adds to what the first wrote, gates the sum and scales it. */
+INLINE struct scan FN(scan_task)(
+    const struct FN(worker) *worker, const struct direction *direction, int d)
+{
+    const struct network *n = worker->n;
+    const struct workspace *w = worker->w;
+    const ptrdiff_t first = d ? n->length - 1 : 0, sign = d ? -1 : 1;
+    const ptrdiff_t x_dbl_step = n->dt_rank + 2 * n->d_state;
+    const float *dt = w->x_dbl[d] + first * x_dbl_step;
+    return (struct scan){
+        .length = n->length, .channels = n->d_inner, .d_state = n->d_state, .delta_softplus = 1,
+        .accumulate = d, .scale = d ? n->scale : 1.0f,
+        .u = w->u[d] + first * n->d_inner, .u_step = sign * n->d_inner,
+        .delta = w->delta[d] + first * n->d_inner, .delta_step = sign * n->d_inner,
+        .delta_bias = direction->dt_bias, .A = direction->A, .D = direction->D,
+        .B = dt + n->dt_rank, .B_step = sign * x_dbl_step,
+        .C = dt + n->dt_rank + n->d_state, .C_step = sign * x_dbl_step,
+        .z = d ? w->xz + first * 2 * n->d_inner + n->d_inner : NULL,
+        .z_step = sign * 2 * n->d_inner,
+        .out = w->xz + first * 2 * n->d_inner, .out_step = sign * 2 * n->d_inner};
+}
+
+/* u, delta, B, C and z -> y (L, Dn), both directions summed and gated, in x's place. */
+static void FN(scan)(struct FN(worker) *worker, const struct layer *layer)
+{
+    const struct scan of_direction[2] = {
+        FN(scan_task)(worker, &layer->directions[0], 0),
+        FN(scan_task)(worker, &layer->directions[1], 1)};
+    const struct scans task = {2, of_direction};
+    const ptrdiff_t most = STATES / worker->n->d_state / W * W, end = worker->channels.end;
+    for (ptrdiff_t begin = worker->channels.begin; begin < end; begin += most)
+        FN(scan_channels)(&task, begin, begin + most < end ? begin + most : end);
+    FN(book)(worker, STEP_SCAN);
+}
+
+/* residual += y @ out_proj */
+static void FN(out_proj)(struct FN(worker) *worker, const struct layer *layer)
+{
+    const struct network *n = worker->n;
+    float *residual = worker->w->residual;
+    const struct product p = {
+        layer->out_proj, worker->w->xz, residual, residual, 2 * n->d_inner, n->embed_dim,
+        n->embed_dim};
+    FN(product)(&p, worker->tokens, (struct range){0, n->embed_dim});
+    FN(book)(worker, STEP_OUT_PROJ);
+}
+
+static void FN(mixer)(struct FN(worker) *worker, const struct layer *layer)
+{
+    FN(meet)(worker);
+    FN(in_proj)(worker, layer);
+    FN(causal_conv1d)(worker, layer);
+    FN(meet)(worker);
+    FN(x_proj)(worker, layer);
+    FN(meet)(worker);
+    FN(dt_proj)(worker, layer);
+    FN(scan)(worker, layer);
+    FN(meet)(worker);
+    FN(out_proj)(worker, layer);
+}
+
+/* ---- Head ---- */
+
+INLINE void FN(mean_of_tokens)(const struct FN(worker) *worker, float *features)
+{
+    const struct network *n = worker->n;
+    for (ptrdiff_t c = 0; c < n->embed_dim; c += W) {
+        const int lanes = FN(lanes_from)(c, n->embed_dim);
+        FN(vec) sum = FN(set1)(0.0f);
+        for (ptrdiff_t t = 0; t < n->length; t++)
+            sum += FN(load)(worker->w->normed + t * n->embed_dim + c, lanes);
+        FN(store)(features + c, sum / (float)n->length, lanes);
+    }
+}
+
+/* The class token, the last token or the mean of all, after the final norm: (E,). */
+static void FN(pool)(struct FN(worker) *worker, float *features)
+{
+    const struct network *n = worker->n;
+    const int by_mean = n->pooled_token < 0;
+    if (by_mean)
+        FN(norm_own)(worker, &n->norm_f);
+    FN(meet)(worker);
+    if (worker->member->index == 0 && by_mean)
+        FN(mean_of_tokens)(worker, features);
+    else if (worker->member->index == 0)
+        FN(norm)(worker, &n->norm_f, n->pooled_token, 1, features); /* it needs no other token */
+    FN(book)(worker, STEP_POOL);
+    FN(meet)(worker);
+}
+
+static void FN(head)(struct FN(worker) *worker, const float *features, float *logits)
+{
+    const struct network *n = worker->n;
+    const struct product p = {n->head, features, n->head_bias, logits, n->embed_dim, 0, n->classes};
+    FN(product)(&p, (struct range){0, 1}, own_part(worker->member, n->classes, W));
+    FN(book)(worker, STEP_HEAD);
+}
+
+/* ---- The pass ---- */
+
+static void FN(forward_image)(
+    struct FN(worker) *worker, const float *pixels, float *features, float *logits)
+{
+    const struct network *n = worker->n;
+    FN(embed)(worker, pixels);
+    for (int i = 0; i < n->depth; i++) {
+        FN(norm_own)(worker, &n->layers[i].norm);
+        FN(book)(worker, STEP_NORM);
+        FN(mixer)(worker, &n->layers[i]);
+    }
+    FN(pool)(worker, features);
+    if (logits)
+        FN(head)(worker, features, logits);
+}
+
+static void FN(forward)(const void *task, struct member *member)
+{
+    const struct pass *pass = task;
+    const struct network *n = pass->network;
+    struct FN(worker) worker = {
+        n, &pass->workspace, member, own_part(member, n->d_inner, W),
+        own_part(member, n->length, ROWS), member->index == 0 ? pass->seconds : NULL, 0.0};
+    if (worker.seconds)
+        worker.clock = seconds_now();
+    for (int i = 0; i < pass->images; i++) {
+        if (pass->logits)
+            FN(forward_image)(
+                &worker, pass->pixels[i], pass->workspace.features, pass->logits + i * n->classes);
+        else
+            FN(forward_image)(&worker, pass->pixels[i], pass->features + i * n->embed_dim, NULL);
+    }
+}

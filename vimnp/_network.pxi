@@ -1,0 +1,221 @@
+# Part of _scan.pyx: the whole network, in one parallel region.
+
+from libc.stdlib cimport calloc, free
+
+cdef extern from "_isa.h" nogil:
+    const int MAX_IMAGES
+    const int STEPS
+
+    struct norm:
+        const float *weight
+        const float *bias
+
+    struct direction:
+        const float *conv_weight
+        const float *conv_bias
+        matrix x_proj, dt_proj
+        const float *dt_bias
+        const float *A
+        const float *D
+
+    struct layer:
+        norm norm
+        matrix in_proj, out_proj
+        direction directions[2]
+
+    struct network:
+        Py_ssize_t height, width, columns, patch_size, stride
+        Py_ssize_t length, embed_dim, d_inner, dt_rank, classes
+        int d_state, d_conv, depth
+        float epsilon, scale
+        Py_ssize_t class_token, pooled_token
+        matrix patch_proj, head
+        const float *token_offset
+        const float *head_bias
+        norm norm_f
+        const layer *layers
+
+    struct workspace:
+        pass
+
+    Py_ssize_t lay_out(const network *n, int num_threads, float *memory, workspace *w)
+
+    struct forward_pass "pass":
+        const network *network
+        workspace workspace
+        int images
+        const float *pixels[8]
+        float *features
+        float *logits
+        double *seconds
+
+    void run_together(member_function run, const void *task, int num_threads)
+
+IMAGES_AT_ONCE = MAX_IMAGES
+STEP_NAMES = (
+    "embed", "norm", "in_proj", "conv1d", "x_proj", "dt_proj", "scan", "out_proj", "pool", "head",
+    "wait",
+)
+
+
+cdef class Network:
+    """A network whose matrices are packed for one instruction set; see vimnp.native."""
+
+    cdef network n
+    cdef layer *layers
+    cdef const kernels *table
+    cdef list arrays  # keeps the parameters alive
+
+    def __init__(self, str instruction_set not None, object config, object parameters):
+        cdef network *n = &self.n
+        self.table = _find(instruction_set)
+        self.arrays = []
+        n.height, n.width = config.img_size
+        n.columns, n.patch_size, n.stride = config.grid_size[1], config.patch_size, config.stride
+        n.length, n.embed_dim, n.d_inner = config.num_tokens, config.embed_dim, config.d_inner
+        n.dt_rank, n.d_state, n.d_conv = config.dt_rank, config.d_state, config.d_conv
+        n.classes, n.depth = config.num_classes, config.depth
+        n.epsilon, n.scale = config.norm_epsilon, 0.5 if config.if_divide_out else 1.0
+        position = config.token_position
+        n.class_token = -1 if position is None else position
+        n.pooled_token = n.class_token
+        if position is None and config.final_pool_type == "none":
+            n.pooled_token = n.length - 1
+        _expect(1 <= n.d_state <= MAX_STATES, "d_state")
+        _expect(1 <= n.d_conv <= MAX_TAPS, "d_conv")
+
+        inputs = 3 * n.patch_size * n.patch_size
+        n.patch_proj = self._matrix(parameters.patch_proj, inputs, n.embed_dim)
+        n.token_offset = self._array(parameters.token_offset, n.length, n.embed_dim)
+        n.norm_f = self._norm(parameters.norm_f)
+        n.head = self._matrix(parameters.head, n.embed_dim, n.classes)
+        n.head_bias = self._array(parameters.head_bias, 1, n.classes)
+        self.layers = <layer *> calloc(n.depth, sizeof(layer))
+        if self.layers == NULL:
+            raise MemoryError
+        n.layers = self.layers
+        for i in range(n.depth):
+            self._fill_layer(&self.layers[i], parameters.layers[i])
+
+    def __dealloc__(self):
+        free(self.layers)
+
+    def workspace_size(self, int num_threads):
+        """Floats that a pass on so many threads writes."""
+        return lay_out(&self.n, num_threads, NULL, NULL)
+
+    def forward(
+        self, list images not None, float[:, ::1] out not None, float[::1] memory not None, *,
+        bint head, int num_threads, double[::1] seconds,
+    ):
+        """Logits, or without the head features, of images (3, H, W)."""
+        cdef forward_pass task
+        cdef const float[:, :, ::1] pixels
+        number = len(images)
+        _expect(number <= MAX_IMAGES, "images")
+        _expect(memory.shape[0] >= self.workspace_size(num_threads), "memory")
+        views = []  # keeps the buffers alive until the pass is through
+        for i in range(number):
+            pixels = images[i]
+            _expect(pixels.shape[0] == 3, "pixels")
+            _expect(pixels.shape[1] == self.n.height and pixels.shape[2] == self.n.width, "pixels")
+            task.pixels[i] = &pixels[0, 0, 0]
+            views.append(pixels)
+        task.network, task.images, task.seconds = &self.n, number, NULL
+        task.features = task.logits = NULL
+        if number == 0:
+            return
+        _expect_shape(out, number, self.n.classes if head else self.n.embed_dim, "out")
+        if head:
+            task.logits = &out[0, 0]
+        else:
+            task.features = &out[0, 0]
+        if seconds is not None:
+            _expect(seconds.shape[0] == STEPS, "seconds")
+            task.seconds = &seconds[0]
+        lay_out(&self.n, num_threads, &memory[0], &task.workspace)
+        with nogil:
+            run_together(self.table.forward, &task, num_threads)
+
+    cdef int _fill_layer(self, layer *to, object layer) except -1:
+        cdef Py_ssize_t embed_dim = self.n.embed_dim, d_inner = self.n.d_inner
+        to.norm = self._norm(layer.norm)
+        to.in_proj = self._matrix(layer.in_proj, embed_dim, 2 * d_inner)
+        to.out_proj = self._matrix(layer.out_proj, d_inner, embed_dim)
+        self._fill_direction(&to.directions[0], layer.forward)
+        self._fill_direction(&to.directions[1], layer.backward)
+        return 0
+
+    cdef int _fill_direction(self, direction *to, object direction) except -1:
+        cdef Py_ssize_t d_inner = self.n.d_inner, dt_rank = self.n.dt_rank
+        to.conv_weight = self._array(direction.conv_weight, self.n.d_conv, d_inner)
+        to.conv_bias = self._array(direction.conv_bias, 1, d_inner)
+        to.x_proj = self._matrix(direction.x_proj, d_inner, dt_rank + 2 * self.n.d_state)
+        to.dt_proj = self._matrix(direction.dt_proj, dt_rank, d_inner)
+        to.dt_bias = self._array(direction.dt_bias, 1, d_inner)
+        to.A = self._array(direction.A, self.n.d_state, d_inner)
+        to.D = self._array(direction.D, 1, d_inner)
+        return 0
+
+    cdef norm _norm(self, object parameters) except *:
+        cdef norm found
+        found.weight = self._array(parameters.weight, 1, self.n.embed_dim)
+        found.bias = NULL
+        if parameters.bias is not None:
+            found.bias = self._array(parameters.bias, 1, self.n.embed_dim)
+        return found
+
+    cdef matrix _matrix(self, object panels, Py_ssize_t inputs, Py_ssize_t outputs) except *:
+        cdef matrix packed
+        cdef Py_ssize_t width = self.table.width
+        packed.inputs, packed.outputs = inputs, outputs
+        packed.panels = self._array(panels, inputs, (outputs + width - 1) // width * width)
+        return packed
+
+    cdef const float *_array(self, object array, Py_ssize_t rows, Py_ssize_t columns) except NULL:
+        """The first number of an array that has so many, rows in order."""
+        cdef const float[::1] view = array.reshape(-1)
+        _expect(view.shape[0] == rows * columns and view.shape[0] > 0, "a parameter")
+        self.arrays.append(view)
+        return &view[0]
+
+
+def packing(str instruction_set not None):
+    """Floats in a vector, and outputs in a panel of a packed matrix; see vimnp.native."""
+    table = _find(instruction_set)
+    return table.width, table.panel
+
+
+def product(
+    const float[:, :] x, const float[::1] panels not None, const float[:, :] addend,
+    float[:, :] out, *, tuple rows not None, tuple columns not None,
+):
+    """out = addend + x @ weights in these rows, and in these columns: whole vectors."""
+    cdef product_task p
+    cdef part of_rows, of_columns
+    cdef Py_ssize_t width = _kernels.width
+    p.weights.inputs, p.weights.outputs = x.shape[1], out.shape[1]
+    of_rows.begin, of_rows.end = rows
+    of_columns.begin, of_columns.end = columns
+    _expect_shape(x, out.shape[0], p.weights.inputs, "x")
+    _expect_shape(out, out.shape[0], p.weights.outputs, "out")
+    _expect(panels.shape[0] == p.weights.inputs * ((p.weights.outputs + width - 1) // width * width), "panels")
+    _expect(0 <= of_rows.begin <= of_rows.end <= out.shape[0], "rows")
+    _expect(0 <= of_columns.begin <= of_columns.end <= p.weights.outputs, "columns")
+    _expect(of_columns.begin % width == 0, "columns")
+    p.addend, p.addend_step = NULL, 0
+    if addend is not None:
+        _expect_shape(addend, out.shape[0], p.weights.outputs, "addend")
+        p.addend, p.addend_step = &addend[0, 0], _step(addend, False)
+    p.x, p.x_step, p.weights.panels = &x[0, 0], _step(x, False), &panels[0]
+    p.out, p.out_step = &out[0, 0], _step(out, False)
+    with nogil:
+        _kernels.product(&p, of_rows, of_columns)
+
+
+def multiply_adds(Py_ssize_t rounds):
+    """Multiply-adds without memory, to be timed; returns how many there were."""
+    cdef const kernels *table = _kernels
+    with nogil:
+        table.multiply_adds(rounds, 0.5)
+    return rounds * CHAINS * table.width

@@ -1,0 +1,104 @@
+/* The network as the compiled pass reads it: parameters (vimnp/parameters.py has the same, by the same
+ * names) and workspace. L tokens, E embed_dim, Dn d_inner, N d_state, R dt_rank, K d_conv.
+ */
+#ifndef VIMNP_PARAMETERS_H
+#define VIMNP_PARAMETERS_H
+
+#include <stddef.h>
+
+#include "_tasks.h"
+
+#define IMAGE_CHANNELS 3
+/* Patches that a thread gathers from the picture before it multiplies them: whole tiles of rows. */
+#define PATCHES 48
+
+struct norm {
+    const float *weight, *bias; /* (E,); bias may be NULL */
+};
+
+/* What one direction of a mixer has of its own. */
+struct direction {
+    const float *conv_weight, *conv_bias; /* (K, Dn), (Dn,) */
+    struct matrix x_proj, dt_proj;        /* (Dn, R + 2N), (R, Dn) */
+    const float *dt_bias, *A, *D;         /* (Dn,), (N, Dn), (Dn,) */
+};
+
+struct layer {
+    struct norm norm;
+    struct matrix in_proj, out_proj; /* (E, 2 Dn), (Dn, E) */
+    struct direction directions[2];
+};
+
+struct network {
+    ptrdiff_t height, width, columns, patch_size, stride; /* pixels; `columns` patches lie in a row */
+    ptrdiff_t length, embed_dim, d_inner, dt_rank, classes;
+    int d_state, d_conv, depth;
+    float epsilon, scale;                 /* of the norms; of the sum of both directions */
+    ptrdiff_t class_token, pooled_token;  /* -1: there is none; the mean of all */
+    struct matrix patch_proj, head;       /* (3 * patch_size^2, E), (E, classes) */
+    const float *token_offset, *head_bias; /* (L, E), (classes,) */
+    struct norm norm_f;
+    const struct layer *layers;
+};
+
+/* The arrays that a pass writes. */
+struct workspace {
+    float *patches;          /* (PATCHES, 3 * patch_size^2) for each thread */
+    float *residual, *normed; /* (L, E) */
+    float *xz;               /* (L, 2 Dn): x and z; the scan's y takes x's place */
+    float *u[2], *delta[2];  /* (L, Dn) */
+    float *x_dbl[2];         /* (L, R + 2N): dt, B and C */
+    float *features;         /* (E,) */
+};
+
+/* Lays the arrays out in `memory`, each from a cache line on; returns how many floats they take. */
+static ptrdiff_t lay_out(
+    const struct network *n, int num_threads, float *memory, struct workspace *w)
+{
+    const ptrdiff_t x_dbl = n->length * (n->dt_rank + 2 * n->d_state);
+    const struct {
+        float **array;
+        ptrdiff_t size;
+    } arrays[] = {
+        {&w->patches, num_threads * PATCHES * n->patch_proj.inputs},
+        {&w->residual, n->length * n->embed_dim},
+        {&w->normed, n->length * n->embed_dim},
+        {&w->xz, n->length * 2 * n->d_inner},
+        {&w->u[0], n->length * n->d_inner},
+        {&w->u[1], n->length * n->d_inner},
+        {&w->delta[0], n->length * n->d_inner},
+        {&w->delta[1], n->length * n->d_inner},
+        {&w->x_dbl[0], x_dbl},
+        {&w->x_dbl[1], x_dbl},
+        {&w->features, n->embed_dim},
+    };
+    ptrdiff_t used = 0;
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        if (memory)
+            *arrays[i].array = memory + used;
+        used += (arrays[i].size + LINE - 1) / LINE * LINE;
+    }
+    return used;
+}
+
+/* Images that share a parallel region. */
+#define MAX_IMAGES 8
+
+/* The steps that a pass is timed by. */
+enum step {
+    STEP_EMBED, STEP_NORM, STEP_IN_PROJ, STEP_CONV1D, STEP_X_PROJ, STEP_DT_PROJ, STEP_SCAN,
+    STEP_OUT_PROJ, STEP_POOL, STEP_HEAD, STEP_WAIT, STEPS
+};
+
+/* Some images on their way through the network. */
+struct pass {
+    const struct network *network;
+    struct workspace workspace;
+    int images;
+    const float *pixels[MAX_IMAGES]; /* (3, height, width) each */
+    float *features;                 /* (images, E), or NULL where logits are asked for */
+    float *logits;                   /* (images, classes), or NULL */
+    double *seconds;                 /* of each step, or NULL */
+};
+
+#endif

@@ -1,0 +1,84 @@
+/* What a kernel is asked to do: its arrays, their layout, and limits.
+ *
+ * Every array is float32. `step` is the distance in floats from one token to the next: negative where
+ * time runs backwards, so nothing is ever flipped in memory.
+ */
+#ifndef VIMNP_TASKS_H
+#define VIMNP_TASKS_H
+
+#include <stddef.h>
+
+/* The d_state limit of the original's CUDA kernel; a vector's states then fit on any stack. */
+#define MAX_STATES 256
+#define MAX_TAPS 64
+/* Vectors of state that the two-stage scan keeps: 16 KB with AVX-512, 4 KB with 4-float vectors. */
+#define STATES_IN_CACHE 256
+/* States of all channels that a thread scans together, 32 KB: those of 512 channels in Vim. */
+#define STATES 8192
+
+/* Tokens that a kernel takes through its stages together: what passes between two stages then stays in
+ * the first-level cache. */
+#define RUN 32
+
+/* Floats in a cache line. */
+#define LINE 16
+
+/* A matrix (inputs, outputs) in panels: see _product.h. */
+struct matrix {
+    ptrdiff_t inputs, outputs;
+    const float *panels;
+};
+
+/* out = addend + x @ weights */
+struct product {
+    struct matrix weights;
+    const float *x, *addend; /* (rows, inputs), and (rows, outputs) or NULL */
+    float *out;              /* (rows, outputs) */
+    ptrdiff_t x_step, addend_step, out_step; /* a bias, the same for every row, has step 0 */
+};
+
+/* One direction of a convolution; weight is (taps, channels). */
+struct filter {
+    const float *weight, *bias; /* bias may be NULL */
+    float *out;
+    ptrdiff_t out_step;
+};
+
+/* A forward convolution, and a backward one where there are two directions. */
+struct convolution {
+    ptrdiff_t length, channels;
+    int taps, silu, directions;
+    const float *x;
+    ptrdiff_t x_step;
+    struct filter filters[2];
+};
+
+/* One direction of a selective scan; A and last_state are (d_state, channels). */
+struct scan {
+    ptrdiff_t length, channels;
+    int d_state, delta_softplus, fixlen;
+    int B_constant, C_constant; /* (d_state, channels) instead of one row per token */
+    int accumulate;             /* add to what `out` holds, before the gate */
+    float scale;                /* multiplies the gated output */
+    const float *u, *delta, *A, *B, *C;
+    const float *D, *z, *delta_bias; /* each may be NULL */
+    ptrdiff_t u_step, delta_step, B_step, C_step, z_step, out_step;
+    float *out, *last_state; /* last_state may be NULL */
+};
+
+/* One direction, or a forward and a backward one: both of some channels before the next channels. */
+struct scans {
+    int directions;
+    const struct scan *of_direction;
+};
+
+/* Residual addition if `hidden` is not NULL, then LayerNorm if `bias` is not NULL, else RMSNorm. */
+struct add_norm {
+    ptrdiff_t length, channels;
+    float *residual, *out;
+    const float *hidden, *weight, *bias;
+    ptrdiff_t residual_step, hidden_step, out_step;
+    float epsilon;
+};
+
+#endif

@@ -1,0 +1,110 @@
+"""The native backend: the whole network in one compiled parallel region.
+
+Its matrices are packed once for the products of ``_product.h``, and a pass goes through
+``_network.h``, whose steps are those of :mod:`vimnp.model`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from vimnp import extension, kernels
+from vimnp.config import VimConfig
+from vimnp.kernels import aligned_empty
+from vimnp.parameters import Reader, load_parameters
+
+
+class NativeNetwork:
+    """A network on the instruction set that is in use when it is made.
+
+    Parameters
+    ----------
+    config : VimConfig
+    read : callable
+        Gives each tensor by its name in the PyTorch state dict.
+    num_threads : int
+
+    Raises
+    ------
+    ConfigError
+        If the kernels are missing, or one of them is switched off.
+    """
+
+    def __init__(self, config: VimConfig, read: Reader, num_threads: int) -> None:
+        compiled = extension.for_network()
+        instruction_set = extension.instruction_set()
+        width, panel = compiled.packing(instruction_set)
+        parameters = load_parameters(config, read, lambda matrix: pack(matrix, width, panel))
+        self._network = compiled.Network(instruction_set, config, parameters)
+        self.images_at_once: int = compiled.IMAGES_AT_ONCE
+        self._elements = config.num_tokens * config.d_inner * config.depth
+        self._num_threads = num_threads
+        self._of_thread = threading.local()
+
+    def forward(
+        self,
+        images: Sequence[np.ndarray],
+        out: np.ndarray,
+        *,
+        head: bool,
+        seconds: np.ndarray | None = None,
+    ) -> None:
+        """Features or logits of some images, in one region.
+
+        Parameters
+        ----------
+        images : arrays of float32, shape (3, H, W)
+            `images_at_once` of them at most.
+        out : ndarray of float32, shape (images, classes), or without the head (images, E)
+        head : bool
+        seconds : ndarray of float64, shape (steps,), optional
+            The calling thread adds its time for each step; ``_scan.STEP_NAMES`` has their names.
+        """
+        self._network.forward(
+            [np.require(image, requirements=["C", "ALIGNED"]) for image in images],
+            out,
+            self._workspace(),
+            head=head,
+            num_threads=kernels.threads_for("forward", self._elements, self._num_threads),
+            seconds=seconds,
+        )
+
+    def _workspace(self) -> np.ndarray:
+        """This thread's own, made once and reused."""
+        if not hasattr(self._of_thread, "workspace"):
+            size = self._network.workspace_size(self._num_threads)
+            self._of_thread.workspace = aligned_empty(size)
+        workspace: np.ndarray = self._of_thread.workspace
+        return workspace
+
+
+def pack(matrix: np.ndarray, width: int, panel: int) -> np.ndarray:
+    """Lay a matrix out in panels of outputs.
+
+    Parameters
+    ----------
+    matrix : ndarray of float32, shape (outputs, inputs)
+    width : int
+        Floats in a vector.
+    panel : int
+        Outputs in a panel, a multiple of `width`.
+
+    Returns
+    -------
+    ndarray of float32, shape (inputs * outputs rounded up to a multiple of width,)
+        Panel after panel, each (inputs, outputs of the panel); the last one has what is left, and
+        zeros that fill a vector.
+    """
+    outputs, inputs = matrix.shape
+    padded = -(-outputs // width) * width
+    packed = aligned_empty(inputs * padded)
+    for start in range(0, padded, panel):
+        stop = min(start + panel, padded)
+        block = packed[start * inputs : stop * inputs].reshape(inputs, stop - start)
+        there = min(stop, outputs) - start
+        block[:, :there] = matrix[start : start + there].T
+        block[:, there:] = 0
+    return packed
