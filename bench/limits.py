@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -40,14 +41,18 @@ MULTIPLY_ADDS = {"avx512": 8, "avx2": 11}
 BLAS = ThreadpoolController().select(user_api="blas")
 
 
-def medians(calls: dict[str, Call], rounds: int, burst: int = 1) -> dict[str, float]:
+def medians(
+    calls: dict[Any, Call], rounds: int, burst: int = 1, pause: float = 0.0
+) -> dict[Any, float]:
     """Seconds of each call: in turn, so that a disturbance meets all of them, and in bursts.
 
-    Short calls want bursts: a core that has been idle for long takes its time to wake.
+    Short calls want bursts: a core that has been idle for long takes its time to wake. A pause, in
+    seconds, lets threads of the call before come to rest.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[Any, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            time.sleep(pause)
             for _ in range(3 if burst > 1 else 1):
                 call()
             for _ in range(burst):

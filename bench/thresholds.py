@@ -9,19 +9,33 @@ during a product whenever it is woken.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 from layer_arrays import add_norm, convolution, scan
 from limits import BLAS, VECTOR_SETS, Call, forward_pass, instruction_set, medians, network
 from surroundings import header, refusal
 
 from vimnp import kernels
+from vimnp.config import VIM_TINY
+from vimnp.model import VisionMamba
+
+
+def native_pass(length: int, num_threads: int) -> Call:
+    """Four layers of Vim-tiny in the native backend."""
+    config = dataclasses.replace(VIM_TINY, img_size=(16, 16 * (length - 1)), depth=4)
+    model = VisionMamba.random(config=config, num_threads=num_threads, backend="native")
+    return partial(model, np.zeros((3, *config.img_size), np.float32))
+
 
 LENGTHS: dict[str, tuple[Callable[[int, int], Call], tuple[int, ...]]] = {
     "selective_scan": (scan, (8, 16, 32, 64, 197)),
     "causal_conv1d": (convolution, (100, 197, 400, 730, 1025)),
     "fused_add_norm": (add_norm, (197, 400, 730, 1025, 4097)),
+    "forward": (native_pass, (5, 9, 17, 33, 65)),
 }
 SPLITS = [
     ("selective_scan",),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from implementations import implementation as implementation
+from implementations import way as way
 from micro import MICRO
 
 from vimnp import kernels

@@ -27,6 +27,7 @@ from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile, write_weights
 
 SLOWING = (
     "VIMNP_ISA",
+    "VIMNP_BACKEND",
     "OPENBLAS_CORETYPE",
     "OMP_WAIT_POLICY",
     *extension.FORCE_FALLBACK.values(),
@@ -172,6 +173,38 @@ def test_predict_gives_the_same_classes_by_every_way(
     assert [p["score"] for p in found] == pytest.approx([p["score"] for p in expected], abs=1e-5)
 
 
+def test_predict_gives_the_same_classes_by_every_backend(
+    command: Command, micro_npz: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("predict", picture, "--weights", micro_npz, "--json", "--top-k", 7)
+    expected = json.loads(command(*options, "--backend", "numpy").out)[0]["predictions"]
+    run = command(*options, "--backend", "native")
+    found = json.loads(run.out)[0]["predictions"]
+    assert (run.code, run.err) == (0, "")
+    assert [p["index"] for p in found] == [p["index"] for p in expected]
+    assert [p["score"] for p in found] == pytest.approx([p["score"] for p in expected], abs=1e-6)
+    monkeypatch.setenv("VIMNP_BACKEND", "native")
+    assert command(*options) == run
+
+
+def test_the_option_for_the_backend_comes_before_the_variable(
+    command: Command, micro_npz: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("predict", picture, "--weights", micro_npz, "--scan", "fixlen")
+    expected = command(*options)
+    monkeypatch.setenv("VIMNP_BACKEND", "native")
+    assert_refused(command(*options), "VIMNP_BACKEND is 'native'", "'fused' only")
+    assert command(*options, "--backend", "numpy") == expected
+
+
+def test_the_native_backend_without_its_kernels_is_one_line_on_stderr(
+    command: Command, micro_npz: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extension, "_scan", None)
+    run = command("predict", picture, "--weights", micro_npz, "--backend", "native")
+    assert_refused(run, "'native' needs the compiled kernels", "`pip install .`")
+
+
 def test_a_bad_picture_does_not_keep_the_others_from_their_answers(
     command: Command, micro_npz: Path, picture: Path, bad: Path
 ) -> None:
@@ -250,6 +283,12 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     ("an unknown option", ["info", "--gpu"], ["--gpu"]),
     ("no picture", ["predict"], ["IMAGE", "vimnp predict --help"]),
     ("an unknown scan", ["predict", "{png}", "--scan", "fast"], ["fast", "fused_fixlen"]),
+    ("an unknown backend", ["predict", "{png}", "--backend", "torch"], ["torch", "native"]),
+    (
+        "a scan that the backend lacks",
+        ["predict", "{png}", "--weights", "{npz}", "--backend", "native", "--scan", "fixlen"],
+        ["'fixlen'", "'native'", "'fused' only"],
+    ),
     ("threads: 0", ["predict", "{png}", "--weights", "{npz}", "--threads", "0"], ["threads", "0"]),
     ("threads: -1", ["predict", "{png}", "--weights", "{npz}", "--threads=-1"], ["threads", "-1"]),
     ("threads: text", ["predict", "{png}", "--threads", "two"], ["--threads", "two"]),
@@ -307,7 +346,12 @@ def test_wrong_use_is_one_line_on_stderr(
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("VIMNP_ISA", "mmx"), ("VIMNP_NUM_THREADS", "many"), ("VIMNP_NUM_THREADS", "0")],
+    [
+        ("VIMNP_ISA", "mmx"),
+        ("VIMNP_BACKEND", "torch"),
+        ("VIMNP_NUM_THREADS", "many"),
+        ("VIMNP_NUM_THREADS", "0"),
+    ],
 )
 @pytest.mark.parametrize("name", ["predict", "info"])
 def test_a_wrong_environment_variable_is_one_line_on_stderr(
@@ -396,10 +440,18 @@ def test_info_describes_the_machine(command: Command, monkeypatch: pytest.Monkey
     compiled = extension.loaded()
     assert found["instruction_set"] == (extension.instruction_set() or "none")
     assert found["openmp"] == str(compiled is not None and compiled.OPENMP)
+    assert found["backend"] == "numpy"
     assert found["num_threads"] == "3"
     assert found["numpy"] == np.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"cpu", "blas"} <= found.keys()
+
+
+def test_info_names_the_backend_of_the_environment(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIMNP_BACKEND", "native")
+    assert facts(command("info").out)["backend"] == "native"
 
 
 def slowdowns(run: Run) -> list[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from implementations import every_scan_of_every_way
 from PIL import Image
 
 import vimnp
-from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import BUNDLED_DIGITS, WeightsFile
 
 HELD_OUT = json.loads((Path(__file__).parents[1] / "bench" / "digits_held_out.json").read_text())
@@ -25,8 +25,8 @@ def test_it_is_small_and_of_half_precision():
         assert file.metadata.labels == tuple("0123456789")
 
 
-@pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
-def test_it_reads_the_scans_of_this_repository(implementation, data: Path, scan):
+@every_scan_of_every_way
+def test_it_reads_the_scans_of_this_repository(way, data: Path, scan):
     model = vimnp.VisionMamba.from_npz(BUNDLED_DIGITS, scan=scan)
     paths = sorted(data.glob("digit_*.png"))
     assert len(paths) == 10

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from micro import MICRO
 
 from vimnp import extension
 from vimnp.kernels import Filter, ScanInputs
+from vimnp.native import pack
+from vimnp.parameters import DirectionParameters, Parameters, load_parameters, random_reader
 
 LENGTH, CHANNELS, STATES = 5, 20, 3
 
@@ -138,9 +142,165 @@ def test_a_scan_that_would_leave_its_arrays_is_refused(mistake):
         scan(**mistake)
 
 
+# ---- The network, and the product that it is made of ---------------------------------------------
+
+CONFIG = dataclasses.replace(MICRO, rms_norm=False)  # which has all that a network may have
+
+
+def packed(layout=None) -> Parameters:
+    """Parameters of a network, in panels for the instruction set in use, or laid out otherwise."""
+    sizes = extension.loaded().packing(extension.instruction_set())
+    layout = layout or (lambda matrix: pack(matrix, *sizes))
+    return load_parameters(CONFIG, random_reader(CONFIG, 0), layout)
+
+
+def network(parameters: Parameters, isa: str | None = None):
+    return extension.loaded().Network(isa or extension.instruction_set(), CONFIG, parameters)
+
+
+def shortened(parameters, path: str):
+    """The same without one number, of every array that `path` leads to."""
+    name, _, rest = path.partition(".")
+    part = getattr(parameters, name)
+    if name == "layers":
+        return parameters._replace(layers=tuple(shortened(layer, rest) for layer in part))
+    return parameters._replace(
+        **{name: shortened(part, rest) if rest else np.array(part).reshape(-1)[1:]}
+    )
+
+
+def forward(**changes) -> np.ndarray:
+    compiled = network(packed())
+    arguments = {"images": [IMAGE] * 2, "out": zeros(2, 7), "head": True, "num_threads": 2}
+    arguments |= {"memory": zeros(compiled.workspace_size(2)), "seconds": None} | changes
+    compiled.forward(arguments.pop("images"), **arguments)
+    return arguments["out"]
+
+
+def multiply(**changes) -> np.ndarray:
+    sizes = extension.loaded().packing(extension.instruction_set())
+    arguments = {"x": X, "panels": pack(zeros(40, 20) + 1, *sizes), "addend": None}
+    arguments |= {"out": zeros(5, 40), "rows": (0, 5), "columns": (0, 40)} | changes
+    extension.loaded().product(**arguments)
+    return arguments["out"]
+
+
+PARAMETERS = [
+    *("patch_proj", "token_offset", "norm_f.weight", "norm_f.bias", "head", "head_bias"),
+    *(f"layers.{name}" for name in ("norm.weight", "norm.bias", "in_proj", "out_proj")),
+    *(
+        f"layers.{way}.{name}"
+        for way in ("forward", "backward")
+        for name in DirectionParameters._fields
+    ),
+]
+
+IMAGE = zeros(3, 32, 32)
+FORWARD_MISTAKES = [
+    *({"images": [IMAGE, zeros(c, *size)]} for c, *size in ((1, 32, 32), (4, 32, 32))),
+    *({"images": [IMAGE, zeros(3, *size)]} for size in ((31, 32), (32, 31), (33, 32), (0, 32))),
+    {"images": [IMAGE] * 9, "out": zeros(9, 7)},
+    {"images": [IMAGE] * 3},
+    {"out": zeros(2, 6)},
+    {"head": False},
+    {"memory": zeros(100)},
+    {"num_threads": 3},
+    {"num_threads": 0, "memory": zeros(1)},
+    {"seconds": np.zeros(3)},
+]
+
+X = zeros(5, 20) + 1
+PRODUCT_MISTAKES = [
+    {"x": zeros(4, 20)},
+    {"x": zeros(5, 19)},
+    {"x": zeros(5, 40)[:, ::2]},
+    {"panels": zeros(799)},
+    {"addend": zeros(4, 40)},
+    {"addend": zeros(5, 39)},
+    {"addend": zeros(5, 80)[:, ::2]},
+    {"out": zeros(4, 40)},
+    {"out": zeros(5, 80)[:, ::2]},
+    {"out": zeros(5, 100)},
+    *({"rows": rows} for rows in ((0, 6), (-1, 5), (3, 2))),
+    *({"columns": columns} for columns in ((0, 41), (-16, 40), (32, 16))),
+]
+
+
+def test_a_pass_and_a_product_that_fit_are_computed():
+    assert forward().all()
+    assert forward(images=[], out=zeros(0, 7)).shape == (0, 7)
+    assert forward(head=False, out=zeros(2, 24)).all()
+    assert (multiply() == 20).all()
+    assert (multiply(addend=X[:, :1].repeat(40, 1)) == 21).all()
+
+
+def test_a_pass_adds_its_time_to_that_of_others():
+    seconds = np.zeros(len(extension.loaded().STEP_NAMES))
+    forward(seconds=seconds)
+    assert seconds.min() >= 0
+    once = seconds.sum()
+    forward(seconds=seconds)
+    assert seconds.sum() > once > 0
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_a_network_is_refused_an_array_that_is_too_short(path):
+    with pytest.raises(ValueError, match="a parameter does not fit"):
+        network(shortened(packed(), path))
+
+
+def test_a_network_is_refused_panels_for_other_vectors():
+    with pytest.raises(ValueError, match="a parameter does not fit"):
+        network(packed(lambda matrix: pack(matrix, 5, 10)))
+
+
+def test_a_network_is_refused_fewer_layers_than_it_has():
+    parameters = packed()
+    with pytest.raises(IndexError):
+        network(parameters._replace(layers=parameters.layers[:1]))
+
+
+def test_a_network_is_refused_an_instruction_set_that_is_not_there():
+    with pytest.raises(KeyError, match="avx1024"):
+        network(packed(), "avx1024")
+
+
+@pytest.mark.parametrize("mistake", FORWARD_MISTAKES)
+def test_a_pass_that_would_leave_its_arrays_is_refused(mistake):
+    with pytest.raises(ValueError, match="does not fit"):
+        forward(**mistake)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"images": [zeros(32, 32, 3).T]},
+        {"out": zeros(2, 14)[:, ::2]},
+        {"memory": zeros(200_000)[::2]},
+    ],
+    ids=lambda mistake: next(iter(mistake)),
+)
+def test_a_pass_is_refused_what_is_not_contiguous(mistake):
+    with pytest.raises(ValueError, match="not C-contiguous"):
+        forward(**mistake)
+
+
+@pytest.mark.parametrize("mistake", PRODUCT_MISTAKES)
+def test_a_product_that_would_leave_its_arrays_is_refused(mistake):
+    with pytest.raises(ValueError, match="does not fit"):
+        multiply(**mistake)
+
+
+# ---- All of them ---------------------------------------------------------------------------------
+
+
 def test_an_array_of_another_dtype_is_refused():
     with pytest.raises(ValueError, match="Buffer dtype mismatch"):
         convolve(x=np.zeros((LENGTH, CHANNELS)))
+    with pytest.raises(ValueError, match="Buffer dtype mismatch"):
+        forward(images=[np.zeros((3, 32, 32))])
+    with pytest.raises(ValueError, match="Buffer dtype mismatch"):
+        multiply(x=np.zeros((5, 20)))
 
 
 def test_the_fastest_instruction_set_needs_no_choosing():

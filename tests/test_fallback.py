@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from micro import MICRO
 from processes import run
 
 import vimnp
@@ -84,6 +85,61 @@ def test_each_operation_can_be_forced_into_numpy(operation, tmp_path):
     assert f"{variable}=TRUE" in result.stderr
     assert numbers(result) == pytest.approx(numbers(run(LOGITS, tmp_path)), abs=2e-6)
     assert numbers(run(LOGITS, tmp_path, **{variable: "FALSE"})) == numbers(run(LOGITS, tmp_path))
+
+
+# A network on the native backend, for which nothing else is ever taken.
+NATIVE = """
+import numpy as np, vimnp
+try:
+    vimnp.VisionMamba.random(backend="native")
+except vimnp.ConfigError as error:
+    print(error)
+"""
+
+
+def test_the_native_backend_of_a_checkout_that_is_not_built_says_how_to_mend_it(checkout):
+    result = run(NATIVE, checkout)
+    assert result.returncode == 0, result.stderr
+    assert "backend 'native' needs the compiled kernels" in result.stdout
+    assert "`pip install -e .`" in result.stdout
+
+
+def test_the_native_backend_takes_no_kernels_of_another_version(checkout):
+    (checkout / "vimnp" / "_scan.py").write_text("version = '0.0.0'\n")
+    result = run(NATIVE, checkout)
+    assert result.returncode == 0, result.stderr
+    assert "backend 'native' needs the compiled kernels" in result.stdout
+
+
+def native(**changes) -> vimnp.VisionMamba:
+    return vimnp.VisionMamba.random(config=MICRO, backend="native", **changes)
+
+
+@pytest.mark.parametrize("backend", ["native", None], ids=["argument", "variable"])
+def test_the_native_backend_without_kernels_is_an_error(backend, monkeypatch):
+    monkeypatch.setattr(extension, "_scan", None)
+    monkeypatch.setenv("VIMNP_BACKEND", "native")
+    with pytest.raises(vimnp.ConfigError, match=r"are missing\. Install vimnp from a wheel, or"):
+        vimnp.VisionMamba.random(config=MICRO, backend=backend)
+    assert vimnp.VisionMamba.random(config=MICRO, backend="numpy").backend == "numpy"
+
+
+@pytest.mark.parametrize("variable", extension.FORCE_FALLBACK.values())
+def test_the_native_backend_forced_into_numpy_is_an_error(variable, monkeypatch):
+    monkeypatch.setenv(variable, "true")
+    with pytest.raises(vimnp.ConfigError) as raised:
+        native()
+    assert f"{variable}=TRUE" in str(raised.value)
+    assert "unset it, or use backend 'numpy'" in str(raised.value)
+    monkeypatch.setenv(variable, "FALSE")
+    assert native().backend == "native"
+
+
+@pytest.mark.parametrize("variable", extension.FORCE_FALLBACK.values())
+def test_a_switch_that_means_nothing_is_named_to_the_native_backend_too(variable, monkeypatch):
+    monkeypatch.setenv(variable, "maybe")
+    with pytest.raises(vimnp.ConfigError, match=f"{variable} is 'maybe'; expected TRUE or FALSE"):
+        native()
 
 
 @pytest.mark.parametrize("variable", extension.FORCE_FALLBACK.values())

@@ -1,4 +1,4 @@
-"""The network: against a float64 oracle, for every way of calling it."""
+"""The network: against a float64 oracle, for every way of calling it, on all that it runs on."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ import plain_vim
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from implementations import COMPILED_WAYS, NATIVE_WAYS, NUMPY_WAYS, every_scan_of_every_way, only
 from micro import MICRO
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
 import vimnp
+from vimnp import extension
 from vimnp.config import VimConfig
 from vimnp.kernels import aligned_empty
 from vimnp.parameters import random_reader
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import Metadata, WeightsFile
+
+pytestmark = pytest.mark.usefixtures("way")
 
 # Logits of these networks are about 1; float32 rounding through two or three layers stays below.
 TOLERANCE = 2e-6
@@ -64,11 +68,15 @@ configurations = st.builds(
 )
 
 
-@settings(
+examples = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(config=configurations, scan=st.sampled_from(BIDIRECTIONAL_METHODS))
-def test_every_configuration_agrees_with_float64(implementation, config, scan):
+
+
+@every_scan_of_every_way
+@examples
+@given(config=configurations)
+def test_every_configuration_agrees_with_float64(scan, config):
     model = vimnp.VisionMamba.random(seed=1, config=config, scan=scan)
     pixels = normalised(size=config.img_size)
     truth = plain_vim.logits(config, random_reader(config, 1), pixels)
@@ -86,7 +94,7 @@ def test_features_go_into_the_head():
     np.testing.assert_allclose(model(normalised()), logits, atol=TOLERANCE)
 
 
-def test_a_nan_in_the_picture_comes_out_as_nan(implementation):
+def test_a_nan_in_the_picture_comes_out_as_nan():
     pixels = normalised()
     pixels[0, 0, 0] = np.nan
     assert np.isnan(micro()(pixels)).all()
@@ -99,6 +107,7 @@ def test_seeds_make_networks():
     assert not np.array_equal(one(pixels), other(pixels))
 
 
+@only(NUMPY_WAYS)
 def test_vim_tiny_has_its_published_size():
     model = vimnp.VimTiny.random(num_threads=1)
     parameters = model._parameters
@@ -121,6 +130,17 @@ def test_a_batch_is_its_images_one_by_one():
         np.testing.assert_array_equal(model(image), row)
     np.testing.assert_array_equal(model(list(batch)), logits)
     np.testing.assert_array_equal(model(tuple(batch)), logits)
+
+
+@pytest.mark.parametrize("number", [8, 9, 17])
+def test_a_batch_of_more_images_than_a_region_takes_is_its_images_one_by_one(number):
+    """The native backend takes 8 through a region."""
+    model, batch = micro(), normalised(batch=number)
+    for run, width in ((model, 7), (model.features, 24)):
+        found = run(batch)
+        assert found.shape == (number, width)
+        for image, row in zip(batch, found, strict=True):
+            np.testing.assert_array_equal(run(image), row)
 
 
 def test_a_picture_is_its_array_and_its_normalised_pixels():
@@ -248,6 +268,7 @@ def test_named_networks_check_their_sizes(micro_npz: Path):
     ("argument", "message"),
     [
         ({"scan": "parallel"}, "scan is 'parallel'; expected one of"),
+        ({"backend": "torch"}, "backend is 'torch'; expected one of ('numpy', 'native')"),
         ({"num_threads": 0}, "num_threads is 0; expected a whole number from 1 to 1024"),
         ({"num_threads": "2"}, "num_threads is '2'"),
     ],
@@ -256,6 +277,53 @@ def test_settings_that_mean_nothing_are_named(micro_npz: Path, argument, message
     with pytest.raises(vimnp.ConfigError) as raised:
         vimnp.VisionMamba.from_npz(micro_npz, **argument)
     assert message in str(raised.value)
+
+
+def test_the_variable_is_the_default_backend(way):
+    assert micro().backend == way.backend
+
+
+def test_without_the_variable_numpy_is_the_default_backend(monkeypatch):
+    monkeypatch.delenv("VIMNP_BACKEND")
+    assert micro().backend == "numpy"
+
+
+@pytest.mark.parametrize("value", ["torch", "", "Native"])
+def test_a_backend_variable_that_means_nothing_is_named(monkeypatch, value):
+    monkeypatch.setenv("VIMNP_BACKEND", value)
+    with pytest.raises(vimnp.ConfigError, match=f"VIMNP_BACKEND is '{value}'; expected one of"):
+        micro()
+    assert micro(backend="numpy").backend == "numpy"
+
+
+@only(NATIVE_WAYS)
+def test_the_backend_of_the_argument_comes_before_the_variable(monkeypatch, micro_npz: Path):
+    for variable, argument in (("native", "numpy"), ("numpy", "native"), ("torch", "native")):
+        monkeypatch.setenv("VIMNP_BACKEND", variable)
+        assert micro(backend=argument).backend == argument
+        assert vimnp.VisionMamba.from_npz(micro_npz, backend=argument).backend == argument
+
+
+@pytest.mark.parametrize("scan", [s for s in BIDIRECTIONAL_METHODS if s != "fused"])
+def test_the_native_backend_refuses_other_scans_than_its_own(monkeypatch, scan):
+    words = rf"scan is '{scan}', and {{}} is 'native', which has 'fused' only"
+    with pytest.raises(vimnp.ConfigError, match=words.format("backend")):
+        micro(scan=scan, backend="native")
+    monkeypatch.setenv("VIMNP_BACKEND", "native")
+    with pytest.raises(vimnp.ConfigError, match=words.format("VIMNP_BACKEND")):
+        micro(scan=scan)
+    assert micro(scan=scan, backend="numpy").scan == scan
+
+
+@only(NATIVE_WAYS)
+def test_a_native_model_stays_on_the_instruction_set_that_it_was_made_for(monkeypatch):
+    """Its panels fit no other."""
+    model, pixels = micro(), normalised()
+    logits = model(pixels)
+    for isa in extension.usable_instruction_sets():
+        monkeypatch.setenv("VIMNP_ISA", isa)
+        micro(backend="numpy")(pixels)
+        np.testing.assert_array_equal(model(pixels), logits)
 
 
 # ---- Memory and threads --------------------------------------------------------------------------
@@ -274,10 +342,25 @@ def allocated_by_a_second_pass(side: int) -> int:
         tracemalloc.stop()
 
 
+@only(COMPILED_WAYS)
 def test_a_forward_pass_allocates_nothing_that_grows_with_the_tokens():
     # NumPy's own buffer grows until it has its full size, 32 KB; both networks are beyond that.
     few, many = allocated_by_a_second_pass(256), allocated_by_a_second_pass(384)
     assert abs(many - few) < 2000  # one float for each of the 1,280 tokens more would be 5,120
+
+
+def test_a_model_holds_its_weights_once():
+    # Wide enough that what fills the vectors up, and Python's objects, are few beside the weights.
+    config = dataclasses.replace(MICRO, embed_dim=192, depth=3)
+    tracemalloc.start()
+    try:
+        model = vimnp.VisionMamba.random(config=config)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert model.config == config  # it is still there
+    weights = 4 * config.num_parameters
+    assert 0.9 * weights <= held <= 1.1 * weights
 
 
 @pytest.mark.parametrize("shape", [(1,), (7, 3), (17, 24), (0, 5)])
@@ -291,8 +374,8 @@ def test_arrays_for_the_kernels_begin_at_a_cache_line(shape):
 
 
 @pytest.mark.usefixtures("small_work_is_split")
-@pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
-def test_every_number_of_threads_gives_the_same_logits(implementation, scan):
+@every_scan_of_every_way
+def test_every_number_of_threads_gives_the_same_logits(scan):
     config = dataclasses.replace(MICRO, embed_dim=96)
     pixels = normalised()
     with threadpool_limits(1, user_api="blas"):
@@ -301,6 +384,19 @@ def test_every_number_of_threads_gives_the_same_logits(implementation, scan):
             for n in (1, 2, 3, 8)
         ]
     assert len(set(logits)) == 1
+
+
+@pytest.mark.usefixtures("small_work_is_split")
+@examples
+@given(config=configurations, num_threads=st.integers(2, 9))
+def test_no_split_of_any_configuration_changes_a_bit(config, num_threads):
+    """Among as many threads as have tokens, channels or classes of their own, and more."""
+    pixels = normalised(size=config.img_size)
+    alone, together = (
+        vimnp.VisionMamba.random(config=config, num_threads=n) for n in (1, num_threads)
+    )
+    np.testing.assert_array_equal(together(pixels), alone(pixels))
+    np.testing.assert_array_equal(together.features(pixels), alone.features(pixels))
 
 
 # ---- Parity with the original --------------------------------------------------------------------
@@ -337,9 +433,9 @@ def converted(golden: Path, tmp_path_factory: pytest.TempPathFactory):
     return convert
 
 
-@pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
+@every_scan_of_every_way
 @pytest.mark.parametrize("case", SETTINGS)
-def test_logits_are_the_originals(implementation, converted, case, scan):
+def test_logits_are_the_originals(converted, case, scan):
     path, recorded = converted(case)
     network = vimnp.VimTiny if case.startswith("vim_tiny") else vimnp.VisionMamba
     model = network.from_npz(path, scan=scan)
@@ -347,6 +443,16 @@ def test_logits_are_the_originals(implementation, converted, case, scan):
     tolerance = 5e-6 if case.startswith("vim_tiny") else 2e-6
     assert np.abs(model(recorded["input"]) - recorded["logits64"]).max() <= tolerance
     assert np.abs(model.features(recorded["input"]) - recorded["features"]).max() <= 5e-6
+
+
+@only(NATIVE_WAYS)
+def test_the_backends_agree_on_a_large_network(converted):
+    path, recorded = converted("vim_tiny_patch16_224")
+    native, numpy = (
+        vimnp.VimTiny.from_npz(path, backend=backend)(recorded["input"])
+        for backend in ("native", "numpy")
+    )
+    assert np.abs(native - numpy).max() < 1e-5
 
 
 @pytest.mark.parametrize("case", SETTINGS)
@@ -368,6 +474,7 @@ def test_photographs_give_the_same_bits_as_their_normalised_pixels(golden: Path,
                 np.testing.assert_array_equal(model(image), model(pixels))
 
 
+@only(NUMPY_WAYS)
 def test_the_first_steps_are_the_originals(golden: Path, converted):
     """Patch embedding, first mixer, and the stream after some layers, each where it first shows."""
     path, recorded = converted("vim_tiny_patch16_224")
@@ -380,6 +487,26 @@ def test_the_first_steps_are_the_originals(golden: Path, converted):
             truth = activations[name][0]
             found = seen[name]
             assert np.abs(found - truth).max() <= 2e-6 * np.abs(truth).max(), name
+
+
+def test_the_stream_after_each_layer_is_the_originals(golden: Path, converted):
+    """A network that ends after a layer shows its token, after the final norm."""
+    path, recorded = converted("vim_tiny_patch16_224")
+    with (
+        WeightsFile(path) as file,
+        np.load(golden / "vim_tiny_patch16_224_activations.npz") as activations,
+    ):
+        layers = [int(name.split(".")[1]) for name in activations if name.endswith(".0")]
+        assert layers == [0, 1, 11, 23]
+        for layer in layers:
+            hidden, residual = (activations[f"layers.{layer}.{i}"][0] for i in range(2))
+            config = dataclasses.replace(file.metadata.config, depth=layer + 1)
+            token = np.add(hidden, residual, dtype=np.float64)[config.token_position]
+            truth = token / np.sqrt(np.mean(token**2) + config.norm_epsilon)
+            truth *= file.read("norm_f.weight")
+            model = vimnp.VisionMamba(Metadata(config=config), file.read)
+            # The recording is float32 itself, and the features go up to 4: as those of 24 layers.
+            assert np.abs(model.features(recorded["input"][0]) - truth).max() <= 5e-6, layer
 
 
 def record_activations(

@@ -11,6 +11,7 @@ import pytest
 from processes import run
 
 from vimnp import extension
+from vimnp.backends import BACKENDS
 
 # Defines logits(), on two threads.
 NETWORK = """
@@ -26,6 +27,7 @@ first = logits()
 """
 
 every_instruction_set = pytest.mark.parametrize("isa", extension.usable_instruction_sets())
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
@@ -57,13 +59,15 @@ assert logits() == first
 
 @needs_fork
 @every_instruction_set
-def test_a_forked_child_computes_the_same_and_does_not_hang(isa):
-    assert_succeeds(NETWORK + FORK, VIMNP_ISA=isa)
+@every_backend
+def test_a_forked_child_computes_the_same_and_does_not_hang(backend, isa):
+    assert_succeeds(NETWORK + FORK, VIMNP_BACKEND=backend, VIMNP_ISA=isa)
 
 
 @needs_fork
-def test_a_pool_of_forked_workers_computes_the_same_and_does_not_hang():
-    assert_succeeds(NETWORK + FORK_POOL)
+@every_backend
+def test_a_pool_of_forked_workers_computes_the_same_and_does_not_hang(backend):
+    assert_succeeds(NETWORK + FORK_POOL, VIMNP_BACKEND=backend)
 
 
 # ---- Settings of the process ---------------------------------------------------------------------
@@ -111,8 +115,10 @@ with ThreadPoolExecutor(1) as pool:
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux's affinity")
 @every_instruction_set
-def test_an_import_and_a_forward_pass_leave_the_process_as_it_was(isa):
-    assert_succeeds(SETTINGS + NETWORK + CALLS, blas_threads=2, VIMNP_ISA=isa)
+@every_backend
+def test_an_import_and_a_forward_pass_leave_the_process_as_it_was(backend, isa):
+    code = SETTINGS + NETWORK + CALLS
+    assert_succeeds(code, blas_threads=2, VIMNP_BACKEND=backend, VIMNP_ISA=isa)
 
 
 # ---- Other users of OpenMP -----------------------------------------------------------------------
@@ -155,8 +161,11 @@ assert others_pools.items() <= pools().items()
 
 @pytest.mark.parametrize("imported", ["before", "after"])
 @pytest.mark.parametrize(("package", "name"), [("torch", "PyTorch"), ("sklearn", "scikit-learn")])
-def test_another_user_of_openmp_is_left_in_peace_and_changes_no_bit(package, name, imported):
+@every_backend
+def test_another_user_of_openmp_is_left_in_peace_and_changes_no_bit(
+    backend, package, name, imported
+):
     pytest.importorskip(package, reason=f"needs {name}")
     other = OTHERS[package] + POOLS
     both = other + NETWORK if imported == "before" else NETWORK + other
-    assert_succeeds(both + ALTERNATE)
+    assert_succeeds(both + ALTERNATE, VIMNP_BACKEND=backend)

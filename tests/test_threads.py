@@ -7,6 +7,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,6 +97,27 @@ def test_little_work_stays_on_one_thread(monkeypatch):
     assert used == [1, 2]
 
 
+def test_a_small_network_stays_on_one_thread(monkeypatch):
+    used = []
+
+    class Network:
+        def workspace_size(self, num_threads):
+            return 1
+
+        def forward(self, *arrays, num_threads, **options):
+            used.append(num_threads)
+
+    compiled = SimpleNamespace(
+        IMAGES_AT_ONCE=1, packing=lambda isa: (1, 1), Network=lambda *parameters: Network()
+    )
+    monkeypatch.setattr(extension, "for_network", lambda: compiled)
+    for side in (32, 128):
+        config = dataclasses.replace(MICRO, img_size=(side, side))
+        model = vimnp.VisionMamba.random(config=config, num_threads=2, backend="native")
+        model(np.zeros((3, side, side), np.float32))
+    assert used == [1, 2]
+
+
 @pytest.mark.usefixtures("small_work_is_split")
 def test_more_threads_than_there_are_channels_are_not_started():
     x = np.ones((1, 3, 5), np.float32)
@@ -105,7 +127,15 @@ def test_more_threads_than_there_are_channels_are_not_started():
 
 
 @pytest.mark.usefixtures("small_work_is_split")
-def test_one_model_may_be_called_from_several_threads_at_once(implementation):
+def test_more_threads_than_a_network_has_work_for_change_no_bit(way):
+    pixels = np.ones((3, 32, 32), np.float32)
+    one, many = (vimnp.VisionMamba.random(config=MICRO, num_threads=n) for n in (1, 64))
+    with threadpool_limits(1, user_api="blas"):
+        np.testing.assert_array_equal(many(pixels), one(pixels))
+
+
+@pytest.mark.usefixtures("small_work_is_split")
+def test_one_model_may_be_called_from_several_threads_at_once(way):
     config = dataclasses.replace(MICRO, embed_dim=96)
     model = vimnp.VisionMamba.random(config=config, num_threads=2)
     images = np.random.default_rng(0).standard_normal((24, 3, 32, 32)).astype(np.float32)

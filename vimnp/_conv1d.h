@@ -68,10 +68,8 @@ INLINE void FN(convolve_run)(
 static void FN(convolve_channels)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const struct convolution *c = task;
-    /* The backward direction's last outputs are ready when the window has left the sequence. */
-    const ptrdiff_t positions = c->length + (c->directions - 1) * (c->taps - 1);
-    for (ptrdiff_t first = 0; first < positions; first += RUN) {
-        const int run = FN(run_from)(first, positions, RUN);
+    for (ptrdiff_t first = c->positions.begin; first < c->positions.end; first += RUN) {
+        const int run = FN(run_from)(first, c->positions.end, RUN);
         for (ptrdiff_t channel = begin; channel < end; channel += W) {
             const int lanes = FN(lanes_from)(channel, end);
             if (lanes == W && c->taps == 4 && c->directions == 2) /* every published network */

@@ -31,9 +31,9 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 }
 
 #include "_conv1d.h"
+#include "_product.h"
 #include "_selective_scan.h"
 #include "_add_norm.h"
-#include "_product.h"
 #include "_network.h"
 
 /* The functions of _exp.h on an array: what the tests of their accuracy call. */
@@ -52,6 +52,26 @@ static void FN(apply)(enum function function, const float *x, float *out, ptrdif
         }
         FN(store)(out + i, value, lanes);
     }
+}
+
+/* The products' ceiling, to be timed: multiply-adds without memory, in as many chains as keep the units
+ * busy. Each of the `rounds` has CHAINS of them on each lane. */
+#undef CHAINS
+#define CHAINS 12
+static float FN(multiply_adds)(ptrdiff_t rounds, float factor)
+{
+    FN(vec) sums[CHAINS], total = FN(set1)(0.0f);
+    for (int i = 0; i < CHAINS; i++)
+        sums[i] = FN(set1)((float)i);
+    const FN(vec) factors = FN(set1)(factor);
+    for (ptrdiff_t round = 0; round < rounds; round++) {
+        UNROLL
+        for (int i = 0; i < CHAINS; i++)
+            sums[i] = FN(fma)(sums[i], factors, factors);
+    }
+    for (int i = 0; i < CHAINS; i++)
+        total += sums[i];
+    return FN(total)(total);
 }
 
 static const struct kernels FN(kernels) = {

@@ -101,27 +101,30 @@ static void FN(norm_own)(const struct FN(worker) *worker, const struct norm *nor
 
 /* ---- Mixer: the bidirectional block ---- */
 
-/* normed (L, E) -> x and z (L, Dn). */
-static void FN(in_proj)(struct FN(worker) *worker, const struct layer *layer)
+/* normed (L, E) -> x and z (L, Dn), of some tokens. */
+static void FN(in_proj)(
+    struct FN(worker) *worker, const struct layer *layer, struct range tokens)
 {
     const struct network *n = worker->n;
     const struct product p = {
         layer->in_proj, worker->w->normed, NULL, worker->w->xz, n->embed_dim, 0, 2 * n->d_inner};
-    const struct range all = {0, n->length};
-    FN(product)(&p, all, worker->channels); /* of x; its last vector may hold the first of z */
+    FN(product)(&p, tokens, worker->channels); /* of x; its last vector may hold the first of z */
     const ptrdiff_t z = (n->d_inner + W - 1) / W * W;
     const struct range own = own_part(worker->member, 2 * n->d_inner - z, W);
-    FN(product)(&p, all, (struct range){z + own.begin, z + own.end});
+    FN(product)(&p, tokens, (struct range){z + own.begin, z + own.end});
     FN(book)(worker, STEP_IN_PROJ);
 }
 
-/* x -> u of both directions. */
-static void FN(causal_conv1d)(struct FN(worker) *worker, const struct layer *layer)
+/* x, of which these tokens are new -> u of both directions. */
+static void FN(causal_conv1d)(
+    struct FN(worker) *worker, const struct layer *layer, struct range tokens)
 {
     const struct network *n = worker->n;
     struct convolution task = {
         .length = n->length, .channels = n->d_inner, .taps = n->d_conv, .silu = 1, .directions = 2,
-        .x = worker->w->xz, .x_step = 2 * n->d_inner};
+        .x = worker->w->xz, .x_step = 2 * n->d_inner, .positions = tokens};
+    if (tokens.end == n->length)
+        task.positions.end = last_position(&task);
     for (int d = 0; d < 2; d++) {
         const struct direction *direction = &layer->directions[d];
         task.filters[d] = (struct filter){
@@ -144,20 +147,6 @@ static void FN(x_proj)(struct FN(worker) *worker, const struct layer *layer)
     FN(book)(worker, STEP_X_PROJ);
 }
 
-/* dt -> delta of both directions, before bias and softplus. */
-static void FN(dt_proj)(struct FN(worker) *worker, const struct layer *layer)
-{
-    const struct network *n = worker->n;
-    for (int d = 0; d < 2; d++) {
-        const struct direction *direction = &layer->directions[d];
-        const struct product p = {
-            direction->dt_proj, worker->w->x_dbl[d], NULL, worker->w->delta[d],
-            direction->x_proj.outputs, 0, n->d_inner};
-        FN(product)(&p, (struct range){0, n->length}, worker->channels);
-    }
-    FN(book)(worker, STEP_DT_PROJ);
-}
-
 /* One direction's task: the second adds to what the first wrote, gates the sum and scales it. */
 INLINE struct scan FN(scan_task)(
     const struct FN(worker) *worker, const struct direction *direction, int d)
@@ -167,12 +156,14 @@ INLINE struct scan FN(scan_task)(
     const ptrdiff_t first = d ? n->length - 1 : 0, sign = d ? -1 : 1;
     const ptrdiff_t x_dbl_step = n->dt_rank + 2 * n->d_state;
     const float *dt = w->x_dbl[d] + first * x_dbl_step;
+    float *delta = w->delta + worker->member->index * RUN * n->d_inner;
     return (struct scan){
         .length = n->length, .channels = n->d_inner, .d_state = n->d_state, .delta_softplus = 1,
         .accumulate = d, .scale = d ? n->scale : 1.0f,
         .u = w->u[d] + first * n->d_inner, .u_step = sign * n->d_inner,
-        .delta = w->delta[d] + first * n->d_inner, .delta_step = sign * n->d_inner,
-        .delta_bias = direction->dt_bias, .A = direction->A, .D = direction->D,
+        .delta = delta, .delta_step = n->d_inner, .delta_bias = direction->dt_bias,
+        .dt_proj = {direction->dt_proj, dt, NULL, delta, sign * x_dbl_step, 0, n->d_inner},
+        .A = direction->A, .D = direction->D,
         .B = dt + n->dt_rank, .B_step = sign * x_dbl_step,
         .C = dt + n->dt_rank + n->d_state, .C_step = sign * x_dbl_step,
         .z = d ? w->xz + first * 2 * n->d_inner + n->d_inner : NULL,
@@ -180,7 +171,7 @@ INLINE struct scan FN(scan_task)(
         .out = w->xz + first * 2 * n->d_inner, .out_step = sign * 2 * n->d_inner};
 }
 
-/* u, delta, B, C and z -> y (L, Dn), both directions summed and gated, in x's place. */
+/* u, dt, B, C and z -> y (L, Dn), both directions summed and gated, in x's place. */
 static void FN(scan)(struct FN(worker) *worker, const struct layer *layer)
 {
     const struct scan of_direction[2] = {
@@ -207,14 +198,17 @@ static void FN(out_proj)(struct FN(worker) *worker, const struct layer *layer)
 
 static void FN(mixer)(struct FN(worker) *worker, const struct layer *layer)
 {
+    const ptrdiff_t length = worker->n->length;
     FN(meet)(worker);
-    FN(in_proj)(worker, layer);
-    FN(causal_conv1d)(worker, layer);
+    for (ptrdiff_t t = 0; t < length; t += BLOCK) { /* x goes on to the convolution from the cache */
+        const struct range tokens = {t, t + BLOCK < length ? t + BLOCK : length};
+        FN(in_proj)(worker, layer, tokens);
+        FN(causal_conv1d)(worker, layer, tokens);
+    }
     FN(meet)(worker);
     FN(x_proj)(worker, layer);
     FN(meet)(worker);
-    FN(dt_proj)(worker, layer);
-    FN(scan)(worker, layer);
+    FN(scan)(worker, layer); /* with dt_proj */
     FN(meet)(worker);
     FN(out_proj)(worker, layer);
 }

@@ -53,7 +53,7 @@ cdef extern from "_isa.h" nogil:
 
 IMAGES_AT_ONCE = MAX_IMAGES
 STEP_NAMES = (
-    "embed", "norm", "in_proj", "conv1d", "x_proj", "dt_proj", "scan", "out_proj", "pool", "head",
+    "embed", "norm", "in_proj", "conv1d", "x_proj", "scan", "out_proj", "pool", "head",
     "wait",
 )
 
@@ -66,7 +66,7 @@ cdef class Network:
     cdef const kernels *table
     cdef list arrays  # keeps the parameters alive
 
-    def __init__(self, str instruction_set not None, object config, object parameters):
+    def __cinit__(self, str instruction_set not None, object config, object parameters):
         cdef network *n = &self.n
         self.table = _find(instruction_set)
         self.arrays = []
@@ -113,6 +113,7 @@ cdef class Network:
         cdef const float[:, :, ::1] pixels
         number = len(images)
         _expect(number <= MAX_IMAGES, "images")
+        _expect(num_threads >= 1, "num_threads")
         _expect(memory.shape[0] >= self.workspace_size(num_threads), "memory")
         views = []  # keeps the buffers alive until the pass is through
         for i in range(number):

@@ -10,7 +10,7 @@
 
 #define IMAGE_CHANNELS 3
 /* Patches that a thread gathers from the picture before it multiplies them: whole tiles of rows. */
-#define PATCHES 48
+#define PATCHES 60
 
 struct norm {
     const float *weight, *bias; /* (E,); bias may be NULL */
@@ -46,7 +46,8 @@ struct workspace {
     float *patches;          /* (PATCHES, 3 * patch_size^2) for each thread */
     float *residual, *normed; /* (L, E) */
     float *xz;               /* (L, 2 Dn): x and z; the scan's y takes x's place */
-    float *u[2], *delta[2];  /* (L, Dn) */
+    float *u[2];             /* (L, Dn) */
+    float *delta;            /* (RUN, Dn) for each thread */
     float *x_dbl[2];         /* (L, R + 2N): dt, B and C */
     float *features;         /* (E,) */
 };
@@ -66,8 +67,7 @@ static ptrdiff_t lay_out(
         {&w->xz, n->length * 2 * n->d_inner},
         {&w->u[0], n->length * n->d_inner},
         {&w->u[1], n->length * n->d_inner},
-        {&w->delta[0], n->length * n->d_inner},
-        {&w->delta[1], n->length * n->d_inner},
+        {&w->delta, num_threads * RUN * n->d_inner},
         {&w->x_dbl[0], x_dbl},
         {&w->x_dbl[1], x_dbl},
         {&w->features, n->embed_dim},
@@ -86,7 +86,7 @@ static ptrdiff_t lay_out(
 
 /* The steps that a pass is timed by. */
 enum step {
-    STEP_EMBED, STEP_NORM, STEP_IN_PROJ, STEP_CONV1D, STEP_X_PROJ, STEP_DT_PROJ, STEP_SCAN,
+    STEP_EMBED, STEP_NORM, STEP_IN_PROJ, STEP_CONV1D, STEP_X_PROJ, STEP_SCAN,
     STEP_OUT_PROJ, STEP_POOL, STEP_HEAD, STEP_WAIT, STEPS
 };
 

@@ -9,20 +9,23 @@
 
 #undef ROWS
 #undef PANEL
-/* As many sums as fit the registers beside a row of the panel and one number of x. */
-#if ISA == ISA_AVX512 || ISA == ISA_NEON
+/* As many sums as fit the registers beside a row of the panel and the numbers of x. */
+#if ISA == ISA_AVX512
 #define ROWS 6
 #define PANEL 4
 #elif ISA == ISA_AVX2
 #define ROWS 6
 #define PANEL 2
+#elif ISA == ISA_NEON
+#define ROWS 5 /* with 6, gcc keeps two sums in memory */
+#define PANEL 4
 #else
 #define ROWS 4
 #define PANEL 2
 #endif
-/* Rows of x that stay in the second-level cache while all panels pass over them. */
+/* Rows of x that stay in the second-level cache while all panels pass over them: whole tiles. */
 #undef BLOCK
-#define BLOCK 96
+#define BLOCK 120
 
 /* The part of a panel that is asked for. */
 struct FN(panel) {
@@ -118,24 +121,4 @@ static void FN(product)(const struct product *p, struct range rows, struct range
             column += panel.vectors * W;
         }
     }
-}
-
-/* The products' ceiling, to be timed: multiply-adds without memory, in as many chains as keep the units
- * busy. Each of the `rounds` has CHAINS of them on each lane. */
-#undef CHAINS
-#define CHAINS 12
-static float FN(multiply_adds)(ptrdiff_t rounds, float factor)
-{
-    FN(vec) sums[CHAINS], total = FN(set1)(0.0f);
-    for (int i = 0; i < CHAINS; i++)
-        sums[i] = FN(set1)((float)i);
-    const FN(vec) factors = FN(set1)(factor);
-    for (ptrdiff_t round = 0; round < rounds; round++) {
-        UNROLL
-        for (int i = 0; i < CHAINS; i++)
-            sums[i] = FN(fma)(sums[i], factors, factors);
-    }
-    for (int i = 0; i < CHAINS; i++)
-        total += sums[i];
-    return FN(total)(total);
 }

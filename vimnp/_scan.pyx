@@ -21,12 +21,29 @@ cdef extern from "_isa.h" nogil:
         float *out
         Py_ssize_t out_step
 
+    struct part "range":
+        Py_ssize_t begin, end
+
     struct convolution:
         Py_ssize_t length, channels
+        part positions
         int taps, silu, directions
         const float *x
         Py_ssize_t x_step
         filter filters[2]
+
+    Py_ssize_t last_position(const convolution *c)
+
+    struct matrix:
+        Py_ssize_t inputs, outputs
+        const float *panels
+
+    struct product_task "product":
+        matrix weights
+        const float *x
+        const float *addend
+        float *out
+        Py_ssize_t x_step, addend_step, out_step
 
     struct scan:
         Py_ssize_t length, channels
@@ -43,6 +60,7 @@ cdef extern from "_isa.h" nogil:
         Py_ssize_t u_step, delta_step, B_step, C_step, z_step, out_step
         float *out
         float *last_state
+        product_task dt_proj
 
     struct scans:
         int directions
@@ -58,17 +76,6 @@ cdef extern from "_isa.h" nogil:
         Py_ssize_t residual_step, hidden_step, out_step
         float epsilon
 
-    struct matrix:
-        Py_ssize_t inputs, outputs
-        const float *panels
-
-    struct product_task "product":
-        matrix weights
-        const float *x
-        const float *addend
-        float *out
-        Py_ssize_t x_step, addend_step, out_step
-
     enum function:
         FUNCTION_EXP
         FUNCTION_SOFTPLUS
@@ -82,9 +89,6 @@ cdef extern from "_isa.h" nogil:
         pass
 
     ctypedef void (*member_function)(const void *task, member *member) noexcept nogil
-
-    struct part "range":
-        Py_ssize_t begin, end
 
     void run_parts(
         part_function run, const void *task, Py_ssize_t length, Py_ssize_t step, Py_ssize_t most,
@@ -182,6 +186,7 @@ def causal_conv1d(
     if c.length == 0 or c.channels == 0:
         return
     c.x, c.x_step = &x[0, 0], _step(x, False)
+    c.positions.begin, c.positions.end = 0, last_position(&c)
 
     cdef const kernels *table = _kernels
     with nogil:
@@ -232,6 +237,7 @@ def selective_scan(
         of_direction[i].accumulate, of_direction[i].scale = i > 0, 1.0
         of_direction[i].z = of_direction[i].last_state = NULL
         of_direction[i].out, of_direction[i].out_step = NULL, 0
+        of_direction[i].dt_proj.weights.inputs = 0
         views.append(_fill(&of_direction[i], directions[i], i > 0))
     cdef float[:, ::1] last_state
     if last_states is not None:

@@ -14,6 +14,7 @@
 struct FN(run) {
     ptrdiff_t first, channel;
     int length, lanes;
+    const float *steps; /* delta of the first token */
     FN(vec) delta[RUN], y[RUN];
 };
 
@@ -22,7 +23,7 @@ INLINE void FN(step_sizes)(const struct scan *s, struct FN(run) *run)
 {
     const FN(vec) bias = FN(load_optional)(s->delta_bias, run->channel, run->lanes);
     for (int i = 0; i < run->length; i++) {
-        const float *delta = s->delta + (run->first + i) * s->delta_step + run->channel;
+        const float *delta = run->steps + i * s->delta_step + run->channel;
         run->delta[i] = FN(load)(delta, run->lanes) + bias;
     }
     if (s->delta_softplus)
@@ -182,6 +183,18 @@ INLINE void FN(store_last_state)(
         }
 }
 
+/* delta of a run, given or projected now: it is still in the cache when it is read. */
+INLINE const float *FN(steps_of_run)(
+    const struct scan *s, const struct FN(run) *run, ptrdiff_t begin, ptrdiff_t end)
+{
+    if (s->dt_proj.weights.inputs == 0)
+        return s->delta + run->first * s->delta_step;
+    struct product dt_proj = s->dt_proj;
+    dt_proj.x += run->first * dt_proj.x_step;
+    FN(product)(&dt_proj, (struct range){0, run->length}, (struct range){begin, end});
+    return s->delta;
+}
+
 /* One direction of the channels from `begin` to `end`. */
 static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
 {
@@ -193,6 +206,7 @@ static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t 
     struct FN(run) run;
     for (run.first = 0; run.first < s->length; run.first += longest) {
         run.length = FN(run_from)(run.first, s->length, longest);
+        run.steps = FN(steps_of_run)(s, &run, begin, end);
         FN(vec) *state = states;
         for (run.channel = begin; run.channel < end; run.channel += W, state += s->d_state) {
             run.lanes = FN(lanes_from)(run.channel, end);

@@ -20,6 +20,10 @@
  * the first-level cache. */
 #define RUN 32
 
+struct range {
+    ptrdiff_t begin, end;
+};
+
 /* Floats in a cache line. */
 #define LINE 16
 
@@ -47,11 +51,18 @@ struct filter {
 /* A forward convolution, and a backward one where there are two directions. */
 struct convolution {
     ptrdiff_t length, channels;
+    struct range positions; /* of the window's newest token; see last_position */
     int taps, silu, directions;
     const float *x;
     ptrdiff_t x_step;
     struct filter filters[2];
 };
+
+/* Where the window has left the sequence, and the backward direction's last outputs are ready. */
+static ptrdiff_t last_position(const struct convolution *c)
+{
+    return c->length + (c->directions - 1) * (c->taps - 1);
+}
 
 /* One direction of a selective scan; A and last_state are (d_state, channels). */
 struct scan {
@@ -64,6 +75,7 @@ struct scan {
     const float *D, *z, *delta_bias; /* each may be NULL */
     ptrdiff_t u_step, delta_step, B_step, C_step, z_step, out_step;
     float *out, *last_state; /* last_state may be NULL */
+    struct product dt_proj;  /* if it has inputs, fills `delta`, which then has the tokens of one run */
 };
 
 /* One direction, or a forward and a backward one: both of some channels before the next channels. */

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "_tasks.h"
+
 #ifdef __unix__
 #include <sched.h>
 #endif
@@ -145,10 +147,6 @@ static void meet(struct member *m)
 #endif
 #endif
 }
-
-struct range {
-    ptrdiff_t begin, end;
-};
 
 /* A member's own part of `length` items, in whole steps. */
 static struct range own_part(const struct member *m, ptrdiff_t length, ptrdiff_t step)

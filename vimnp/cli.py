@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import vimnp
+from vimnp.backends import BACKENDS
 from vimnp.errors import ImageError, VimnpError
 from vimnp.image import read_image
 from vimnp.machine import describe_machine
-from vimnp.model import BACKENDS, Prediction, VisionMamba
+from vimnp.model import Prediction, VisionMamba
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import BUNDLED_DIGITS, DTYPES, Metadata, WeightsFile
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vimnp import extension
+from vimnp.backends import resolve_backend
 from vimnp.threads import resolve_num_threads
 
 
@@ -19,6 +20,8 @@ class Machine(NamedTuple):
     Parameters
     ----------
     cpu : str
+    backend : str
+        Of a network, if not asked for otherwise.
     instruction_set : str
         Of the kernels in use; "none" in plain NumPy.
     openmp : bool
@@ -34,6 +37,7 @@ class Machine(NamedTuple):
     """
 
     cpu: str
+    backend: str
     instruction_set: str
     openmp: bool
     num_threads: int
@@ -54,6 +58,7 @@ def describe_machine() -> Machine:
     compiled = extension.loaded()
     return Machine(
         cpu=_cpu_name(),
+        backend=resolve_backend(),
         instruction_set=extension.instruction_set() or "none",
         openmp=compiled is not None and compiled.OPENMP,
         num_threads=resolve_num_threads(),

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from vimnp import kernels
+from vimnp.backends import resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError
 from vimnp.image import to_input
@@ -47,10 +48,6 @@ if TYPE_CHECKING:
 
     Picture: TypeAlias = Image.Image | np.ndarray
     Pictures: TypeAlias = Picture | list[Any] | tuple[Any, ...]
-
-
-BACKENDS = ("numpy", "native")
-BACKEND_VARIABLE = "VIMNP_BACKEND"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -387,37 +384,6 @@ class VisionMamba:
             self._of_thread.workspace = Workspace(self.config)
         workspace: Workspace = self._of_thread.workspace
         return workspace
-
-
-def resolve_backend(backend: str | None = None, scan: str = "fused") -> str:
-    """The backend to use: as asked, else ``VIMNP_BACKEND``, else "numpy".
-
-    Parameters
-    ----------
-    backend : {"numpy", "native"}, optional
-    scan : str
-        The mode that it is to run.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ConfigError
-        If there is no such backend, or it does not have this scan mode.
-    """
-    name = "backend" if backend is not None else BACKEND_VARIABLE
-    if backend is None:
-        backend = os.environ.get(BACKEND_VARIABLE, "numpy")
-    if backend not in BACKENDS:
-        raise ConfigError(f"{name} is {backend!r}; expected one of {BACKENDS}")
-    if backend == "native" and scan != "fused":
-        raise ConfigError(
-            f"scan is {scan!r}, and {name} is 'native', which has 'fused' only: "
-            "take backend 'numpy' for the other modes"
-        )
-    return backend
 
 
 class VimTiny(VisionMamba):

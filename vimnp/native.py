@@ -41,7 +41,7 @@ class NativeNetwork:
         self._network = compiled.Network(instruction_set, config, parameters)
         self.images_at_once: int = compiled.IMAGES_AT_ONCE
         self._elements = config.num_tokens * config.d_inner * config.depth
-        self._num_threads = num_threads
+        self._num_threads = min(num_threads, -(-config.d_inner // width))  # a vector for each
         self._of_thread = threading.local()
 
     def forward(

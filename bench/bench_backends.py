@@ -1,0 +1,325 @@
+"""Both backends, step by step, and DeiT-tiny in ONNX Runtime: prints the tables of bench/README.md.
+
+    python bench/bench_backends.py [--rounds 20]
+    pytest bench/bench_backends.py
+
+What is compared is measured in turn, in one run; every figure is a median. Threads of NumPy's BLAS
+and of ONNX Runtime spin for a while after their work, so that each call waits before it and is
+warmed up. "scan" holds dt_proj, which the native backend computes for 32 tokens at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from deit_tiny import deit_session
+from limits import Call, medians, with_threads
+from surroundings import header, refusal
+
+import vimnp
+from vimnp import extension, kernels
+from vimnp.backends import BACKENDS
+from vimnp.model import VisionMamba
+from vimnp.parameters import random_reader
+from vimnp.weights import Metadata, write_weights
+
+SIDES = (224, 448, 672)
+PAUSE = 0.1  # seconds; OpenBLAS spins for a fifth of it
+
+
+def pixels(side: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
+
+
+def network(backend: str, num_threads: int, side: int = 224) -> VisionMamba:
+    config = dataclasses.replace(vimnp.config.VIM_TINY, img_size=(side, side))
+    return vimnp.VimTiny.random(config=config, num_threads=num_threads, backend=backend)
+
+
+def forward_pass(backend: str, num_threads: int, side: int = 224) -> Call:
+    call = partial(network(backend, num_threads, side), pixels(side))
+    return with_threads(call, num_threads) if backend == "numpy" else call
+
+
+def transformer(blockwise: bool, num_threads: int, side: int = 224) -> Call:
+    return partial(deit_session(side, num_threads, blockwise), pixels(side))
+
+
+NETWORKS: dict[str, Callable[[int, int], Call]] = {
+    **{backend: partial(forward_pass, backend) for backend in BACKENDS},
+    "DeiT-tiny, exported": partial(transformer, False),
+    "DeiT-tiny, blockwise attention": partial(transformer, True),
+}
+
+
+# ---- Whole passes --------------------------------------------------------------------------------
+
+
+def passes(rounds: int) -> dict[tuple[str, int, int], float]:
+    """Seconds by network, threads and side."""
+    found = {}
+    for side in SIDES:
+        calls: dict[Any, Call] = {
+            (name, num_threads, side): call(num_threads, side)
+            for num_threads in (1, 2)
+            for name, call in NETWORKS.items()
+        }
+        found |= medians(calls, max(rounds * 224 // side, 3), burst=2, pause=PAUSE)
+    return found
+
+
+def ratios(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str, str, str]]:
+    """What, at most, measured."""
+
+    def row(
+        what: str, most: str, over: tuple[str, int, int], under: tuple[str, int, int]
+    ) -> tuple[str, str, str]:
+        return what, most, f"{seconds[over] / seconds[under]:.2f}x"
+
+    yield row("native over numpy, 2 threads", "0.68x", ("native", 2, 224), ("numpy", 2, 224))
+    yield row("native over numpy, 1 thread", "0.97x", ("native", 1, 224), ("numpy", 1, 224))
+    yield row("native, 2 threads over 1", "0.55x", ("native", 2, 224), ("native", 1, 224))
+    targets = {(224, 1): "1.25x", (224, 2): "1.05x", (448, 2): "0.80x", (672, 2): "0.50x"}
+    for name in list(NETWORKS)[2:]:
+        for (side, num_threads), most in targets.items():
+            what = f"native over {name}, {side}, {num_threads} threads"
+            yield row(what, most, ("native", num_threads, side), (name, num_threads, side))
+
+
+# ---- Steps ---------------------------------------------------------------------------------------
+
+
+def native_steps(num_threads: int, rounds: int) -> dict[str, float]:
+    """Seconds of the calling thread for each step of a pass."""
+    model, image = network("native", num_threads), pixels(224)
+    compiled, native = extension.loaded(), model._native
+    assert compiled is not None
+    assert native is not None
+    out = np.empty((1, 1000), np.float32)
+    seconds = np.zeros((rounds, len(compiled.STEP_NAMES)))
+    for _ in range(3):
+        model(image)
+    for row in seconds:
+        native.forward([image], out, head=True, seconds=row)
+    return dict(zip(compiled.STEP_NAMES, np.median(seconds, axis=0), strict=True))
+
+
+def numpy_steps(rounds: int) -> dict[str, float]:
+    """The same of the NumPy backend on one thread, and the whole pass."""
+    model, image = network("numpy", 1), pixels(224)
+    p = model._parameters
+    names = {id(p.head): "head"}
+    for layer in p.layers:
+        names |= {id(layer.in_proj): "in_proj", id(layer.out_proj): "out_proj"}
+        for direction in (layer.forward, layer.backward):
+            names |= {id(direction.x_proj): "x_proj", id(direction.dt_proj): "scan"}
+    seconds: dict[str, float] = {}
+
+    def timed(name: str | None, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        result = call(*args, **options)
+        if name is not None:
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+        return result
+
+    def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, multiply: Any = np.matmul) -> Any:
+        return timed(names.get(id(b)), multiply, a, b, out=out)
+
+    calls = {
+        (np, "matmul"): matmul,
+        (model, "_embed"): partial(timed, "embed", model._embed),
+        (model, "_head"): partial(timed, "head", model._head),
+        (kernels, "causal_conv1d"): partial(timed, "conv1d", kernels.causal_conv1d),
+        (kernels, "fused_add_norm"): partial(timed, "norm", kernels.fused_add_norm),
+        (kernels, "selective_scan"): partial(timed, "scan", kernels.selective_scan),
+    }
+    found: dict[str, list[float]] = {}
+    whole = with_threads(partial(model, image), 1)
+    with ExitStack() as patches:
+        for (where, name), call in calls.items():
+            patches.enter_context(mock.patch.object(where, name, call))
+        for round_ in range(rounds + 3):
+            seconds.clear()
+            timed("whole", whole)
+            if round_ >= 3:
+                for name, value in seconds.items():
+                    found.setdefault(name, []).append(value)
+    return {name: float(np.median(values)) for name, values in found.items()}
+
+
+def peak_rate(rounds: int) -> float:
+    """Multiply-adds a second of one core, without memory."""
+    compiled = extension.loaded()
+    assert compiled is not None
+    number = 500_000
+    seconds = medians({"peak": partial(compiled.multiply_adds, number)}, rounds, 3)["peak"]
+    return compiled.multiply_adds(number) / seconds
+
+
+def multiply_adds_of_products() -> dict[str, int]:
+    """Multiply-adds of each product in a pass, after vimnp/model.py; dt_proj's are in the scan."""
+    config = vimnp.config.VIM_TINY
+    length, embed_dim, d_inner = config.num_tokens, config.embed_dim, config.d_inner
+    dt_rank = config.dt_rank
+    assert dt_rank is not None
+    layers = config.depth
+    return {
+        "embed": config.num_patches * 3 * config.patch_size**2 * embed_dim,
+        "in_proj": layers * length * embed_dim * 2 * d_inner,
+        "x_proj": layers * 2 * length * d_inner * (dt_rank + 2 * config.d_state),
+        "out_proj": layers * length * d_inner * embed_dim,
+        "head": embed_dim * config.num_classes,
+    }
+
+
+class Steps:
+    """Where the time of a pass goes."""
+
+    def __init__(self, rounds: int) -> None:
+        self.native = {number: native_steps(number, rounds) for number in (1, 2)}
+        self.numpy = numpy_steps(rounds)
+        peak = peak_rate(rounds)
+        self.gigaflops = 2e-9 * peak
+        self.shares = {
+            name: number / self.native[1][name] / peak
+            for name, number in multiply_adds_of_products().items()
+        }
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Step, milliseconds in NumPy and native, share of the peak, milliseconds on 2 threads."""
+        for name, seconds in self.native[1].items():
+            share = f"{self.shares[name]:.0%}" if name in self.shares else ""
+            yield (
+                name,
+                milliseconds(self.numpy.get(name)),
+                milliseconds(seconds),
+                share,
+                (milliseconds(self.native[2][name])),
+            )
+        between = 2 * self.numpy["whole"] - sum(self.numpy.values())
+        yield "between the steps", milliseconds(between), "", "", ""
+        whole = [sum(self.native[number].values()) for number in (1, 2)]
+        yield (
+            "whole",
+            milliseconds(self.numpy["whole"]),
+            milliseconds(whole[0]),
+            "",
+            (milliseconds(whole[1])),
+        )
+
+    def limits(self) -> Iterator[tuple[str, str, str]]:
+        """What, at most or least, measured."""
+        for name in ("in_proj", "out_proj"):
+            what = f"{name}, share of the measured peak ({self.gigaflops:.0f} GFLOP/s), 1 thread"
+            yield what, "at least 85 %", f"{self.shares[name]:.0%}"
+        one = self.native[1]
+        rest = sum(one[name] for name in ("embed", "norm", "conv1d", "pool", "wait"))
+        share = rest / sum(one.values())
+        yield "neither layers' products nor scans, share of a native pass", "8 %", f"{share:.1%}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1e3:.2f}"
+
+
+# ---- Memory --------------------------------------------------------------------------------------
+
+# Not getrusage's maximum, which a process takes over from the one that started it.
+ONE_PICTURE = """
+import re, sys, numpy, vimnp
+model = vimnp.VimTiny.from_npz(sys.argv[1], backend=sys.argv[2])
+model(numpy.zeros((3, 224, 224), numpy.float32))
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+
+
+def peak_memory() -> dict[str, float]:
+    """Megabytes of a process that loads Vim-tiny and classifies a picture, by backend."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "tiny.npz")
+        config = vimnp.config.VIM_TINY
+        read = random_reader(config, 0)
+        tensors = ((name, read(name)) for name in config.parameter_shapes())
+        write_weights(path, Metadata(config=config), tensors)
+        found = {}
+        for backend in BACKENDS:
+            command = [sys.executable, "-c", ONE_PICTURE, str(path), backend]
+            runs = [int(subprocess.check_output(command)) for _ in range(5)]
+            found[backend] = float(np.median(runs)) / 1024
+    return found
+
+
+def memory_row() -> tuple[str, str, str]:
+    found = peak_memory()
+    ratio = found["native"] / found["numpy"]
+    what = f"peak memory over the NumPy backend's ({found['numpy']:.0f} MB)"
+    return what, "1.0x", f"{ratio:.2f}x"
+
+
+# ---- Output --------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=20, help="of measurements")
+    rounds = parser.parse_args().rounds
+    if refusal():
+        print(refusal())
+        return 2
+    print("\n".join(header()) + "\n")
+    seconds = passes(rounds)
+    print_table(("network", "threads", *map(str, SIDES)), pass_rows(seconds))
+    steps = Steps(rounds)
+    columns = ("step", "numpy, 1 thread", "native, 1 thread", "of peak", "native, 2 threads")
+    print_table(columns, steps.rows())
+    print_table(("what", "at most", "measured"), [*ratios(seconds), *steps.limits(), memory_row()])
+    return 0
+
+
+def pass_rows(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str, ...]]:
+    for name in NETWORKS:
+        for number in (1, 2):
+            cells = (f"{seconds[name, number, side] * 1e3:.1f} ms" for side in SIDES)
+            yield name, str(number), *cells
+
+
+def print_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
+    print()
+
+
+# ---- pytest-benchmark ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_passes(benchmark, name, num_threads, side):
+    benchmark.group = f"{side}x{side}, {num_threads} threads"
+    call = NETWORKS[name](num_threads, side)
+    benchmark.pedantic(call, setup=partial(time.sleep, PAUSE), rounds=10, warmup_rounds=2)
+
+
+def test_the_tables_are_made():
+    steps = Steps(1)
+    assert list(steps.rows())
+    assert list(steps.limits())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
