@@ -94,8 +94,7 @@ INLINE FN(vec) FN(exp2)(FN(vec) x)
     return FN(scaled)(FN(exp2_polynomial)(x - FN(whole)(rounded)), rounded);
 }
 
-/* 2^(a b) where |a b| <= EXP2_BOUND: without limits to watch, and the product is rounded with what
- * it is subtracted from. */
+/* 2^(a b) where |a b| <= EXP2_BOUND: without limits to watch. */
 #undef EXP2_BOUND
 #define EXP2_BOUND 125.0f
 
@@ -119,8 +118,12 @@ INLINE FN(vec) FN(exp2_product)(FN(vec) a, FN(vec) b)
     const float rounding = 12582912.0f / 32; /* 1.5 * 2^23 / 32: leaves 32nds in the low bits */
     const __m512i low = _mm512_load_si512(FN(powers));
     const __m512i high = _mm512_load_si512(FN(powers) + 16);
-    const FN(vec) rounded = FN(fma)(a, b, FN(set1)(rounding));
-    const FN(vec) f = FN(fma)(a, b, rounding - rounded);
+    /* The product by itself, in a form that the compiler does not fuse into the sums: those have units of
+     * their own beside the multiply-adds', of which a state needs most. */
+    const FN(vec) x = (FN(vec))_mm512_mul_round_ps(
+        (__m512)a, (__m512)b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const FN(vec) rounded = x + rounding;
+    const FN(vec) f = x - (rounded - rounding);
     const __m512i k = (__m512i)rounded;
     const __m512i power = _mm512_permutex2var_epi32(low, k, high); /* by the five lowest bits of k */
     const FN(vec) scale = (FN(vec))_mm512_add_epi32(power, _mm512_slli_epi32(k, 18));

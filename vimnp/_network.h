@@ -13,6 +13,7 @@ struct FN(worker) {
     const struct workspace *w;
     struct member *member;
     struct range channels, tokens; /* its own */
+    struct range needed;           /* tokens that the present layer has to hand on */
     double *seconds, clock;        /* `seconds` is NULL unless this thread keeps the time */
 };
 
@@ -110,8 +111,8 @@ static void FN(in_proj)(
         layer->in_proj, worker->w->normed, NULL, worker->w->xz, n->embed_dim, 0, 2 * n->d_inner};
     FN(product)(&p, tokens, worker->channels); /* of x; its last vector may hold the first of z */
     const ptrdiff_t z = (n->d_inner + W - 1) / W * W;
-    const struct range own = own_part(worker->member, 2 * n->d_inner - z, W);
-    FN(product)(&p, tokens, (struct range){z + own.begin, z + own.end});
+    const struct range own = own_part(worker->member, (struct range){z, 2 * n->d_inner}, W);
+    FN(product)(&p, common(tokens, worker->needed), own);
     FN(book)(worker, STEP_IN_PROJ);
 }
 
@@ -134,15 +135,23 @@ static void FN(causal_conv1d)(
     FN(book)(worker, STEP_CONV1D);
 }
 
+/* The tokens that a direction passes on its way to the needed ones. */
+INLINE struct range FN(on_the_way)(const struct FN(worker) *worker, int d)
+{
+    return d ? (struct range){worker->needed.begin, worker->n->length}
+             : (struct range){0, worker->needed.end};
+}
+
 /* u -> dt, B and C of both directions. */
 static void FN(x_proj)(struct FN(worker) *worker, const struct layer *layer)
 {
     const struct network *n = worker->n;
     for (int d = 0; d < 2; d++) {
+        const struct range own = own_part(worker->member, FN(on_the_way)(worker, d), ROWS);
         const struct matrix *weights = &layer->directions[d].x_proj;
         const struct product p = {
             *weights, worker->w->u[d], NULL, worker->w->x_dbl[d], n->d_inner, 0, weights->outputs};
-        FN(product)(&p, worker->tokens, (struct range){0, weights->outputs});
+        FN(product)(&p, own, (struct range){0, weights->outputs});
     }
     FN(book)(worker, STEP_X_PROJ);
 }
@@ -154,12 +163,13 @@ INLINE struct scan FN(scan_task)(
     const struct network *n = worker->n;
     const struct workspace *w = worker->w;
     const ptrdiff_t first = d ? n->length - 1 : 0, sign = d ? -1 : 1;
+    const struct range tokens = FN(on_the_way)(worker, d);
     const ptrdiff_t x_dbl_step = n->dt_rank + 2 * n->d_state;
     const float *dt = w->x_dbl[d] + first * x_dbl_step;
     float *delta = w->delta + worker->member->index * RUN * n->d_inner;
     return (struct scan){
-        .length = n->length, .channels = n->d_inner, .d_state = n->d_state, .delta_softplus = 1,
-        .accumulate = d, .scale = d ? n->scale : 1.0f,
+        .length = tokens.end - tokens.begin, .channels = n->d_inner, .d_state = n->d_state,
+        .delta_softplus = 1, .accumulate = d, .scale = d ? n->scale : 1.0f,
         .u = w->u[d] + first * n->d_inner, .u_step = sign * n->d_inner,
         .delta = delta, .delta_step = n->d_inner, .delta_bias = direction->dt_bias,
         .dt_proj = {direction->dt_proj, dt, NULL, delta, sign * x_dbl_step, 0, n->d_inner},
@@ -192,7 +202,7 @@ static void FN(out_proj)(struct FN(worker) *worker, const struct layer *layer)
     const struct product p = {
         layer->out_proj, worker->w->xz, residual, residual, 2 * n->d_inner, n->embed_dim,
         n->embed_dim};
-    FN(product)(&p, worker->tokens, (struct range){0, n->embed_dim});
+    FN(product)(&p, common(worker->tokens, worker->needed), (struct range){0, n->embed_dim});
     FN(book)(worker, STEP_OUT_PROJ);
 }
 
@@ -247,11 +257,20 @@ static void FN(head)(struct FN(worker) *worker, const float *features, float *lo
 {
     const struct network *n = worker->n;
     const struct product p = {n->head, features, n->head_bias, logits, n->embed_dim, 0, n->classes};
-    FN(product)(&p, (struct range){0, 1}, own_part(worker->member, n->classes, W));
+    const struct range own = own_part(worker->member, (struct range){0, n->classes}, W);
+    FN(product)(&p, (struct range){0, 1}, own);
     FN(book)(worker, STEP_HEAD);
 }
 
 /* ---- The pass ---- */
+
+/* What a layer has to hand on: every token, but of the last layer, if one is pooled, that one. */
+INLINE struct range FN(tokens_needed)(const struct network *n, int layer)
+{
+    if (layer + 1 == n->depth && n->pooled_token >= 0)
+        return (struct range){n->pooled_token, n->pooled_token + 1};
+    return (struct range){0, n->length};
+}
 
 static void FN(forward_image)(
     struct FN(worker) *worker, const float *pixels, float *features, float *logits)
@@ -259,6 +278,7 @@ static void FN(forward_image)(
     const struct network *n = worker->n;
     FN(embed)(worker, pixels);
     for (int i = 0; i < n->depth; i++) {
+        worker->needed = FN(tokens_needed)(n, i);
         FN(norm_own)(worker, &n->layers[i].norm);
         FN(book)(worker, STEP_NORM);
         FN(mixer)(worker, &n->layers[i]);
@@ -273,8 +293,9 @@ static void FN(forward)(const void *task, struct member *member)
     const struct pass *pass = task;
     const struct network *n = pass->network;
     struct FN(worker) worker = {
-        n, &pass->workspace, member, own_part(member, n->d_inner, W),
-        own_part(member, n->length, ROWS), member->index == 0 ? pass->seconds : NULL, 0.0};
+        n, &pass->workspace, member, own_part(member, (struct range){0, n->d_inner}, W),
+        own_part(member, (struct range){0, n->length}, ROWS), {0, 0},
+        member->index == 0 ? pass->seconds : NULL, 0.0};
     if (worker.seconds)
         worker.clock = seconds_now();
     for (int i = 0; i < pass->images; i++) {

@@ -1,8 +1,10 @@
-/* A task, split among the threads of an OpenMP team.
+/* A task, split among the threads of an OpenMP team: in parts that are dealt out, or step by step
+ * together.
  *
  * The threads sleep between regions (vimnp.threads says why), and to wake one takes 20 to 250
- * microseconds. So parts are dealt out while they last, large ones first: the calling thread begins at
- * once, and whoever comes late takes fewer.
+ * microseconds. So a single kernel's parts are dealt out while they last, large ones first: the calling
+ * thread begins at once, and whoever comes late takes fewer. A whole pass wakes its threads once, and each
+ * keeps the same part of every step.
  */
 #ifndef VIMNP_TEAM_H
 #define VIMNP_TEAM_H
@@ -148,13 +150,21 @@ static void meet(struct member *m)
 #endif
 }
 
-/* A member's own part of `length` items, in whole steps. */
-static struct range own_part(const struct member *m, ptrdiff_t length, ptrdiff_t step)
+/* A member's own part of a range, in whole steps from its beginning on. */
+static struct range own_part(const struct member *m, struct range all, ptrdiff_t step)
 {
-    const ptrdiff_t steps = (length + step - 1) / step;
-    const ptrdiff_t begin = steps * m->index / m->team * step;
-    const ptrdiff_t end = steps * (m->index + 1) / m->team * step;
-    return (struct range){begin, end < length ? end : length};
+    const ptrdiff_t steps = (all.end - all.begin + step - 1) / step;
+    const ptrdiff_t begin = all.begin + steps * m->index / m->team * step;
+    const ptrdiff_t end = all.begin + steps * (m->index + 1) / m->team * step;
+    return (struct range){begin, end < all.end ? end : all.end};
+}
+
+/* What is in both; ends where it begins if nothing is. */
+static struct range common(struct range a, struct range b)
+{
+    const ptrdiff_t begin = a.begin > b.begin ? a.begin : b.begin;
+    const ptrdiff_t end = a.end < b.end ? a.end : b.end;
+    return (struct range){begin, end > begin ? end : begin};
 }
 
 /* For durations. */
