@@ -37,6 +37,7 @@ from vimnp.parameters import random_reader
 from vimnp.weights import Metadata, write_weights
 
 SIDES = (224, 448, 672)
+WARM = 3  # passes before one that counts
 PAUSE = 0.1  # seconds; OpenBLAS spins for a fifth of it
 
 
@@ -102,31 +103,34 @@ def ratios(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str, st
 # ---- Steps ---------------------------------------------------------------------------------------
 
 
-def native_steps(num_threads: int, rounds: int) -> dict[str, float]:
-    """Seconds of the calling thread for each step of a pass."""
-    model, image = network("native", num_threads), pixels(224)
-    compiled, native = extension.loaded(), model._native
+Steps = dict[str, float]  # seconds of each step of a pass
+
+
+def native_pass(num_threads: int) -> Callable[[], Steps]:
+    """A pass that gives the calling thread's time for each step."""
+    compiled, native = extension.loaded(), network("native", num_threads)._native
     assert compiled is not None
     assert native is not None
-    out = np.empty((1, 1000), np.float32)
-    seconds = np.zeros((rounds, len(compiled.STEP_NAMES)))
-    for _ in range(3):
-        model(image)
-    for row in seconds:
-        native.forward([image], out, head=True, seconds=row)
-    return dict(zip(compiled.STEP_NAMES, np.median(seconds, axis=0), strict=True))
+    image, out = pixels(224), np.empty((1, 1000), np.float32)
+
+    def run() -> Steps:
+        seconds = np.zeros(len(compiled.STEP_NAMES))
+        native.forward([image], out, head=True, seconds=seconds)
+        return dict(zip(compiled.STEP_NAMES, seconds, strict=True))
+
+    return run
 
 
-def numpy_steps(rounds: int) -> dict[str, float]:
-    """The same of the NumPy backend on one thread, and the whole pass."""
-    model, image = network("numpy", 1), pixels(224)
+def numpy_pass() -> Callable[[], Steps]:
+    """The same of the NumPy backend on one thread, and the time of the whole pass."""
+    model = network("numpy", 1)
     p = model._parameters
     names = {id(p.head): "head"}
     for layer in p.layers:
         names |= {id(layer.in_proj): "in_proj", id(layer.out_proj): "out_proj"}
         for direction in (layer.forward, layer.backward):
             names |= {id(direction.x_proj): "x_proj", id(direction.dt_proj): "scan"}
-    seconds: dict[str, float] = {}
+    seconds: Steps = {}
 
     def timed(name: str | None, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         start = time.perf_counter()
@@ -146,55 +150,69 @@ def numpy_steps(rounds: int) -> dict[str, float]:
         (kernels, "fused_add_norm"): partial(timed, "norm", kernels.fused_add_norm),
         (kernels, "selective_scan"): partial(timed, "scan", kernels.selective_scan),
     }
-    found: dict[str, list[float]] = {}
-    whole = with_threads(partial(model, image), 1)
-    with ExitStack() as patches:
-        for (where, name), call in calls.items():
-            patches.enter_context(mock.patch.object(where, name, call))
-        for round_ in range(rounds + 3):
-            seconds.clear()
+    whole = with_threads(partial(model, pixels(224)), 1)
+
+    def run() -> Steps:
+        seconds.clear()
+        with ExitStack() as patches:
+            for (where, name), call in calls.items():
+                patches.enter_context(mock.patch.object(where, name, call))
             timed("whole", whole)
-            if round_ >= 3:
-                for name, value in seconds.items():
-                    found.setdefault(name, []).append(value)
-    return {name: float(np.median(values)) for name, values in found.items()}
+        return dict(seconds)
+
+    return run
 
 
-def peak_rate(rounds: int) -> float:
+def peak_rate() -> float:
     """Multiply-adds a second of one core, without memory."""
     compiled = extension.loaded()
     assert compiled is not None
-    number = 500_000
-    seconds = medians({"peak": partial(compiled.multiply_adds, number)}, rounds, 3)["peak"]
-    return compiled.multiply_adds(number) / seconds
+    start = time.perf_counter()
+    number = compiled.multiply_adds(500_000)
+    return number / (time.perf_counter() - start)
 
 
 def multiply_adds_of_products() -> dict[str, int]:
-    """Multiply-adds of each product in a pass, after vimnp/model.py; dt_proj's are in the scan."""
+    """Multiply-adds of each product in a native pass; dt_proj's are in the scan.
+
+    The last layer leaves out what the class token does not need: z and out_proj of other tokens,
+    and x_proj of those that come after it in a direction.
+    """
     config = vimnp.config.VIM_TINY
     length, embed_dim, d_inner = config.num_tokens, config.embed_dim, config.d_inner
     dt_rank = config.dt_rank
     assert dt_rank is not None
-    layers = config.depth
+    all_tokens, last_layer = config.depth * length, length - 1
     return {
         "embed": config.num_patches * 3 * config.patch_size**2 * embed_dim,
-        "in_proj": layers * length * embed_dim * 2 * d_inner,
-        "x_proj": layers * 2 * length * d_inner * (dt_rank + 2 * config.d_state),
-        "out_proj": layers * length * d_inner * embed_dim,
+        "in_proj": (2 * all_tokens - last_layer) * embed_dim * d_inner,
+        "x_proj": (2 * all_tokens - last_layer) * d_inner * (dt_rank + 2 * config.d_state),
+        "out_proj": (all_tokens - last_layer) * d_inner * embed_dim,
         "head": embed_dim * config.num_classes,
     }
 
 
-class Steps:
-    """Where the time of a pass goes."""
+class Breakdown:
+    """Where the time of a pass goes: medians of passes in turn, and of the peak beside them.
+
+    Each pass follows three of its own that do not count, which wake the threads and fill the cache.
+    """
 
     def __init__(self, rounds: int) -> None:
-        self.native = {number: native_steps(number, rounds) for number in (1, 2)}
-        self.numpy = numpy_steps(rounds)
-        peak = peak_rate(rounds)
-        self.gigaflops = 2e-9 * peak
+        passes = {"1": native_pass(1), "2": native_pass(2), "numpy": numpy_pass()}
+        found: dict[str, list[Steps]] = {name: [] for name in passes}
+        peaks = []
+        for _ in range(rounds):
+            peaks.append(peak_rate())
+            for name, run in passes.items():
+                for _ in range(WARM):
+                    run()
+                found[name].append(run())
+        self.native = {number: median_steps(found[str(number)]) for number in (1, 2)}
+        self.numpy = median_steps(found["numpy"])
+        self.gigaflops = 2e-9 * float(np.median(peaks))
         self.shares = {
-            name: number / self.native[1][name] / peak
+            name: float(np.median([number / s[name] for s in found["1"]] / np.array(peaks)))
             for name, number in multiply_adds_of_products().items()
         }
 
@@ -229,6 +247,10 @@ class Steps:
         rest = sum(one[name] for name in ("embed", "norm", "conv1d", "pool", "wait"))
         share = rest / sum(one.values())
         yield "neither layers' products nor scans, share of a native pass", "8 %", f"{share:.1%}"
+
+
+def median_steps(passes: list[Steps]) -> Steps:
+    return {name: float(np.median([steps[name] for steps in passes])) for name in passes[0]}
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -282,7 +304,7 @@ def main() -> int:
     print("\n".join(header()) + "\n")
     seconds = passes(rounds)
     print_table(("network", "threads", *map(str, SIDES)), pass_rows(seconds))
-    steps = Steps(rounds)
+    steps = Breakdown(rounds)
     columns = ("step", "numpy, 1 thread", "native, 1 thread", "of peak", "native, 2 threads")
     print_table(columns, steps.rows())
     print_table(("what", "at most", "measured"), [*ratios(seconds), *steps.limits(), memory_row()])
@@ -316,7 +338,7 @@ def test_passes(benchmark, name, num_threads, side):
 
 
 def test_the_tables_are_made():
-    steps = Steps(1)
+    steps = Breakdown(1)
     assert list(steps.rows())
     assert list(steps.limits())
 

@@ -34,9 +34,10 @@ SCAN_TARGETS = {"avx512": 275, "avx2": 505, "baseline": 1700}  # microseconds
 
 VECTOR_SETS = [name for name in extension.usable_instruction_sets() if name != "scalar"]
 
-# Products and multiply-adds for one state and token in vimnp/_selective_scan.h: rounding, fraction,
-# polynomial (2 with the table, 6 without), its product with the table's number, delta u B, h, y.
-MULTIPLY_ADDS = {"avx512": 8, "avx2": 11}
+# Products and multiply-adds for one state and token in vimnp/_selective_scan.h: delta A (twice with
+# AVX2), polynomial (2 with the table, 6 without), its product with the table's number, delta u B,
+# h, y.
+MULTIPLY_ADDS = {"avx512": 7, "avx2": 11}
 
 BLAS = ThreadpoolController().select(user_api="blas")
 
