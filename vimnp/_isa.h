@@ -20,7 +20,7 @@
 enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU };
 
 struct kernels {
-    int width, panel;        /* W, and outputs in a panel of a packed matrix */
+    int width, panel, rows;  /* W; outputs in a panel of a packed matrix; rows of a product's tile */
     part_function convolve;  /* of a struct convolution: channels */
     part_function scan;      /* of a struct scans: channels */
     part_function add_norm;  /* of a struct add_norm: tokens */

@@ -77,6 +77,7 @@ static float FN(multiply_adds)(ptrdiff_t rounds, float factor)
 static const struct kernels FN(kernels) = {
     .width = W,
     .panel = PANEL * W,
+    .rows = ROWS,
     .convolve = FN(convolve_channels),
     .scan = FN(scan_channels),
     .add_norm = FN(add_norm_tokens),

@@ -1,20 +1,20 @@
 /* The network in one parallel region: a thread's way from pixels to logits, step by step as in
  * vimnp/model.py.
  *
- * Included once for each instruction set by _kernels.h. A thread owns channels where time is to pass (from
+ * Included once for each instruction set by _kernels.h. Threads split channels where time is to pass (from
  * in_proj through the convolutions, and from dt_proj through the scans and the gate), and tokens where all
- * channels of a token meet (x_proj, out_proj, residual and norm). Between the two, the team meets: four
+ * channels of a token meet (x_proj; out_proj, residual and norm). Between the two, the team meets: four
  * times a layer. No sum is ever split among threads, so the logits' bits do not depend on their number.
  */
 
 /* A thread in a pass. */
 struct FN(worker) {
+    const struct pass *pass;
     const struct network *n;
     const struct workspace *w;
     struct member *member;
-    struct range channels, tokens; /* its own */
-    struct range needed;           /* tokens that the present layer has to hand on */
-    double *seconds, clock;        /* `seconds` is NULL unless this thread keeps the time */
+    struct range needed;    /* tokens that the present layer has to hand on */
+    double *seconds, clock; /* `seconds` is NULL unless this thread keeps the time */
 };
 
 /* Books the time since the last call on a step. */
@@ -27,9 +27,11 @@ INLINE void FN(book)(struct FN(worker) *worker, enum step step)
     }
 }
 
-INLINE void FN(meet)(struct FN(worker) *worker)
+/* Meets, and deals out anew what the team is through with. */
+INLINE void FN(meet_after)(struct FN(worker) *worker, const struct split *split)
 {
     meet(worker->member);
+    deal_shares(split, worker->member);
     FN(book)(worker, STEP_WAIT);
 }
 
@@ -63,62 +65,56 @@ static void FN(embed_patches)(
 }
 
 /* Patches -> tokens, with class token and position embedding. */
-static void FN(embed)(struct FN(worker) *worker, const float *pixels)
+static void FN(embed)(struct FN(worker) *worker, const float *pixels, struct range tokens)
 {
     const struct network *n = worker->n;
-    const struct range own = worker->tokens;
     const ptrdiff_t t = n->class_token;
-    if (own.begin <= t && t < own.end)
+    if (tokens.begin <= t && t < tokens.end)
         memcpy(worker->w->residual + t * n->embed_dim, n->token_offset + t * n->embed_dim,
                sizeof(float) * (size_t)n->embed_dim);
-    FN(embed_patches)(worker, pixels, (struct range){own.begin, t < own.end ? t : own.end}, 0);
-    FN(embed_patches)(
-        worker, pixels, (struct range){own.begin > t ? own.begin : t + 1, own.end}, t >= 0);
+    FN(embed_patches)(worker, pixels, common(tokens, (struct range){0, t}), 0);
+    FN(embed_patches)(worker, pixels, common(tokens, (struct range){t + 1, n->length}), t >= 0);
     FN(book)(worker, STEP_EMBED);
 }
 
 /* ---- Norm ---- */
 
-/* Of `number` tokens from `first` on; the residual is complete already. */
-static void FN(norm)(
-    const struct FN(worker) *worker, const struct norm *norm, ptrdiff_t first, ptrdiff_t number,
-    float *out)
+/* residual -> normed; the residual is complete already. */
+static void FN(norm)(struct FN(worker) *worker, const struct norm *norm, struct range tokens)
 {
     const struct network *n = worker->n;
     const struct add_norm task = {
-        .length = number, .channels = n->embed_dim, .epsilon = n->epsilon,
-        .residual = worker->w->residual + first * n->embed_dim, .residual_step = n->embed_dim,
-        .weight = norm->weight, .bias = norm->bias, .out = out, .out_step = n->embed_dim};
-    FN(add_norm_tokens)(&task, 0, number);
-}
-
-/* residual -> normed: this thread's tokens. */
-static void FN(norm_own)(const struct FN(worker) *worker, const struct norm *norm)
-{
-    const struct range own = worker->tokens;
-    float *normed = worker->w->normed + own.begin * worker->n->embed_dim;
-    FN(norm)(worker, norm, own.begin, own.end - own.begin, normed);
+        .length = n->length, .channels = n->embed_dim, .epsilon = n->epsilon,
+        .residual = worker->w->residual, .residual_step = n->embed_dim,
+        .weight = norm->weight, .bias = norm->bias,
+        .out = worker->w->normed, .out_step = n->embed_dim};
+    FN(add_norm_tokens)(&task, tokens.begin, tokens.end);
+    FN(book)(worker, STEP_NORM);
 }
 
 /* ---- Mixer: the bidirectional block ---- */
 
-/* normed (L, E) -> x and z (L, Dn), of some tokens. */
+/* normed (L, E) -> these channels of x and z (L, Dn), of some tokens. */
 static void FN(in_proj)(
-    struct FN(worker) *worker, const struct layer *layer, struct range tokens)
+    struct FN(worker) *worker, const struct layer *layer, struct range channels,
+    struct range tokens)
 {
     const struct network *n = worker->n;
     const struct product p = {
         layer->in_proj, worker->w->normed, NULL, worker->w->xz, n->embed_dim, 0, 2 * n->d_inner};
-    FN(product)(&p, tokens, worker->channels); /* of x; its last vector may hold the first of z */
-    const ptrdiff_t z = (n->d_inner + W - 1) / W * W;
-    const struct range own = own_part(worker->member, (struct range){z, 2 * n->d_inner}, W);
-    FN(product)(&p, common(tokens, worker->needed), own);
+    /* Products write whole vectors: the last one of x may hold the first of z. */
+    const ptrdiff_t whole = (channels.end + W - 1) / W * W, z = (n->d_inner + W - 1) / W * W;
+    const struct range of_z = {z + channels.begin, z + whole};
+    FN(product)(&p, tokens, channels);
+    FN(product)(
+        &p, common(tokens, worker->needed), common(of_z, (struct range){0, 2 * n->d_inner}));
     FN(book)(worker, STEP_IN_PROJ);
 }
 
 /* x, of which these tokens are new -> u of both directions. */
 static void FN(causal_conv1d)(
-    struct FN(worker) *worker, const struct layer *layer, struct range tokens)
+    struct FN(worker) *worker, const struct layer *layer, struct range channels,
+    struct range tokens)
 {
     const struct network *n = worker->n;
     struct convolution task = {
@@ -131,7 +127,7 @@ static void FN(causal_conv1d)(
         task.filters[d] = (struct filter){
             direction->conv_weight, direction->conv_bias, worker->w->u[d], n->d_inner};
     }
-    FN(convolve_channels)(&task, worker->channels.begin, worker->channels.end);
+    FN(convolve_channels)(&task, channels.begin, channels.end);
     FN(book)(worker, STEP_CONV1D);
 }
 
@@ -143,15 +139,16 @@ INLINE struct range FN(on_the_way)(const struct FN(worker) *worker, int d)
 }
 
 /* u -> dt, B and C of both directions. */
-static void FN(x_proj)(struct FN(worker) *worker, const struct layer *layer)
+static void FN(x_proj)(
+    struct FN(worker) *worker, const struct layer *layer, struct range tokens)
 {
     const struct network *n = worker->n;
     for (int d = 0; d < 2; d++) {
-        const struct range own = own_part(worker->member, FN(on_the_way)(worker, d), ROWS);
         const struct matrix *weights = &layer->directions[d].x_proj;
         const struct product p = {
             *weights, worker->w->u[d], NULL, worker->w->x_dbl[d], n->d_inner, 0, weights->outputs};
-        FN(product)(&p, own, (struct range){0, weights->outputs});
+        const struct range rows = common(tokens, FN(on_the_way)(worker, d));
+        FN(product)(&p, rows, (struct range){0, weights->outputs});
     }
     FN(book)(worker, STEP_X_PROJ);
 }
@@ -182,45 +179,58 @@ INLINE struct scan FN(scan_task)(
 }
 
 /* u, dt, B, C and z -> y (L, Dn), both directions summed and gated, in x's place. */
-static void FN(scan)(struct FN(worker) *worker, const struct layer *layer)
+static void FN(scan)(
+    struct FN(worker) *worker, const struct layer *layer, struct range channels)
 {
     const struct scan of_direction[2] = {
         FN(scan_task)(worker, &layer->directions[0], 0),
         FN(scan_task)(worker, &layer->directions[1], 1)};
     const struct scans task = {2, of_direction};
-    const ptrdiff_t most = STATES / worker->n->d_state / W * W, end = worker->channels.end;
-    for (ptrdiff_t begin = worker->channels.begin; begin < end; begin += most)
+    const ptrdiff_t most = STATES / worker->n->d_state / W * W, end = channels.end;
+    for (ptrdiff_t begin = channels.begin; begin < end; begin += most)
         FN(scan_channels)(&task, begin, begin + most < end ? begin + most : end);
     FN(book)(worker, STEP_SCAN);
 }
 
 /* residual += y @ out_proj */
-static void FN(out_proj)(struct FN(worker) *worker, const struct layer *layer)
+static void FN(out_proj)(
+    struct FN(worker) *worker, const struct layer *layer, struct range tokens)
 {
     const struct network *n = worker->n;
     float *residual = worker->w->residual;
     const struct product p = {
         layer->out_proj, worker->w->xz, residual, residual, 2 * n->d_inner, n->embed_dim,
         n->embed_dim};
-    FN(product)(&p, common(worker->tokens, worker->needed), (struct range){0, n->embed_dim});
+    FN(product)(&p, tokens, (struct range){0, n->embed_dim});
     FN(book)(worker, STEP_OUT_PROJ);
 }
 
-static void FN(mixer)(struct FN(worker) *worker, const struct layer *layer)
+/* normed (L, E) -> residual (L, E), and its norm for what comes next. */
+static void FN(mixer)(
+    struct FN(worker) *worker, const struct layer *layer, const struct norm *next_norm)
 {
+    const struct split *channels = &worker->pass->channels, *tokens = &worker->pass->tokens;
     const ptrdiff_t length = worker->n->length;
-    FN(meet)(worker);
-    for (ptrdiff_t t = 0; t < length; t += BLOCK) { /* x goes on to the convolution from the cache */
-        const struct range tokens = {t, t + BLOCK < length ? t + BLOCK : length};
-        FN(in_proj)(worker, layer, tokens);
-        FN(causal_conv1d)(worker, layer, tokens);
+    struct range part;
+    while (take_part(channels, worker->member, &part))
+        for (ptrdiff_t t = 0; t < length; t += BLOCK) { /* x is still in the cache when it is read */
+            const struct range block = {t, t + BLOCK < length ? t + BLOCK : length};
+            FN(in_proj)(worker, layer, part, block);
+            FN(causal_conv1d)(worker, layer, part, block);
+        }
+    FN(meet_after)(worker, channels);
+    while (take_part(tokens, worker->member, &part))
+        FN(x_proj)(worker, layer, part);
+    FN(meet_after)(worker, tokens);
+    while (take_part(channels, worker->member, &part))
+        FN(scan)(worker, layer, part); /* with dt_proj */
+    FN(meet_after)(worker, channels);
+    while (take_part(tokens, worker->member, &part)) {
+        part = common(part, worker->needed);
+        FN(out_proj)(worker, layer, part);
+        FN(norm)(worker, next_norm, part);
     }
-    FN(meet)(worker);
-    FN(x_proj)(worker, layer);
-    FN(meet)(worker);
-    FN(scan)(worker, layer); /* with dt_proj */
-    FN(meet)(worker);
-    FN(out_proj)(worker, layer);
+    FN(meet_after)(worker, tokens);
 }
 
 /* ---- Head ---- */
@@ -237,27 +247,24 @@ INLINE void FN(mean_of_tokens)(const struct FN(worker) *worker, float *features)
     }
 }
 
-/* The class token, the last token or the mean of all, after the final norm: (E,). */
+/* The class token, the last token or the mean of all: (E,). */
 static void FN(pool)(struct FN(worker) *worker, float *features)
 {
     const struct network *n = worker->n;
-    const int by_mean = n->pooled_token < 0;
-    if (by_mean)
-        FN(norm_own)(worker, &n->norm_f);
-    FN(meet)(worker);
-    if (worker->member->index == 0 && by_mean)
+    const float *pooled = worker->w->normed + n->pooled_token * n->embed_dim;
+    if (worker->member->index == 0 && n->pooled_token < 0)
         FN(mean_of_tokens)(worker, features);
     else if (worker->member->index == 0)
-        FN(norm)(worker, &n->norm_f, n->pooled_token, 1, features); /* it needs no other token */
+        memcpy(features, pooled, sizeof(float) * (size_t)n->embed_dim);
+    meet(worker->member);
     FN(book)(worker, STEP_POOL);
-    FN(meet)(worker);
 }
 
 static void FN(head)(struct FN(worker) *worker, const float *features, float *logits)
 {
     const struct network *n = worker->n;
     const struct product p = {n->head, features, n->head_bias, logits, n->embed_dim, 0, n->classes};
-    const struct range own = own_part(worker->member, (struct range){0, n->classes}, W);
+    const struct range own = even_part(worker->member->index, worker->member->team, n->classes, W);
     FN(product)(&p, (struct range){0, 1}, own);
     FN(book)(worker, STEP_HEAD);
 }
@@ -276,12 +283,15 @@ static void FN(forward_image)(
     struct FN(worker) *worker, const float *pixels, float *features, float *logits)
 {
     const struct network *n = worker->n;
-    FN(embed)(worker, pixels);
+    struct range part;
+    while (take_part(&worker->pass->tokens, worker->member, &part)) {
+        FN(embed)(worker, pixels, part);
+        FN(norm)(worker, &n->layers[0].norm, part);
+    }
+    FN(meet_after)(worker, &worker->pass->tokens);
     for (int i = 0; i < n->depth; i++) {
         worker->needed = FN(tokens_needed)(n, i);
-        FN(norm_own)(worker, &n->layers[i].norm);
-        FN(book)(worker, STEP_NORM);
-        FN(mixer)(worker, &n->layers[i]);
+        FN(mixer)(worker, &n->layers[i], i + 1 < n->depth ? &n->layers[i + 1].norm : &n->norm_f);
     }
     FN(pool)(worker, features);
     if (logits)
@@ -293,11 +303,8 @@ static void FN(forward)(const void *task, struct member *member)
     const struct pass *pass = task;
     const struct network *n = pass->network;
     struct FN(worker) worker = {
-        n, &pass->workspace, member, own_part(member, (struct range){0, n->d_inner}, W),
-        own_part(member, (struct range){0, n->length}, ROWS), {0, 0},
-        member->index == 0 ? pass->seconds : NULL, 0.0};
-    if (worker.seconds)
-        worker.clock = seconds_now();
+        pass, n, &pass->workspace, member, {0, n->length},
+        member->index == 0 ? pass->seconds : NULL, seconds_now()};
     for (int i = 0; i < pass->images; i++) {
         if (pass->logits)
             FN(forward_image)(

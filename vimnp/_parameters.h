@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "_tasks.h"
+#include "_team.h"
 
 #define IMAGE_CHANNELS 3
 /* Patches that a thread gathers from the picture before it multiplies them: whole tiles of rows. */
@@ -50,6 +51,7 @@ struct workspace {
     float *delta;            /* (RUN, Dn) for each thread */
     float *x_dbl[2];         /* (L, R + 2N): dt, B and C */
     float *features;         /* (E,) */
+    float *shares;           /* two struct share for each thread */
 };
 
 /* Lays the arrays out in `memory`, each from a cache line on; returns how many floats they take. */
@@ -71,6 +73,7 @@ static ptrdiff_t lay_out(
         {&w->x_dbl[0], x_dbl},
         {&w->x_dbl[1], x_dbl},
         {&w->features, n->embed_dim},
+        {&w->shares, 2 * num_threads * LINE},
     };
     ptrdiff_t used = 0;
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
@@ -94,11 +97,23 @@ enum step {
 struct pass {
     const struct network *network;
     struct workspace workspace;
-    int images;
+    struct split channels, tokens; /* among the threads */
+    int num_threads, images;
     const float *pixels[MAX_IMAGES]; /* (3, height, width) each */
     float *features;                 /* (images, E), or NULL where logits are asked for */
     float *logits;                   /* (images, classes), or NULL */
     double *seconds;                 /* of each step, or NULL */
 };
+
+/* Before the threads begin; from then on they deal out themselves. */
+static void deal_first_shares(struct pass *p, ptrdiff_t width, ptrdiff_t rows)
+{
+    struct share *shares = (struct share *)p->workspace.shares;
+    const struct member alone = {NULL, 0, 1, 0};
+    p->channels = (struct split){p->network->d_inner, width, p->num_threads, shares};
+    p->tokens = (struct split){p->network->length, rows, p->num_threads, shares + p->num_threads};
+    deal_shares(&p->channels, &alone);
+    deal_shares(&p->tokens, &alone);
+}
 
 #endif

@@ -96,7 +96,7 @@ cdef extern from "_isa.h" nogil:
     )
 
     struct kernels:
-        int width, panel
+        int width, panel, rows
         part_function convolve
         part_function scan
         part_function add_norm

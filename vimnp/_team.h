@@ -3,8 +3,8 @@
  *
  * The threads sleep between regions (vimnp.threads says why), and to wake one takes 20 to 250
  * microseconds. So a single kernel's parts are dealt out while they last, large ones first: the calling
- * thread begins at once, and whoever comes late takes fewer. A whole pass wakes its threads once, and each
- * keeps the same part of every step.
+ * thread begins at once, and whoever comes late takes fewer. A whole pass wakes its threads once; in each
+ * of its steps a thread has a share, which is in its cache, and helps the others when it is through.
  */
 #ifndef VIMNP_TEAM_H
 #define VIMNP_TEAM_H
@@ -150,13 +150,72 @@ static void meet(struct member *m)
 #endif
 }
 
-/* A member's own part of a range, in whole steps from its beginning on. */
-static struct range own_part(const struct member *m, struct range all, ptrdiff_t step)
+/* The part with this index of `number` even ones, in whole steps. */
+static struct range even_part(int index, int number, ptrdiff_t length, ptrdiff_t step)
 {
-    const ptrdiff_t steps = (all.end - all.begin + step - 1) / step;
-    const ptrdiff_t begin = all.begin + steps * m->index / m->team * step;
-    const ptrdiff_t end = all.begin + steps * (m->index + 1) / m->team * step;
-    return (struct range){begin, end < all.end ? end : all.end};
+    const ptrdiff_t steps = (length + step - 1) / step;
+    const ptrdiff_t end = steps * (index + 1) / number * step;
+    return (struct range){steps * index / number * step, end < length ? end : length};
+}
+
+/* What is left of a thread's share of a step. Each has a cache line for itself. */
+struct share {
+    ptrdiff_t next, end;
+    char padding[64 - 2 * sizeof(ptrdiff_t)];
+};
+
+/* Items, in whole steps, with a share for each thread. */
+struct split {
+    ptrdiff_t length, step;
+    int number; /* of shares */
+    struct share *shares;
+};
+
+/* Deals everything out (again); each member some of the shares. */
+static void deal_shares(const struct split *s, const struct member *m)
+{
+    for (int i = m->index; i < s->number; i += m->team) {
+        const struct range part = even_part(i, s->number, s->length, s->step);
+        s->shares[i].next = part.begin;
+        s->shares[i].end = part.end;
+    }
+}
+
+/* Takes half of what is left of a share, or all if `whole`. 0 if nothing is left. */
+static int take_from(struct share *share, ptrdiff_t step, int whole, struct range *part)
+{
+#ifdef __unix__
+    ptrdiff_t next = __atomic_load_n(&share->next, __ATOMIC_RELAXED), size;
+    do {
+        const ptrdiff_t left = share->end - next, half = left / 2 / step * step;
+        size = whole || left < step ? left : half > step ? half : step;
+        if (size <= 0)
+            return 0;
+    } while (!__atomic_compare_exchange_n(
+        &share->next, &next, next + size, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+#else
+    (void)step, (void)whole;
+    const ptrdiff_t next = share->next, size = share->end - next;
+    if (size <= 0)
+        return 0;
+    share->next = share->end;
+#endif
+    *part = (struct range){next, next + size};
+    return 1;
+}
+
+/* A part of a share that the member has dealt, else of another's. 0 if all is taken. */
+static int take_part(const struct split *s, const struct member *m, struct range *part)
+{
+    for (int i = m->index; i < s->number; i += m->team)
+        if (take_from(&s->shares[i], s->step, m->team == 1, part))
+            return 1;
+#ifdef __unix__ /* elsewhere without atomic operations */
+    for (int i = 0; i < s->number; i++)
+        if (take_from(&s->shares[i], s->step, 0, part))
+            return 1;
+#endif
+    return 0;
 }
 
 /* What is in both; ends where it begins if nothing is. */
