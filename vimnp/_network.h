@@ -3,8 +3,9 @@
  *
  * Included once for each instruction set by _kernels.h. Threads split channels where time is to pass (from
  * in_proj through the convolutions, and from dt_proj through the scans and the gate), and tokens where all
- * channels of a token meet (x_proj; out_proj, residual and norm). Between the two, the team meets: four
- * times a layer. No sum is ever split among threads, so the logits' bits do not depend on their number.
+ * channels of a token meet (x_proj; out_proj, residual and norm). Each is a stage, four a layer, and begins
+ * when the one before is done. No sum is ever split among threads, so the logits' bits do not depend on
+ * their number.
  */
 
 /* A thread in a pass. */
@@ -12,7 +13,9 @@ struct FN(worker) {
     const struct pass *pass;
     const struct network *n;
     const struct workspace *w;
-    struct member *member;
+    struct member member;
+    ptrdiff_t stage;        /* number of the present one */
+    struct range in_hand;   /* its part that this thread works on */
     struct range needed;    /* tokens that the present layer has to hand on */
     double *seconds, clock; /* `seconds` is NULL unless this thread keeps the time */
 };
@@ -27,12 +30,22 @@ INLINE void FN(book)(struct FN(worker) *worker, enum step step)
     }
 }
 
-/* Meets, and deals out anew what the team is through with. */
-INLINE void FN(meet_after)(struct FN(worker) *worker, const struct split *split)
+/* The next part of the stage; what was in hand is done. 0 if all are taken: then the stage is over, once the
+ * others are through as well. */
+INLINE int FN(next_part)(struct FN(worker) *worker, struct range *part)
 {
-    meet(worker->member);
-    deal_shares(split, worker->member);
+    const struct stages *stages = &worker->pass->stages;
+    struct stage *stage = stage_at(stages, worker->stage);
+    finish_part(stage, worker->in_hand);
+    if (take_part(stages, stage, worker->member, part)) {
+        worker->in_hand = *part;
+        return 1;
+    }
+    wait_for_others(stage);
     FN(book)(worker, STEP_WAIT);
+    worker->in_hand = (struct range){0, 0};
+    worker->stage++;
+    return 0;
 }
 
 /* ---- Embedding ---- */
@@ -52,7 +65,7 @@ static void FN(embed_patches)(
 {
     const struct network *n = worker->n;
     const ptrdiff_t size = n->patch_proj.inputs;
-    float *patches = worker->w->patches + worker->member->index * PATCHES * size;
+    float *patches = worker->w->patches + worker->member.index * PATCHES * size;
     for (ptrdiff_t first = tokens.begin; first < tokens.end; first += PATCHES) {
         const int run = FN(run_from)(first, tokens.end, PATCHES);
         for (int i = 0; i < run; i++)
@@ -163,7 +176,7 @@ INLINE struct scan FN(scan_task)(
     const struct range tokens = FN(on_the_way)(worker, d);
     const ptrdiff_t x_dbl_step = n->dt_rank + 2 * n->d_state;
     const float *dt = w->x_dbl[d] + first * x_dbl_step;
-    float *delta = w->delta + worker->member->index * RUN * n->d_inner;
+    float *delta = w->delta + worker->member.index * RUN * n->d_inner;
     return (struct scan){
         .length = tokens.end - tokens.begin, .channels = n->d_inner, .d_state = n->d_state,
         .delta_softplus = 1, .accumulate = d, .scale = d ? n->scale : 1.0f,
@@ -209,28 +222,23 @@ static void FN(out_proj)(
 static void FN(mixer)(
     struct FN(worker) *worker, const struct layer *layer, const struct norm *next_norm)
 {
-    const struct split *channels = &worker->pass->channels, *tokens = &worker->pass->tokens;
     const ptrdiff_t length = worker->n->length;
-    struct range part;
-    while (take_part(channels, worker->member, &part))
+    struct range channels, tokens;
+    while (FN(next_part)(worker, &channels))
         for (ptrdiff_t t = 0; t < length; t += BLOCK) { /* x is still in the cache when it is read */
             const struct range block = {t, t + BLOCK < length ? t + BLOCK : length};
-            FN(in_proj)(worker, layer, part, block);
-            FN(causal_conv1d)(worker, layer, part, block);
+            FN(in_proj)(worker, layer, channels, block);
+            FN(causal_conv1d)(worker, layer, channels, block);
         }
-    FN(meet_after)(worker, channels);
-    while (take_part(tokens, worker->member, &part))
-        FN(x_proj)(worker, layer, part);
-    FN(meet_after)(worker, tokens);
-    while (take_part(channels, worker->member, &part))
-        FN(scan)(worker, layer, part); /* with dt_proj */
-    FN(meet_after)(worker, channels);
-    while (take_part(tokens, worker->member, &part)) {
-        part = common(part, worker->needed);
-        FN(out_proj)(worker, layer, part);
-        FN(norm)(worker, next_norm, part);
+    while (FN(next_part)(worker, &tokens))
+        FN(x_proj)(worker, layer, tokens);
+    while (FN(next_part)(worker, &channels))
+        FN(scan)(worker, layer, channels); /* with dt_proj */
+    while (FN(next_part)(worker, &tokens)) {
+        tokens = common(tokens, worker->needed);
+        FN(out_proj)(worker, layer, tokens);
+        FN(norm)(worker, next_norm, tokens);
     }
-    FN(meet_after)(worker, tokens);
 }
 
 /* ---- Head ---- */
@@ -251,22 +259,27 @@ INLINE void FN(mean_of_tokens)(const struct FN(worker) *worker, float *features)
 static void FN(pool)(struct FN(worker) *worker, float *features)
 {
     const struct network *n = worker->n;
-    const float *pooled = worker->w->normed + n->pooled_token * n->embed_dim;
-    if (worker->member->index == 0 && n->pooled_token < 0)
-        FN(mean_of_tokens)(worker, features);
-    else if (worker->member->index == 0)
-        memcpy(features, pooled, sizeof(float) * (size_t)n->embed_dim);
-    meet(worker->member);
-    FN(book)(worker, STEP_POOL);
+    const ptrdiff_t t = n->pooled_token;
+    struct range whole;
+    while (FN(next_part)(worker, &whole)) {
+        if (t < 0)
+            FN(mean_of_tokens)(worker, features);
+        else
+            memcpy(features, worker->w->normed + t * n->embed_dim,
+                   sizeof(float) * (size_t)n->embed_dim);
+        FN(book)(worker, STEP_POOL);
+    }
 }
 
 static void FN(head)(struct FN(worker) *worker, const float *features, float *logits)
 {
     const struct network *n = worker->n;
     const struct product p = {n->head, features, n->head_bias, logits, n->embed_dim, 0, n->classes};
-    const struct range own = even_part(worker->member->index, worker->member->team, n->classes, W);
-    FN(product)(&p, (struct range){0, 1}, own);
-    FN(book)(worker, STEP_HEAD);
+    struct range classes;
+    while (FN(next_part)(worker, &classes)) {
+        FN(product)(&p, (struct range){0, 1}, classes);
+        FN(book)(worker, STEP_HEAD);
+    }
 }
 
 /* ---- The pass ---- */
@@ -283,28 +296,26 @@ static void FN(forward_image)(
     struct FN(worker) *worker, const float *pixels, float *features, float *logits)
 {
     const struct network *n = worker->n;
-    struct range part;
-    while (take_part(&worker->pass->tokens, worker->member, &part)) {
-        FN(embed)(worker, pixels, part);
-        FN(norm)(worker, &n->layers[0].norm, part);
+    struct range tokens;
+    while (FN(next_part)(worker, &tokens)) {
+        FN(embed)(worker, pixels, tokens);
+        FN(norm)(worker, &n->layers[0].norm, tokens);
     }
-    FN(meet_after)(worker, &worker->pass->tokens);
     for (int i = 0; i < n->depth; i++) {
         worker->needed = FN(tokens_needed)(n, i);
         FN(mixer)(worker, &n->layers[i], i + 1 < n->depth ? &n->layers[i + 1].norm : &n->norm_f);
     }
     FN(pool)(worker, features);
-    if (logits)
-        FN(head)(worker, features, logits);
+    FN(head)(worker, features, logits);
 }
 
-static void FN(forward)(const void *task, struct member *member)
+static void FN(forward)(const void *task, struct member member)
 {
     const struct pass *pass = task;
     const struct network *n = pass->network;
     struct FN(worker) worker = {
-        pass, n, &pass->workspace, member, {0, n->length},
-        member->index == 0 ? pass->seconds : NULL, seconds_now()};
+        .pass = pass, .n = n, .w = &pass->workspace, .member = member,
+        .seconds = member.index == 0 ? pass->seconds : NULL, .clock = seconds_now()};
     for (int i = 0; i < pass->images; i++) {
         if (pass->logits)
             FN(forward_image)(

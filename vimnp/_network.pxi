@@ -43,13 +43,13 @@ cdef extern from "_isa.h" nogil:
     struct forward_pass "pass":
         const network *network
         workspace workspace
-        int num_threads, images
+        int images
         const float *pixels[8]
         float *features
         float *logits
         double *seconds
 
-    void deal_first_shares(forward_pass *p, Py_ssize_t width, Py_ssize_t rows)
+    void deal_stages(forward_pass *p, int num_threads, Py_ssize_t width, Py_ssize_t rows)
     void run_together(member_function run, const void *task, int num_threads)
 
 IMAGES_AT_ONCE = MAX_IMAGES
@@ -123,7 +123,7 @@ cdef class Network:
             _expect(pixels.shape[1] == self.n.height and pixels.shape[2] == self.n.width, "pixels")
             task.pixels[i] = &pixels[0, 0, 0]
             views.append(pixels)
-        task.network, task.num_threads, task.images = &self.n, num_threads, number
+        task.network, task.images = &self.n, number
         task.features = task.logits = NULL
         task.seconds = NULL
         if number == 0:
@@ -138,7 +138,7 @@ cdef class Network:
             task.seconds = &seconds[0]
         lay_out(&self.n, num_threads, &memory[0], &task.workspace)
         with nogil:
-            deal_first_shares(&task, self.table.width, self.table.rows)
+            deal_stages(&task, num_threads, self.table.width, self.table.rows)
             run_together(self.table.forward, &task, num_threads)
 
     cdef int _fill_layer(self, layer *to, object layer) except -1:

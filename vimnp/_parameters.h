@@ -10,6 +10,8 @@
 #include "_team.h"
 
 #define IMAGE_CHANNELS 3
+/* Images that share a parallel region. */
+#define MAX_IMAGES 8
 /* Patches that a thread gathers from the picture before it multiplies them: whole tiles of rows. */
 #define PATCHES 60
 
@@ -51,8 +53,14 @@ struct workspace {
     float *delta;            /* (RUN, Dn) for each thread */
     float *x_dbl[2];         /* (L, R + 2N): dt, B and C */
     float *features;         /* (E,) */
-    float *shares;           /* two struct share for each thread */
+    float *stages;           /* struct stage: those of MAX_IMAGES */
 };
+
+/* Embedding, four a layer, pool and head. */
+static ptrdiff_t stages_of_image(const struct network *n)
+{
+    return 1 + 4 * n->depth + 2;
+}
 
 /* Lays the arrays out in `memory`, each from a cache line on; returns how many floats they take. */
 static ptrdiff_t lay_out(
@@ -73,7 +81,7 @@ static ptrdiff_t lay_out(
         {&w->x_dbl[0], x_dbl},
         {&w->x_dbl[1], x_dbl},
         {&w->features, n->embed_dim},
-        {&w->shares, 2 * num_threads * LINE},
+        {&w->stages, MAX_IMAGES * stages_of_image(n) * (ptrdiff_t)(stage_size(num_threads) / sizeof(float))},
     };
     ptrdiff_t used = 0;
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
@@ -83,9 +91,6 @@ static ptrdiff_t lay_out(
     }
     return used;
 }
-
-/* Images that share a parallel region. */
-#define MAX_IMAGES 8
 
 /* The steps that a pass is timed by. */
 enum step {
@@ -97,23 +102,32 @@ enum step {
 struct pass {
     const struct network *network;
     struct workspace workspace;
-    struct split channels, tokens; /* among the threads */
-    int num_threads, images;
+    struct stages stages;
+    int images;
     const float *pixels[MAX_IMAGES]; /* (3, height, width) each */
     float *features;                 /* (images, E), or NULL where logits are asked for */
     float *logits;                   /* (images, classes), or NULL */
     double *seconds;                 /* of each step, or NULL */
 };
 
-/* Before the threads begin; from then on they deal out themselves. */
-static void deal_first_shares(struct pass *p, ptrdiff_t width, ptrdiff_t rows)
+/* The stages of a pass, in the order in which _network.h goes through them. */
+static void deal_stages(struct pass *p, int num_threads, ptrdiff_t width, ptrdiff_t rows)
 {
-    struct share *shares = (struct share *)p->workspace.shares;
-    const struct member alone = {NULL, 0, 1, 0};
-    p->channels = (struct split){p->network->d_inner, width, p->num_threads, shares};
-    p->tokens = (struct split){p->network->length, rows, p->num_threads, shares + p->num_threads};
-    deal_shares(&p->channels, &alone);
-    deal_shares(&p->tokens, &alone);
+    const struct network *n = p->network;
+    const struct stages *s = &p->stages;
+    p->stages = (struct stages){(char *)p->workspace.stages, stage_size(num_threads), num_threads};
+    ptrdiff_t i = 0;
+    for (int image = 0; image < p->images; image++) {
+        deal_stage(s, i++, n->length, rows); /* embed */
+        for (int layer = 0; layer < n->depth; layer++) {
+            deal_stage(s, i++, n->d_inner, width); /* in_proj, causal_conv1d */
+            deal_stage(s, i++, n->length, rows);   /* x_proj */
+            deal_stage(s, i++, n->d_inner, width); /* scan */
+            deal_stage(s, i++, n->length, rows);   /* out_proj, norm */
+        }
+        deal_stage(s, i++, 1, 1); /* pool */
+        deal_stage(s, i++, p->logits ? n->classes : 0, width);
+    }
 }
 
 #endif

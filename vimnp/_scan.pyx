@@ -88,7 +88,7 @@ cdef extern from "_isa.h" nogil:
     struct member:
         pass
 
-    ctypedef void (*member_function)(const void *task, member *member) noexcept nogil
+    ctypedef void (*member_function)(const void *task, member member) noexcept nogil
 
     void run_parts(
         part_function run, const void *task, Py_ssize_t length, Py_ssize_t step, Py_ssize_t most,

@@ -3,8 +3,9 @@
  *
  * The threads sleep between regions (vimnp.threads says why), and to wake one takes 20 to 250
  * microseconds. So a single kernel's parts are dealt out while they last, large ones first: the calling
- * thread begins at once, and whoever comes late takes fewer. A whole pass wakes its threads once; in each
- * of its steps a thread has a share, which is in its cache, and helps the others when it is through.
+ * thread begins at once, and whoever comes late takes fewer. A whole pass wakes its threads once, and goes
+ * through stages; in each a thread has a share, which is in its cache, and helps the others when it is
+ * through. A stage is over when all of it is done: nobody waits for a thread that has nothing in hand.
  */
 #ifndef VIMNP_TEAM_H
 #define VIMNP_TEAM_H
@@ -27,6 +28,12 @@
 #endif
 
 #define NO_LIMIT PTRDIFF_MAX
+/* Whether several threads go through stages: that takes atomic operations. */
+#if VIMNP_OPENMP && defined(__GNUC__)
+#define VIMNP_STAGES_SHARED 1
+#else
+#define VIMNP_STAGES_SHARED 0
+#endif
 
 /* Runs the part of a task from item `begin` to `end`. */
 typedef void (*part_function)(const void *task, ptrdiff_t begin, ptrdiff_t end);
@@ -105,86 +112,61 @@ static void run_parts(
     }
 }
 
-/* One of the threads that pass through a region together. */
-struct member {
-    ptrdiff_t *arrived; /* at meetings: of all of the team, in all of them */
-    int index, team;
-    ptrdiff_t meetings;
-};
+/* ---- Stages ---- */
 
-/* Runs a member's share of a task. */
-typedef void (*member_function)(const void *task, struct member *member);
-
-static void run_together(member_function run, const void *task, int num_threads)
-{
-    ptrdiff_t arrived = 0;
-#if VIMNP_OPENMP
-    if (num_threads > 1) {
-#pragma omp parallel num_threads(num_threads)
-        {
-            struct member member = {&arrived, omp_get_thread_num(), omp_get_num_threads(), 0};
-            run(task, &member);
-        }
-        return;
-    }
-#else
-    (void)num_threads;
-#endif
-    struct member alone = {&arrived, 0, 1, 0};
-    run(task, &alone);
-}
-
-/* No member goes on before all have come here. */
-static void meet(struct member *m)
-{
-    m->meetings++;
-#if VIMNP_OPENMP
-    if (m->team == 1)
-        return;
-#ifdef __unix__
-    count_one_more(m->arrived);
-    wait_awake(m->arrived, m->meetings * m->team, INFINITY);
-#else
-#pragma omp barrier
-#endif
-#endif
-}
-
-/* The part with this index of `number` even ones, in whole steps. */
-static struct range even_part(int index, int number, ptrdiff_t length, ptrdiff_t step)
-{
-    const ptrdiff_t steps = (length + step - 1) / step;
-    const ptrdiff_t end = steps * (index + 1) / number * step;
-    return (struct range){steps * index / number * step, end < length ? end : length};
-}
-
-/* What is left of a thread's share of a step. Each has a cache line for itself. */
+/* What is left of a thread's share. */
 struct share {
     ptrdiff_t next, end;
-    char padding[64 - 2 * sizeof(ptrdiff_t)];
 };
 
-/* Items, in whole steps, with a share for each thread. */
-struct split {
-    ptrdiff_t length, step;
-    int number; /* of shares */
-    struct share *shares;
+/* Items to be worked on in parts, and a share of them for each thread. */
+struct stage {
+    ptrdiff_t length, step, done;
+    struct share shares[];
 };
 
-/* Deals everything out (again); each member some of the shares. */
-static void deal_shares(const struct split *s, const struct member *m)
+/* Stages, one after the other in memory. */
+struct stages {
+    char *first;
+    size_t size; /* of a stage */
+    int shares;  /* in a stage */
+};
+
+/* One of the threads that go through stages together. */
+struct member {
+    int index, team;
+};
+
+/* Bytes of a stage, whole cache lines. */
+static size_t stage_size(int shares)
 {
-    for (int i = m->index; i < s->number; i += m->team) {
-        const struct range part = even_part(i, s->number, s->length, s->step);
-        s->shares[i].next = part.begin;
-        s->shares[i].end = part.end;
+    return (sizeof(struct stage) + (size_t)shares * sizeof(struct share) + 63) / 64 * 64;
+}
+
+static struct stage *stage_at(const struct stages *s, ptrdiff_t index)
+{
+    return (struct stage *)(s->first + (size_t)index * s->size);
+}
+
+/* Items in whole steps, so many of them to each share. */
+static void deal_stage(const struct stages *s, ptrdiff_t index, ptrdiff_t length, ptrdiff_t step)
+{
+    struct stage *stage = stage_at(s, index);
+    const ptrdiff_t steps = (length + step - 1) / step;
+    stage->length = length;
+    stage->step = step;
+    stage->done = 0;
+    for (int i = 0; i < s->shares; i++) {
+        const ptrdiff_t end = steps * (i + 1) / s->shares * step;
+        stage->shares[i].next = steps * i / s->shares * step;
+        stage->shares[i].end = end < length ? end : length;
     }
 }
 
+#if VIMNP_STAGES_SHARED
 /* Takes half of what is left of a share, or all if `whole`. 0 if nothing is left. */
 static int take_from(struct share *share, ptrdiff_t step, int whole, struct range *part)
 {
-#ifdef __unix__
     ptrdiff_t next = __atomic_load_n(&share->next, __ATOMIC_RELAXED), size;
     do {
         const ptrdiff_t left = share->end - next, half = left / 2 / step * step;
@@ -193,30 +175,67 @@ static int take_from(struct share *share, ptrdiff_t step, int whole, struct rang
             return 0;
     } while (!__atomic_compare_exchange_n(
         &share->next, &next, next + size, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-#else
-    (void)step, (void)whole;
-    const ptrdiff_t next = share->next, size = share->end - next;
-    if (size <= 0)
-        return 0;
-    share->next = share->end;
-#endif
     *part = (struct range){next, next + size};
     return 1;
 }
 
-/* A part of a share that the member has dealt, else of another's. 0 if all is taken. */
-static int take_part(const struct split *s, const struct member *m, struct range *part)
+static void finish_part(struct stage *stage, struct range part)
 {
-    for (int i = m->index; i < s->number; i += m->team)
-        if (take_from(&s->shares[i], s->step, m->team == 1, part))
-            return 1;
-#ifdef __unix__ /* elsewhere without atomic operations */
-    for (int i = 0; i < s->number; i++)
-        if (take_from(&s->shares[i], s->step, 0, part))
-            return 1;
+    __atomic_add_fetch(&stage->done, part.end - part.begin, __ATOMIC_ACQ_REL);
+}
+#else
+static int take_from(struct share *share, ptrdiff_t step, int whole, struct range *part)
+{
+    (void)step, (void)whole;
+    *part = (struct range){share->next, share->end};
+    share->next = share->end;
+    return part->begin < part->end;
+}
+
+static void finish_part(struct stage *stage, struct range part)
+{
+    stage->done += part.end - part.begin;
+}
 #endif
+
+/* A part of the member's own share, else of another's. 0 if all are taken. */
+static int take_part(const struct stages *s, struct stage *stage, struct member m, struct range *part)
+{
+    for (int i = 0; i < s->shares; i++) {
+        struct share *share = &stage->shares[(m.index + i) % s->shares];
+        if (take_from(share, stage->step, m.team == 1, part))
+            return 1;
+    }
     return 0;
 }
+
+static void wait_for_others(struct stage *stage)
+{
+#if VIMNP_STAGES_SHARED
+    wait_awake(&stage->done, stage->length, INFINITY);
+#else
+    (void)stage;
+#endif
+}
+
+/* A member's way through the stages of a task. */
+typedef void (*member_function)(const void *task, struct member member);
+
+static void run_together(member_function run, const void *task, int num_threads)
+{
+#if VIMNP_STAGES_SHARED
+    if (num_threads > 1) {
+#pragma omp parallel num_threads(num_threads)
+        run(task, (struct member){omp_get_thread_num(), omp_get_num_threads()});
+        return;
+    }
+#else
+    (void)num_threads;
+#endif
+    run(task, (struct member){0, 1});
+}
+
+/* ---- Small things ---- */
 
 /* What is in both; ends where it begins if nothing is. */
 static struct range common(struct range a, struct range b)
