@@ -16,6 +16,7 @@
 #include "_parameters.h"
 #include "_tasks.h"
 #include "_team.h"
+#include "_worker.h"
 
 enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU };
 

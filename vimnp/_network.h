@@ -1,52 +1,12 @@
 /* The network in one parallel region: a thread's way from pixels to logits, step by step as in
  * vimnp/model.py.
  *
- * Included once for each instruction set by _kernels.h. Threads split channels where time is to pass (from
- * in_proj through the convolutions, and from dt_proj through the scans and the gate), and tokens where all
- * channels of a token meet (x_proj; out_proj, residual and norm). Each is a stage, four a layer, and begins
- * when the one before is done. No sum is ever split among threads, so the logits' bits do not depend on
- * their number.
+ * Included once for each instruction set by _kernels.h. Threads split channels where time is to pass
+ * (from in_proj through the convolutions, and from dt_proj through the scans and the gate), and tokens
+ * where all channels of a token meet (x_proj; out_proj, residual and norm). Each is a stage, four a
+ * layer, and begins when the one before is done. No sum is ever split among threads, so the logits'
+ * bits do not depend on their number.
  */
-
-/* A thread in a pass. */
-struct FN(worker) {
-    const struct pass *pass;
-    const struct network *n;
-    const struct workspace *w;
-    struct member member;
-    ptrdiff_t stage;        /* number of the present one */
-    struct range in_hand;   /* its part that this thread works on */
-    struct range needed;    /* tokens that the present layer has to hand on */
-    double *seconds, clock; /* `seconds` is NULL unless this thread keeps the time */
-};
-
-/* Books the time since the last call on a step. */
-INLINE void FN(book)(struct FN(worker) *worker, enum step step)
-{
-    if (worker->seconds) {
-        const double now = seconds_now();
-        worker->seconds[step] += now - worker->clock;
-        worker->clock = now;
-    }
-}
-
-/* The next part of the stage; what was in hand is done. 0 if all are taken: then the stage is over, once the
- * others are through as well. */
-INLINE int FN(next_part)(struct FN(worker) *worker, struct range *part)
-{
-    const struct stages *stages = &worker->pass->stages;
-    struct stage *stage = stage_at(stages, worker->stage);
-    finish_part(stage, worker->in_hand);
-    if (take_part(stages, stage, worker->member, part)) {
-        worker->in_hand = *part;
-        return 1;
-    }
-    wait_for_others(stage);
-    FN(book)(worker, STEP_WAIT);
-    worker->in_hand = (struct range){0, 0};
-    worker->stage++;
-    return 0;
-}
 
 /* ---- Embedding ---- */
 
@@ -61,7 +21,7 @@ static void FN(gather_patch)(const struct network *n, const float *pixels, ptrdi
 
 /* Tokens that have a patch each: that of token t is number t - `before`. */
 static void FN(embed_patches)(
-    struct FN(worker) *worker, const float *pixels, struct range tokens, ptrdiff_t before)
+    struct worker *worker, const float *pixels, struct range tokens, ptrdiff_t before)
 {
     const struct network *n = worker->n;
     const ptrdiff_t size = n->patch_proj.inputs;
@@ -78,7 +38,7 @@ static void FN(embed_patches)(
 }
 
 /* Patches -> tokens, with class token and position embedding. */
-static void FN(embed)(struct FN(worker) *worker, const float *pixels, struct range tokens)
+static void FN(embed)(struct worker *worker, const float *pixels, struct range tokens)
 {
     const struct network *n = worker->n;
     const ptrdiff_t t = n->class_token;
@@ -87,13 +47,13 @@ static void FN(embed)(struct FN(worker) *worker, const float *pixels, struct ran
                sizeof(float) * (size_t)n->embed_dim);
     FN(embed_patches)(worker, pixels, common(tokens, (struct range){0, t}), 0);
     FN(embed_patches)(worker, pixels, common(tokens, (struct range){t + 1, n->length}), t >= 0);
-    FN(book)(worker, STEP_EMBED);
+    book(worker, STEP_EMBED);
 }
 
 /* ---- Norm ---- */
 
 /* residual -> normed; the residual is complete already. */
-static void FN(norm)(struct FN(worker) *worker, const struct norm *norm, struct range tokens)
+static void FN(norm)(struct worker *worker, const struct norm *norm, struct range tokens)
 {
     const struct network *n = worker->n;
     const struct add_norm task = {
@@ -102,14 +62,14 @@ static void FN(norm)(struct FN(worker) *worker, const struct norm *norm, struct 
         .weight = norm->weight, .bias = norm->bias,
         .out = worker->w->normed, .out_step = n->embed_dim};
     FN(add_norm_tokens)(&task, tokens.begin, tokens.end);
-    FN(book)(worker, STEP_NORM);
+    book(worker, STEP_NORM);
 }
 
 /* ---- Mixer: the bidirectional block ---- */
 
 /* normed (L, E) -> these channels of x and z (L, Dn), of some tokens. */
 static void FN(in_proj)(
-    struct FN(worker) *worker, const struct layer *layer, struct range channels,
+    struct worker *worker, const struct layer *layer, struct range channels,
     struct range tokens)
 {
     const struct network *n = worker->n;
@@ -121,12 +81,12 @@ static void FN(in_proj)(
     FN(product)(&p, tokens, channels);
     FN(product)(
         &p, common(tokens, worker->needed), common(of_z, (struct range){0, 2 * n->d_inner}));
-    FN(book)(worker, STEP_IN_PROJ);
+    book(worker, STEP_IN_PROJ);
 }
 
 /* x, of which these tokens are new -> u of both directions. */
 static void FN(causal_conv1d)(
-    struct FN(worker) *worker, const struct layer *layer, struct range channels,
+    struct worker *worker, const struct layer *layer, struct range channels,
     struct range tokens)
 {
     const struct network *n = worker->n;
@@ -141,11 +101,11 @@ static void FN(causal_conv1d)(
             direction->conv_weight, direction->conv_bias, worker->w->u[d], n->d_inner};
     }
     FN(convolve_channels)(&task, channels.begin, channels.end);
-    FN(book)(worker, STEP_CONV1D);
+    book(worker, STEP_CONV1D);
 }
 
 /* The tokens that a direction passes on its way to the needed ones. */
-INLINE struct range FN(on_the_way)(const struct FN(worker) *worker, int d)
+INLINE struct range FN(on_the_way)(const struct worker *worker, int d)
 {
     return d ? (struct range){worker->needed.begin, worker->n->length}
              : (struct range){0, worker->needed.end};
@@ -153,7 +113,7 @@ INLINE struct range FN(on_the_way)(const struct FN(worker) *worker, int d)
 
 /* u -> dt, B and C of both directions. */
 static void FN(x_proj)(
-    struct FN(worker) *worker, const struct layer *layer, struct range tokens)
+    struct worker *worker, const struct layer *layer, struct range tokens)
 {
     const struct network *n = worker->n;
     for (int d = 0; d < 2; d++) {
@@ -163,12 +123,12 @@ static void FN(x_proj)(
         const struct range rows = common(tokens, FN(on_the_way)(worker, d));
         FN(product)(&p, rows, (struct range){0, weights->outputs});
     }
-    FN(book)(worker, STEP_X_PROJ);
+    book(worker, STEP_X_PROJ);
 }
 
 /* One direction's task: the second adds to what the first wrote, gates the sum and scales it. */
 INLINE struct scan FN(scan_task)(
-    const struct FN(worker) *worker, const struct direction *direction, int d)
+    const struct worker *worker, const struct direction *direction, int d)
 {
     const struct network *n = worker->n;
     const struct workspace *w = worker->w;
@@ -193,7 +153,7 @@ INLINE struct scan FN(scan_task)(
 
 /* u, dt, B, C and z -> y (L, Dn), both directions summed and gated, in x's place. */
 static void FN(scan)(
-    struct FN(worker) *worker, const struct layer *layer, struct range channels)
+    struct worker *worker, const struct layer *layer, struct range channels)
 {
     const struct scan of_direction[2] = {
         FN(scan_task)(worker, &layer->directions[0], 0),
@@ -202,12 +162,12 @@ static void FN(scan)(
     const ptrdiff_t most = STATES / worker->n->d_state / W * W, end = channels.end;
     for (ptrdiff_t begin = channels.begin; begin < end; begin += most)
         FN(scan_channels)(&task, begin, begin + most < end ? begin + most : end);
-    FN(book)(worker, STEP_SCAN);
+    book(worker, STEP_SCAN);
 }
 
 /* residual += y @ out_proj */
 static void FN(out_proj)(
-    struct FN(worker) *worker, const struct layer *layer, struct range tokens)
+    struct worker *worker, const struct layer *layer, struct range tokens)
 {
     const struct network *n = worker->n;
     float *residual = worker->w->residual;
@@ -215,26 +175,26 @@ static void FN(out_proj)(
         layer->out_proj, worker->w->xz, residual, residual, 2 * n->d_inner, n->embed_dim,
         n->embed_dim};
     FN(product)(&p, tokens, (struct range){0, n->embed_dim});
-    FN(book)(worker, STEP_OUT_PROJ);
+    book(worker, STEP_OUT_PROJ);
 }
 
 /* normed (L, E) -> residual (L, E), and its norm for what comes next. */
 static void FN(mixer)(
-    struct FN(worker) *worker, const struct layer *layer, const struct norm *next_norm)
+    struct worker *worker, const struct layer *layer, const struct norm *next_norm)
 {
     const ptrdiff_t length = worker->n->length;
     struct range channels, tokens;
-    while (FN(next_part)(worker, &channels))
+    while (take_next(worker, &channels))
         for (ptrdiff_t t = 0; t < length; t += BLOCK) { /* x is still in the cache when it is read */
             const struct range block = {t, t + BLOCK < length ? t + BLOCK : length};
             FN(in_proj)(worker, layer, channels, block);
             FN(causal_conv1d)(worker, layer, channels, block);
         }
-    while (FN(next_part)(worker, &tokens))
+    while (take_next(worker, &tokens))
         FN(x_proj)(worker, layer, tokens);
-    while (FN(next_part)(worker, &channels))
+    while (take_next(worker, &channels))
         FN(scan)(worker, layer, channels); /* with dt_proj */
-    while (FN(next_part)(worker, &tokens)) {
+    while (take_next(worker, &tokens)) {
         tokens = common(tokens, worker->needed);
         FN(out_proj)(worker, layer, tokens);
         FN(norm)(worker, next_norm, tokens);
@@ -243,7 +203,7 @@ static void FN(mixer)(
 
 /* ---- Head ---- */
 
-INLINE void FN(mean_of_tokens)(const struct FN(worker) *worker, float *features)
+INLINE void FN(mean_of_tokens)(const struct worker *worker, float *features)
 {
     const struct network *n = worker->n;
     for (ptrdiff_t c = 0; c < n->embed_dim; c += W) {
@@ -256,29 +216,29 @@ INLINE void FN(mean_of_tokens)(const struct FN(worker) *worker, float *features)
 }
 
 /* The class token, the last token or the mean of all: (E,). */
-static void FN(pool)(struct FN(worker) *worker, float *features)
+static void FN(pool)(struct worker *worker, float *features)
 {
     const struct network *n = worker->n;
     const ptrdiff_t t = n->pooled_token;
     struct range whole;
-    while (FN(next_part)(worker, &whole)) {
+    while (take_next(worker, &whole)) {
         if (t < 0)
             FN(mean_of_tokens)(worker, features);
         else
             memcpy(features, worker->w->normed + t * n->embed_dim,
                    sizeof(float) * (size_t)n->embed_dim);
-        FN(book)(worker, STEP_POOL);
+        book(worker, STEP_POOL);
     }
 }
 
-static void FN(head)(struct FN(worker) *worker, const float *features, float *logits)
+static void FN(head)(struct worker *worker, const float *features, float *logits)
 {
     const struct network *n = worker->n;
     const struct product p = {n->head, features, n->head_bias, logits, n->embed_dim, 0, n->classes};
     struct range classes;
-    while (FN(next_part)(worker, &classes)) {
+    while (take_next(worker, &classes)) {
         FN(product)(&p, (struct range){0, 1}, classes);
-        FN(book)(worker, STEP_HEAD);
+        book(worker, STEP_HEAD);
     }
 }
 
@@ -293,11 +253,11 @@ INLINE struct range FN(tokens_needed)(const struct network *n, int layer)
 }
 
 static void FN(forward_image)(
-    struct FN(worker) *worker, const float *pixels, float *features, float *logits)
+    struct worker *worker, const float *pixels, float *features, float *logits)
 {
     const struct network *n = worker->n;
     struct range tokens;
-    while (FN(next_part)(worker, &tokens)) {
+    while (take_next(worker, &tokens)) {
         FN(embed)(worker, pixels, tokens);
         FN(norm)(worker, &n->layers[0].norm, tokens);
     }
@@ -313,7 +273,7 @@ static void FN(forward)(const void *task, struct member member)
 {
     const struct pass *pass = task;
     const struct network *n = pass->network;
-    struct FN(worker) worker = {
+    struct worker worker = {
         .pass = pass, .n = n, .w = &pass->workspace, .member = member,
         .seconds = member.index == 0 ? pass->seconds : NULL, .clock = seconds_now()};
     for (int i = 0; i < pass->images; i++) {

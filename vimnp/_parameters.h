@@ -6,8 +6,8 @@
 
 #include <stddef.h>
 
+#include "_stages.h"
 #include "_tasks.h"
-#include "_team.h"
 
 #define IMAGE_CHANNELS 3
 /* Images that share a parallel region. */
@@ -36,9 +36,9 @@ struct network {
     ptrdiff_t height, width, columns, patch_size, stride; /* pixels; `columns` patches lie in a row */
     ptrdiff_t length, embed_dim, d_inner, dt_rank, classes;
     int d_state, d_conv, depth;
-    float epsilon, scale;                 /* of the norms; of the sum of both directions */
-    ptrdiff_t class_token, pooled_token;  /* -1: there is none; the mean of all */
-    struct matrix patch_proj, head;       /* (3 * patch_size^2, E), (E, classes) */
+    float epsilon, scale;                  /* of the norms; of the sum of both directions */
+    ptrdiff_t class_token, pooled_token;   /* -1: there is none; the mean of all */
+    struct matrix patch_proj, head;        /* (3 * patch_size^2, E), (E, classes) */
     const float *token_offset, *head_bias; /* (L, E), (classes,) */
     struct norm norm_f;
     const struct layer *layers;
@@ -46,14 +46,14 @@ struct network {
 
 /* The arrays that a pass writes. */
 struct workspace {
-    float *patches;          /* (PATCHES, 3 * patch_size^2) for each thread */
+    float *patches;           /* (PATCHES, 3 * patch_size^2) for each thread */
     float *residual, *normed; /* (L, E) */
-    float *xz;               /* (L, 2 Dn): x and z; the scan's y takes x's place */
-    float *u[2];             /* (L, Dn) */
-    float *delta;            /* (RUN, Dn) for each thread */
-    float *x_dbl[2];         /* (L, R + 2N): dt, B and C */
-    float *features;         /* (E,) */
-    float *stages;           /* struct stage: those of MAX_IMAGES */
+    float *xz;                /* (L, 2 Dn): x and z; the scan's y takes x's place */
+    float *u[2];              /* (L, Dn) */
+    float *delta;             /* (RUN, Dn) for each thread */
+    float *x_dbl[2];          /* (L, R + 2N): dt, B and C */
+    float *features;          /* (E,) */
+    float *stages;            /* struct stage: those of MAX_IMAGES */
 };
 
 /* Embedding, four a layer, pool and head. */
@@ -67,6 +67,7 @@ static ptrdiff_t lay_out(
     const struct network *n, int num_threads, float *memory, struct workspace *w)
 {
     const ptrdiff_t x_dbl = n->length * (n->dt_rank + 2 * n->d_state);
+    const ptrdiff_t stage_floats = (ptrdiff_t)(stage_size(num_threads) / sizeof(float));
     const struct {
         float **array;
         ptrdiff_t size;
@@ -81,7 +82,7 @@ static ptrdiff_t lay_out(
         {&w->x_dbl[0], x_dbl},
         {&w->x_dbl[1], x_dbl},
         {&w->features, n->embed_dim},
-        {&w->stages, MAX_IMAGES * stages_of_image(n) * (ptrdiff_t)(stage_size(num_threads) / sizeof(float))},
+        {&w->stages, MAX_IMAGES * stages_of_image(n) * stage_floats},
     };
     ptrdiff_t used = 0;
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {

@@ -1,10 +1,10 @@
 /* Product with a packed matrix: rows of tokens, in vectors of outputs.
  *
- * Included once for each instruction set by _kernels.h. A matrix (inputs, outputs) is packed when a model
- * is made (vimnp/native.py) into panels of PANEL vectors of outputs. A panel holds its rows one after the
- * other; the last one is narrower, and padded with zeros to whole vectors. A tile of ROWS x PANEL sums
- * stays in registers on its way down a panel (Goto & van de Geijn 2008). A sum takes its inputs in order,
- * in whatever tile it is, so its bits do not depend on how a product is split.
+ * Included once for each instruction set by _kernels.h. A matrix (inputs, outputs) is packed when a
+ * model is made (vimnp/native.py) into panels of PANEL vectors of outputs. A panel holds its rows one
+ * after the other; the last one is narrower, and padded with zeros to whole vectors. A tile of ROWS x
+ * PANEL sums stays in registers on its way down a panel (Goto & van de Geijn 2008). A sum takes its
+ * inputs in order, in whatever tile it is, so its bits do not depend on how a product is split.
  */
 
 #undef ROWS
@@ -101,8 +101,8 @@ INLINE struct FN(panel) FN(panel_at)(const struct matrix *m, ptrdiff_t column, p
         FN(lanes_from)(column + (vectors - 1) * W, m->outputs)};
 }
 
-/* The given rows of the columns from a whole number of vectors on. Where `columns` ends within a vector,
- * the whole vector is written. */
+/* The given rows of the columns from a whole number of vectors on. Where `columns` ends within a
+ * vector, the whole vector is written. */
 static void FN(product)(const struct product *p, struct range rows, struct range columns)
 {
     for (ptrdiff_t first = rows.begin; first < rows.end; first += BLOCK) {

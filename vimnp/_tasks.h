@@ -24,6 +24,14 @@ struct range {
     ptrdiff_t begin, end;
 };
 
+/* What is in both; ends where it begins if nothing is. */
+static struct range common(struct range a, struct range b)
+{
+    const ptrdiff_t begin = a.begin > b.begin ? a.begin : b.begin;
+    const ptrdiff_t end = a.end < b.end ? a.end : b.end;
+    return (struct range){begin, end > begin ? end : begin};
+}
+
 /* Floats in a cache line. */
 #define LINE 16
 
