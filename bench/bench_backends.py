@@ -100,6 +100,24 @@ def ratios(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str, st
             yield row(what, most, ("native", num_threads, side), (name, num_threads, side))
 
 
+def steadiness(rounds: int) -> Iterator[tuple[str, str, str]]:
+    """What more threads than cores, and a busy neighbour, do to a pass of 224x224."""
+    calls: dict[Any, Call] = {n: forward_pass("native", n) for n in (2, 3, 4, 8, 16)}
+    found = medians(calls, rounds, burst=2)
+    worst = max(found, key=lambda number: found[number])
+    ratio = f"{found[worst] / found[2]:.2f}x ({worst} threads)"
+    yield "native, any number of threads from 3 to 16 over 2", "-", ratio
+    for backend in BACKENDS:
+        calls = {n: forward_pass(backend, n) for n in (1, 2)}
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
+            try:
+                found = medians(calls, rounds, burst=2, pause=PAUSE)
+            finally:
+                neighbour.kill()
+        what = f"{backend}, 2 threads over 1, while another process has one of the cores"
+        yield what, "-", f"{found[2] / found[1]:.2f}x"
+
+
 # ---- Steps ---------------------------------------------------------------------------------------
 
 
@@ -307,7 +325,10 @@ def main() -> int:
     steps = Breakdown(rounds)
     columns = ("step", "numpy, 1 thread", "native, 1 thread", "of peak", "native, 2 threads")
     print_table(columns, steps.rows())
-    print_table(("what", "at most", "measured"), [*ratios(seconds), *steps.limits(), memory_row()])
+    print_table(
+        ("what", "at most", "measured"),
+        [*ratios(seconds), *steps.limits(), memory_row(), *steadiness(rounds)],
+    )
     return 0
 
 

@@ -18,10 +18,11 @@ from vimnp import extension, reference, threads
 
 # Work of fewer elements (tokens x channels) than this stays on one thread: a second one sleeps
 # between regions, and waking it may cost more than it brings. Two threads over one with AVX-512 and
-# with SSE2 (bench/thresholds.py): the scan of 8 tokens in Vim-tiny 1.36 and 0.73, of 16 0.98 and
-# 0.68; the convolutions of 400 tokens 0.68 and 0.62, the norm of 730 0.75 and 0.66. At 197 tokens
-# these two gain only if called again and again: in a pass, a second thread brings them nothing.
-# A native pass, its elements counted over all layers: @@
+# with SSE2 (bench/thresholds.py): the scan of 8 tokens in Vim-tiny 1.58 and 0.75, of 16 1.08 and
+# 0.64; the convolutions of 400 tokens 0.79 and 0.58; the norm of 730 1.08 and 0.62, of 4097 0.58
+# and 0.53. At 197 tokens these two gain only if called again and again: in a pass, a second thread
+# brings them nothing. A native pass counts its elements over all layers: four of 5 tokens 0.83 and
+# 0.65, of 9 0.67 and 0.59; layers of fewer channels need more of them.
 _LEAST_ELEMENTS = {
     "causal_conv1d": 1 << 17,
     "fused_add_norm": 1 << 17,
