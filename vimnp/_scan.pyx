@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 # cython: embedsignature=False, freethreading_compatible=False
-"""Compiled kernels: causal conv1d, the selective scans and the norm, split with OpenMP.
+"""Compiled kernels: causal conv1d, the selective scans and the norm, split with OpenMP; and, in
+``_network.pxi``, the whole network.
 
 Arrays are token-major float32, (tokens, channels), rows contiguous. Nothing is checked here beyond
 what keeps memory safe: :mod:`vimnp.ops` does that. Names and meanings are those of
-:mod:`vimnp.kernels`, the only module that imports this one.
+:mod:`vimnp.kernels`, and of :mod:`vimnp.native` for the network.
 """
 
 cdef extern from "_isa.h" nogil:
