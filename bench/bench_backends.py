@@ -11,12 +11,11 @@ warmed up. "scan" holds dt_proj, which the native backend computes for 32 tokens
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,13 +25,12 @@ from unittest import mock
 import numpy as np
 import pytest
 from deit_tiny import deit_session
-from limits import Call, medians, with_threads
-from surroundings import header, refusal
+from limits import Call, forward_pass, medians, network, pixels, with_threads
+from surroundings import header, print_table, refusal
 
 import vimnp
 from vimnp import extension, kernels
 from vimnp.backends import BACKENDS
-from vimnp.model import VisionMamba
 from vimnp.parameters import random_reader
 from vimnp.weights import Metadata, write_weights
 
@@ -41,17 +39,8 @@ WARM = 3  # passes before one that counts
 PAUSE = 0.1  # seconds; OpenBLAS spins for a fifth of it
 
 
-def pixels(side: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
-
-
-def network(backend: str, num_threads: int, side: int = 224) -> VisionMamba:
-    config = dataclasses.replace(vimnp.config.VIM_TINY, img_size=(side, side))
-    return vimnp.VimTiny.random(config=config, num_threads=num_threads, backend=backend)
-
-
-def forward_pass(backend: str, num_threads: int, side: int = 224) -> Call:
-    call = partial(network(backend, num_threads, side), pixels(side))
+def backend_pass(backend: str, num_threads: int, side: int = 224) -> Call:
+    call = forward_pass(*network(side, num_threads, backend))
     return with_threads(call, num_threads) if backend == "numpy" else call
 
 
@@ -60,7 +49,7 @@ def transformer(blockwise: bool, num_threads: int, side: int = 224) -> Call:
 
 
 NETWORKS: dict[str, Callable[[int, int], Call]] = {
-    **{backend: partial(forward_pass, backend) for backend in BACKENDS},
+    **{backend: partial(backend_pass, backend) for backend in BACKENDS},
     "DeiT-tiny, exported": partial(transformer, False),
     "DeiT-tiny, blockwise attention": partial(transformer, True),
 }
@@ -102,13 +91,13 @@ def ratios(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str, st
 
 def steadiness(rounds: int) -> Iterator[tuple[str, str, str]]:
     """What more threads than cores, and a busy neighbour, do to a pass of 224x224."""
-    calls: dict[Any, Call] = {n: forward_pass("native", n) for n in (2, 3, 4, 8, 16)}
+    calls: dict[Any, Call] = {n: backend_pass("native", n) for n in (2, 3, 4, 8, 16)}
     found = medians(calls, rounds, burst=2)
     worst = max(found, key=lambda number: found[number])
     ratio = f"{found[worst] / found[2]:.2f}x ({worst} threads)"
     yield "native, any number of threads from 3 to 16 over 2", "-", ratio
     for backend in BACKENDS:
-        calls = {n: forward_pass(backend, n) for n in (1, 2)}
+        calls = {n: backend_pass(backend, n) for n in (1, 2)}
         with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
             try:
                 found = medians(calls, rounds, burst=2, pause=PAUSE)
@@ -126,10 +115,11 @@ Steps = dict[str, float]  # seconds of each step of a pass
 
 def native_pass(num_threads: int) -> Callable[[], Steps]:
     """A pass that gives the calling thread's time for each step."""
-    compiled, native = extension.loaded(), network("native", num_threads)._native
+    model, image = network(224, num_threads, "native")
+    compiled, native = extension.loaded(), model._native
     assert compiled is not None
     assert native is not None
-    image, out = pixels(224), np.empty((1, 1000), np.float32)
+    out = np.empty((1, 1000), np.float32)
 
     def run() -> Steps:
         seconds = np.zeros(len(compiled.STEP_NAMES))
@@ -141,7 +131,7 @@ def native_pass(num_threads: int) -> Callable[[], Steps]:
 
 def numpy_pass() -> Callable[[], Steps]:
     """The same of the NumPy backend on one thread, and the time of the whole pass."""
-    model = network("numpy", 1)
+    model, image = network(224, 1)
     p = model._parameters
     names = {id(p.head): "head"}
     for layer in p.layers:
@@ -168,7 +158,7 @@ def numpy_pass() -> Callable[[], Steps]:
         (kernels, "fused_add_norm"): partial(timed, "norm", kernels.fused_add_norm),
         (kernels, "selective_scan"): partial(timed, "scan", kernels.selective_scan),
     }
-    whole = with_threads(partial(model, pixels(224)), 1)
+    whole = with_threads(forward_pass(model, image), 1)
 
     def run() -> Steps:
         seconds.clear()
@@ -243,7 +233,7 @@ class Breakdown:
                 milliseconds(self.numpy.get(name)),
                 milliseconds(seconds),
                 share,
-                (milliseconds(self.native[2][name])),
+                milliseconds(self.native[2][name]),
             )
         between = 2 * self.numpy["whole"] - sum(self.numpy.values())
         yield "between the steps", milliseconds(between), "", "", ""
@@ -253,7 +243,7 @@ class Breakdown:
             milliseconds(self.numpy["whole"]),
             milliseconds(whole[0]),
             "",
-            (milliseconds(whole[1])),
+            milliseconds(whole[1]),
         )
 
     def limits(self) -> Iterator[tuple[str, str, str]]:
@@ -337,13 +327,6 @@ def pass_rows(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str,
         for number in (1, 2):
             cells = (f"{seconds[name, number, side] * 1e3:.1f} ms" for side in SIDES)
             yield name, str(number), *cells
-
-
-def print_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
-    for row in rows:
-        print("| " + " | ".join(row) + " |", flush=True)
-    print()
 
 
 # ---- pytest-benchmark ----------------------------------------------------------------------------

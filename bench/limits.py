@@ -20,7 +20,7 @@ from unittest import mock
 
 import numpy as np
 from layer_arrays import D_INNER, D_STATE, normal, scan
-from surroundings import header, refusal
+from surroundings import header, print_table, refusal
 from threadpoolctl import ThreadpoolController
 
 import vimnp
@@ -78,14 +78,21 @@ def with_threads(call: Call, blas_threads: int) -> Call:
 # ---- The network's parts -------------------------------------------------------------------------
 
 
-def network(side: int = 224, num_threads: int = 1) -> tuple[VisionMamba, np.ndarray]:
+def pixels(side: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
+
+
+def network(
+    side: int = 224, num_threads: int = 1, backend: str = "numpy"
+) -> tuple[VisionMamba, np.ndarray]:
+    """Vim-tiny for pictures of this size, and one."""
     config = dataclasses.replace(vimnp.config.VIM_TINY, img_size=(side, side))
-    pixels = np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
-    return vimnp.VimTiny.random(config=config, num_threads=num_threads), pixels
+    model = vimnp.VimTiny.random(config=config, num_threads=num_threads, backend=backend)
+    return model, pixels(side)
 
 
-def forward_pass(model: VisionMamba, pixels: np.ndarray) -> Call:
-    return lambda: model(pixels)
+def forward_pass(model: VisionMamba, image: np.ndarray) -> Call:
+    return lambda: model(image)
 
 
 def products_alone(model: VisionMamba) -> Call:
@@ -177,14 +184,14 @@ def least_time(rounds: int) -> Iterator[tuple[str, str, str]]:
 
 
 def one_thread(rounds: int) -> Iterator[tuple[str, str, str]]:
-    model, pixels = network()
-    model(pixels)
+    model, image = network()
+    model(image)
     layer = medians(one_layer(model), rounds, 30)
     share = 1 - (layer["products"] + layer["scan"]) / layer["whole"]
     yield "a layer's time in neither products nor scan", "15 %", f"{share:.1%}"
     found = medians(
         {
-            "whole": forward_pass(model, pixels),
+            "whole": forward_pass(model, image),
             "products": products_alone(model),
             "scans": scans_alone(model),
         },
@@ -205,8 +212,8 @@ def threads(rounds: int) -> Iterator[tuple[str, str, str]]:
     for blas_threads in (1, 2):
         found = medians(
             {
-                str(number): with_threads(forward_pass(model, pixels), blas_threads)
-                for number, (model, pixels) in models.items()
+                str(number): with_threads(forward_pass(model, image), blas_threads)
+                for number, (model, image) in models.items()
             },
             rounds,
         )
@@ -231,9 +238,7 @@ def main() -> int:
         print(refusal())
         return 2
     print("\n".join(header()) + "\n")
-    print("| what | at most | measured |\n|---|---|---|")
-    for row in rows(rounds):
-        print("| " + " | ".join(row) + " |", flush=True)
+    print_table(("what", "at most", "measured"), rows(rounds))
     return 0
 
 

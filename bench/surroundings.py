@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from vimnp.machine import describe_machine
 
@@ -23,3 +24,11 @@ def header() -> list[str]:
         f"BLAS: {machine.blas}; numpy {machine.numpy}, python {machine.python}",
         *(f"slow: {sentence}" for sentence in machine.slowdowns),
     ]
+
+
+def print_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """In Markdown, each row as soon as it is there."""
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
+    print()

@@ -159,9 +159,7 @@ static void FN(scan)(
         FN(scan_task)(worker, &layer->directions[0], 0),
         FN(scan_task)(worker, &layer->directions[1], 1)};
     const struct scans task = {2, of_direction};
-    const ptrdiff_t most = STATES / worker->n->d_state / W * W, end = channels.end;
-    for (ptrdiff_t begin = channels.begin; begin < end; begin += most)
-        FN(scan_channels)(&task, begin, begin + most < end ? begin + most : end);
+    FN(scan_channels)(&task, channels.begin, channels.end);
     book(worker, STEP_SCAN);
 }
 

@@ -12,9 +12,7 @@ cdef extern from "_isa.h" nogil:
     const int MAX_STATES
     const int MAX_TAPS
     const int RUN
-    const int STATES
     const int CHAINS
-    const Py_ssize_t NO_LIMIT
 
     struct filter:
         const float *weight
@@ -92,8 +90,7 @@ cdef extern from "_isa.h" nogil:
     ctypedef void (*member_function)(const void *task, member member) noexcept nogil
 
     void run_parts(
-        part_function run, const void *task, Py_ssize_t length, Py_ssize_t step, Py_ssize_t most,
-        int num_threads,
+        part_function run, const void *task, Py_ssize_t length, Py_ssize_t step, int num_threads
     )
 
     struct kernels:
@@ -191,7 +188,7 @@ def causal_conv1d(
 
     cdef const kernels *table = _kernels
     with nogil:
-        run_parts(table.convolve, &c, c.channels, table.width, NO_LIMIT, num_threads)
+        run_parts(table.convolve, &c, c.channels, table.width, num_threads)
 
 
 def fused_add_norm(
@@ -218,7 +215,7 @@ def fused_add_norm(
 
     cdef const kernels *table = _kernels
     with nogil:
-        run_parts(table.add_norm, &n, n.length, RUN, NO_LIMIT, num_threads)
+        run_parts(table.add_norm, &n, n.length, RUN, num_threads)
 
 
 def selective_scan(
@@ -263,13 +260,13 @@ def selective_scan(
 cdef void _run(const scan *of_direction, int number, bint fused, int num_threads) noexcept:
     """Both directions of some channels before the next channels, or one direction after all."""
     cdef const kernels *table = _kernels
-    cdef Py_ssize_t channels = of_direction.channels, most = STATES // of_direction.d_state
+    cdef Py_ssize_t channels = of_direction.channels
     cdef scans task
     cdef int i
     task.directions, task.of_direction = number if fused else 1, of_direction
     with nogil:
         for i in range(number // task.directions):
-            run_parts(table.scan, &task, channels, table.width, most, num_threads)
+            run_parts(table.scan, &task, channels, table.width, num_threads)
             task.of_direction += 1
 
 

@@ -220,10 +220,12 @@ static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t 
         FN(store_last_state)(s, begin, end, states);
 }
 
-/* The channels from `begin` to `end`. */
+/* The channels from `begin` to `end`, as many at once as there is room for their states. */
 static void FN(scan_channels)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const struct scans *scans = task;
-    for (int i = 0; i < scans->directions; i++)
-        FN(scan_direction)(&scans->of_direction[i], begin, end);
+    const ptrdiff_t most = STATES / scans->of_direction->d_state / W * W;
+    for (; begin < end; begin += most)
+        for (int i = 0; i < scans->directions; i++)
+            FN(scan_direction)(&scans->of_direction[i], begin, begin + most < end ? begin + most : end);
 }

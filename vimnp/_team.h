@@ -30,14 +30,12 @@
 #define VIMNP_ATOMIC 0
 #endif
 
-#define NO_LIMIT PTRDIFF_MAX
-
 /* Runs the part of a task from item `begin` to `end`. */
 typedef void (*part_function)(const void *task, ptrdiff_t begin, ptrdiff_t end);
 
 /* A task whose items up to `next` are dealt out. */
 struct deal {
-    ptrdiff_t next, length, step, most;
+    ptrdiff_t next, length, step;
     int team;
 };
 
@@ -46,7 +44,6 @@ static ptrdiff_t next_part(struct deal *d, ptrdiff_t *end)
 {
     const ptrdiff_t begin = d->next, left = d->length - begin;
     ptrdiff_t size = left / (d->team > 1 ? 2 * d->team : 1);
-    size = size < d->most ? size : d->most;
     size = size < d->step ? d->step : size / d->step * d->step;
     *end = d->next = begin + (size < left ? size : left);
     return begin;
@@ -63,13 +60,12 @@ static void wait_awake(const ptrdiff_t *count, ptrdiff_t enough, double seconds)
 }
 #endif
 
-/* All `length` items of a task; a part has a multiple of `step` items, and no more than `most`. */
+/* All `length` items of a task; a part has a multiple of `step` items. */
 static void run_parts(
-    part_function run, const void *task, ptrdiff_t length, ptrdiff_t step, ptrdiff_t most,
-    int num_threads)
+    part_function run, const void *task, ptrdiff_t length, ptrdiff_t step, int num_threads)
 {
     const ptrdiff_t steps = (length + step - 1) / step;
-    struct deal deal = {0, length, step, most, num_threads < steps ? num_threads : (int)steps};
+    struct deal deal = {0, length, step, num_threads < steps ? num_threads : (int)steps};
 #if VIMNP_OPENMP
     if (deal.team > 1) {
 #if VIMNP_ATOMIC
