@@ -280,7 +280,7 @@ class VisionMamba(nn.Module):
 
     def _embed(self, images: Tensor) -> Tensor:
         tokens = self.patch_embed(images)  # (B, M, E)
-        position = self.config.token_position
+        position = self.config.class_tokens.get("cls_token")
         if position is not None:
             cls_token = self.cls_token.expand(len(tokens), -1, -1)  # (B, 1, E)
             parts = (tokens[:, :position], cls_token, tokens[:, position:])
@@ -288,7 +288,7 @@ class VisionMamba(nn.Module):
         return tokens + self.pos_embed if self.config.if_abs_pos_embed else tokens  # (B, L, E)
 
     def _pool(self, tokens: Tensor) -> Tensor:
-        position = self.config.token_position
+        position = self.config.class_tokens.get("cls_token")
         if position is not None:
             return tokens[:, position]  # (B, E)
         return tokens.mean(dim=1) if self.config.final_pool_type == "mean" else tokens[:, -1]

@@ -28,8 +28,8 @@ def logits(config: VimConfig, read: Callable[[str], np.ndarray], pixels: np.ndar
             config, p, f"layers.{i}.mixer", norm(config, p, f"layers.{i}.norm", residual)
         )
     tokens = norm(config, p, "norm_f", residual + hidden)
-    if config.token_position is not None:
-        features = tokens[config.token_position]
+    if config.class_tokens:
+        features = tokens[config.class_tokens["cls_token"]]
     else:
         features = tokens.mean(axis=0) if config.final_pool_type == "mean" else tokens[-1]
     return p("head.weight") @ features + p("head.bias")

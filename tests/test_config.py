@@ -45,7 +45,7 @@ def test_the_defaults_are_vim_tiny() -> None:
     assert parameter_count(config) == 7_148_008
     assert (config.d_inner, config.dt_rank) == (384, 12)
     assert (config.grid_size, config.num_patches, config.num_tokens) == ((14, 14), 196, 197)
-    assert config.token_position == 98
+    assert config.class_tokens == {"cls_token": 98}
 
 
 def test_the_larger_variants_differ_in_width_alone() -> None:
@@ -102,7 +102,7 @@ def test_where_the_class_token_stands(
 ) -> None:
     config = VimConfig(**changes)
     assert (config.num_patches, config.num_tokens) == (patches, tokens)
-    assert config.token_position == position
+    assert config.class_tokens.get("cls_token") == position
 
 
 SMALL = {

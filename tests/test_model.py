@@ -501,7 +501,7 @@ def test_the_stream_after_each_layer_is_the_originals(golden: Path, converted):
         for layer in layers:
             hidden, residual = (activations[f"layers.{layer}.{i}"][0] for i in range(2))
             config = dataclasses.replace(file.metadata.config, depth=layer + 1)
-            token = np.add(hidden, residual, dtype=np.float64)[config.token_position]
+            token = np.add(hidden, residual, dtype=np.float64)[config.class_tokens["cls_token"]]
             truth = token / np.sqrt(np.mean(token**2) + config.norm_epsilon)
             truth *= file.read("norm_f.weight")
             model = vimnp.VisionMamba(Metadata(config=config), file.read)
@@ -516,7 +516,7 @@ def record_activations(
     w, p = model._workspace(), model._parameters
     seen = {}
     model._embed(pixels, w)
-    position = model.config.token_position
+    position = model.config.class_tokens["cls_token"]
     products = np.delete(w.residual - p.token_offset, position, axis=0)
     seen["patch_embed"] = products + patch_bias
     for index, layer in enumerate(p.layers):

@@ -77,7 +77,7 @@ cdef class Network:
         n.dt_rank, n.d_state, n.d_conv = config.dt_rank, config.d_state, config.d_conv
         n.classes, n.depth = config.num_classes, config.depth
         n.epsilon, n.scale = config.norm_epsilon, 0.5 if config.if_divide_out else 1.0
-        position = config.token_position
+        position = config.class_tokens.get("cls_token")
         n.class_token = -1 if position is None else position
         n.pooled_token = n.class_token
         if position is None and config.final_pool_type == "none":

@@ -15,7 +15,8 @@ from vimnp.errors import ConfigError
 
 CHANNELS = 3  # pictures are RGB; every published network has this many input channels
 
-POOL_TYPES = ("mean", "none")
+POOL_TYPES = ("none", "mean", "max", "all")
+BIMAMBA_TYPES = ("none", "v1", "v2")
 
 MAX_D_STATE = 256  # of the kernels, and of the original's CUDA kernel
 MAX_D_CONV = 64
@@ -32,6 +33,7 @@ _LIMITS = {
     "expand": 64,
     "dt_rank": 16384,
     "num_classes": 1_000_000,
+    "pt_hw_seq_len": 16384,
 }
 _LARGEST_SIDE = 16384
 _MOST_PATCHES = 1 << 18  # 8192x8192 pixels in patches of 16x16
@@ -44,7 +46,7 @@ def _check_count(name: str, value: object, limit: int) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VimConfig:
-    """What a Vision Mamba (``bimamba_type="v2"``) is made of. The defaults are those of Vim-tiny.
+    """What a Vision Mamba is made of. The defaults are those of Vim-tiny.
 
     Parameters
     ----------
@@ -75,12 +77,30 @@ class VimConfig:
         Whether a learned position embedding is added to the tokens.
     if_cls_token : bool
         Whether there is a class token, whose output the head reads.
+    use_double_cls_token : bool
+        Two class tokens, first and last; the head reads the mean of both.
     use_middle_cls_token : bool
-        Class token in the middle of the sequence if true, first if false.
-    final_pool_type : {"mean", "none"}
-        Without a class token: the head reads the tokens' mean, or the last token.
+        A single class token in the middle of the sequence if true, first if false.
+    final_pool_type : {"none", "mean", "max", "all"}
+        Without a class token: the head reads the last token ("none") or the mean of all ("mean"), or
+        it reads every token, and the logits are the largest of each class ("max") or those of every
+        token ("all").
+    bimamba_type : {"none", "v1", "v2"}
+        A mixer reads the sequence forward only ("none"); in both directions with one set of
+        parameters, except A ("v1"); or in both with a set for each ("v2").
     if_divide_out : bool
-        Whether the sum of both directions is halved.
+        Whether the sum of both directions is halved, in "v2".
+    if_bidirectional : bool
+        Two layers at a time read the same sequence, the second one backwards, and their mean goes
+        on; the last of an odd number of layers is idle.
+    if_rope, if_rope_residual : bool
+        Whether every layer (every two, if_bidirectional) rotates its input by a table of angles, one
+        for each patch, and whether it rotates the residual stream as well.
+    pt_hw_seq_len : int
+        Positions along a side that the angles are spread over, whatever the number of patches.
+    if_layer_scale : bool
+        Whether each mixer's output is multiplied by a weight for each channel, ``gamma``; the
+        original's ``init_layer_scale`` is their first value.
 
     Raises
     ------
@@ -102,9 +122,16 @@ class VimConfig:
     rms_norm: bool = True
     if_abs_pos_embed: bool = True
     if_cls_token: bool = True
+    use_double_cls_token: bool = False
     use_middle_cls_token: bool = True
     final_pool_type: str = "mean"
+    bimamba_type: str = "v2"
     if_divide_out: bool = True
+    if_bidirectional: bool = False
+    if_rope: bool = False
+    if_rope_residual: bool = False
+    pt_hw_seq_len: int = 14
+    if_layer_scale: bool = False
 
     def __post_init__(self) -> None:
         sides = self.img_size
@@ -124,18 +151,40 @@ class VimConfig:
         epsilon = self.norm_epsilon
         if not (isinstance(epsilon, float) and 0.0 < epsilon < 1.0):
             raise ConfigError(f"norm_epsilon is {epsilon!r}; expected a number between 0 and 1")
-        if self.final_pool_type not in POOL_TYPES:
+        for name, choices in (("final_pool_type", POOL_TYPES), ("bimamba_type", BIMAMBA_TYPES)):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {choices}")
+        self._check_combinations()
+        self._check_patches()
+
+    def _check_combinations(self) -> None:
+        """Refuse what the original could not run either, or where its answer means nothing."""
+        if self.final_pool_type == "max" and self.if_cls_token:
             raise ConfigError(
-                f"final_pool_type is {self.final_pool_type!r}; expected one of {POOL_TYPES}"
+                "final_pool_type is 'max' in a network with a class token, whose single row has no "
+                "largest; expected another one, or if_cls_token false"
             )
-        if min(sides) < self.patch_size:
+        if self.if_rope and self.embed_dim % 4:
             raise ConfigError(
-                f"img_size is {sides[0]}x{sides[1]} with patch_size {self.patch_size}; "
+                f"embed_dim is {self.embed_dim} in a network with if_rope, which rotates pairs of "
+                "channels by row and by column; expected a multiple of 4"
+            )
+        if self.if_rope and len(self.class_tokens) > 1:
+            raise ConfigError(
+                "use_double_cls_token is true in a network with if_rope, which leaves out the first "
+                "token only; expected one of them"
+            )
+
+    def _check_patches(self) -> None:
+        height, width = self.img_size
+        if min(height, width) < self.patch_size:
+            raise ConfigError(
+                f"img_size is {height}x{width} with patch_size {self.patch_size}; "
                 "expected at least one whole patch each way"
             )
         if self.num_patches > _MOST_PATCHES:
             raise ConfigError(
-                f"img_size {sides[0]}x{sides[1]} and stride {self.stride} make {self.num_patches} "
+                f"img_size {height}x{width} and stride {self.stride} make {self.num_patches} "
                 f"patches; expected at most {_MOST_PATCHES}"
             )
 
@@ -183,30 +232,48 @@ class VimConfig:
         return rows * columns
 
     @property
-    def num_tokens(self) -> int:
-        """Length of the sequence, L: the patches and the class token."""
-        return self.num_patches + int(self.if_cls_token)
+    def class_tokens(self) -> dict[str, int]:
+        """Index in the sequence of each class token, by its name in the state dict, in order."""
+        if not self.if_cls_token:
+            return {}
+        if self.use_double_cls_token:
+            return {"cls_token_head": 0, "cls_token_tail": self.num_patches + 1}
+        return {"cls_token": self.num_patches // 2 if self.use_middle_cls_token else 0}
 
     @property
-    def token_position(self) -> int | None:
-        """Index of the class token in the sequence, None without one."""
-        if not self.if_cls_token:
-            return None
-        return self.num_patches // 2 if self.use_middle_cls_token else 0
+    def num_tokens(self) -> int:
+        """Length of the sequence, L: the patches and the class tokens."""
+        return self.num_patches + len(self.class_tokens)
+
+    @property
+    def pooled_tokens(self) -> tuple[int, ...] | None:
+        """Indices of the tokens whose mean the head reads; None where it reads of all."""
+        if self.if_cls_token:
+            return tuple(self.class_tokens.values())
+        return (self.num_tokens - 1,) if self.final_pool_type == "none" else None
+
+    @property
+    def reads_every_token(self) -> bool:
+        """Whether the head reads each token, and not their mean or one of them."""
+        return not self.if_cls_token and self.final_pool_type in ("max", "all")
 
     @property
     def num_parameters(self) -> int:
-        """Number of weights, in all tensors together."""
-        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+        """Number of weights, in all tensors together; rotary tables are none."""
+        return sum(
+            math.prod(shape)
+            for name, shape in self.parameter_shapes().items()
+            if not name.startswith("rope.")
+        )
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the network, as in the PyTorch state dict."""
-        shapes: dict[str, tuple[int, ...]] = {}
         embed_dim = self.embed_dim
-        if self.if_cls_token:
-            shapes["cls_token"] = (1, 1, embed_dim)
+        shapes: dict[str, tuple[int, ...]] = {name: (1, 1, embed_dim) for name in self.class_tokens}
         if self.if_abs_pos_embed:
             shapes["pos_embed"] = (1, self.num_tokens, embed_dim)
+        if self.if_rope:
+            shapes["rope.freqs_cos"] = shapes["rope.freqs_sin"] = (self.num_patches, embed_dim)
         patch = (CHANNELS, self.patch_size, self.patch_size)
         shapes["patch_embed.proj.weight"] = (embed_dim, *patch)
         shapes["patch_embed.proj.bias"] = (embed_dim,)
@@ -219,11 +286,18 @@ class VimConfig:
         shapes["head.bias"] = (self.num_classes,)
         return shapes
 
+    @property
+    def direction_suffixes(self) -> tuple[str, ...]:
+        """What the names of a mixer's sets of parameters end in: the forward and the backward one's."""
+        return ("", "_b") if self.bimamba_type == "v2" else ("",)
+
     def _mixer_shapes(self) -> dict[str, tuple[int, ...]]:
         d_inner, dt_rank = self.d_inner, self.dt_rank
         assert dt_rank is not None  # set in __post_init__
         shapes: dict[str, tuple[int, ...]] = {"in_proj.weight": (2 * d_inner, self.embed_dim)}
-        for suffix in ("", "_b"):  # the forward and the backward direction
+        if self.if_layer_scale:
+            shapes["gamma"] = (self.embed_dim,)
+        for suffix in self.direction_suffixes:
             shapes[f"conv1d{suffix}.weight"] = (d_inner, 1, self.d_conv)
             shapes[f"conv1d{suffix}.bias"] = (d_inner,)
             shapes[f"x_proj{suffix}.weight"] = (dt_rank + 2 * self.d_state, d_inner)
@@ -231,6 +305,8 @@ class VimConfig:
             shapes[f"dt_proj{suffix}.bias"] = (d_inner,)
             shapes[f"A{suffix}_log"] = (d_inner, self.d_state)
             shapes[f"D{suffix}"] = (d_inner,)
+        if self.bimamba_type == "v1":
+            shapes["A_b_log"] = (d_inner, self.d_state)
         shapes["out_proj.weight"] = (self.embed_dim, d_inner)
         return shapes
 
@@ -242,3 +318,18 @@ class VimConfig:
 VIM_TINY = VimConfig()
 VIM_SMALL = VimConfig(embed_dim=384)
 VIM_BASE = VimConfig(embed_dim=768)
+VIM_TINY_STRIDE8 = VimConfig(stride=8)
+VIM_SMALL_STRIDE8 = VimConfig(embed_dim=384, stride=8)
+VIM_TINY_ROPE = VimConfig(
+    use_middle_cls_token=False, if_divide_out=False, if_rope=True, if_rope_residual=True
+)
+
+PUBLISHED = {
+    "tiny": VIM_TINY,
+    "small": VIM_SMALL,
+    "base": VIM_BASE,
+    "tiny-stride8": VIM_TINY_STRIDE8,
+    "small-stride8": VIM_SMALL_STRIDE8,
+    "tiny-rope": VIM_TINY_ROPE,
+}
+"""The networks that hustvl/Vim has published, by the names that the command knows them by."""

@@ -305,7 +305,7 @@ class VisionMamba:
         windows = sliding_window_view(pixels, (size, size), axis=(1, 2))[:, ::stride, ::stride]
         np.copyto(w.patches, windows.transpose(1, 2, 0, 3, 4))
         patches = w.patches.reshape(self.config.num_patches, -1)
-        position = self.config.token_position
+        position = self.config.class_tokens.get("cls_token")
         if position is None:
             np.matmul(patches, self._parameters.patch_proj, out=w.residual)
         else:
@@ -350,7 +350,7 @@ class VisionMamba:
 
     def _pool(self, w: Workspace) -> np.ndarray:
         """The class token, the last token or the mean of all, after the final norm: (E,)."""
-        position = self.config.token_position
+        position = self.config.class_tokens.get("cls_token")
         if position is None and self.config.final_pool_type == "mean":
             self._add_norm(w.residual, w.hidden, self._parameters.norm_f, w.normed)
             return w.normed.mean(axis=0)

@@ -102,8 +102,8 @@ def _token_offset(config: VimConfig, read: Reader) -> np.ndarray:
     ``cls_token + position``.
     """
     offset = np.tile(read("patch_embed.proj.bias"), (config.num_tokens, 1))
-    if config.token_position is not None:
-        offset[config.token_position] = read("cls_token")[0, 0]
+    for name, position in config.class_tokens.items():
+        offset[position] = read(name)[0, 0]
     if config.if_abs_pos_embed:
         offset += read("pos_embed")[0]
     return offset

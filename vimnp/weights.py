@@ -28,7 +28,7 @@ from vimnp.config import VimConfig
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.image import Preprocessing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no fields for what was refused then
 METADATA = "vimnp.json"
 DTYPES = ("float32", "float16")
 
@@ -104,7 +104,7 @@ class Metadata:
         version = values.pop("format_version", None)
         if version != FORMAT_VERSION or type(version) is not int:
             raise ConfigError(
-                f"format_version is {version!r}; this vimnp reads version {FORMAT_VERSION}"
+                f"format_version is {version!r}; this vimnp reads version {FORMAT_VERSION}: {_MENDING}"
             )
         expected = {field.name for field in dataclasses.fields(cls)}
         if set(values) != expected:

@@ -1,0 +1,40 @@
+"""Any network that there can be, for property tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from vimnp.config import BIMAMBA_TYPES, POOL_TYPES, VimConfig
+
+OPTIONS = {
+    "rms_norm": st.booleans(),
+    "if_abs_pos_embed": st.booleans(),
+    "if_cls_token": st.booleans(),
+    "use_double_cls_token": st.booleans(),
+    "use_middle_cls_token": st.booleans(),
+    "final_pool_type": st.sampled_from(POOL_TYPES),
+    "bimamba_type": st.sampled_from(BIMAMBA_TYPES),
+    "if_divide_out": st.booleans(),
+    "if_bidirectional": st.booleans(),
+    "if_rope": st.booleans(),
+    "if_rope_residual": st.booleans(),
+    "pt_hw_seq_len": st.integers(1, 20),
+    "if_layer_scale": st.booleans(),
+}
+
+
+def configurations(**sizes: st.SearchStrategy[Any]) -> st.SearchStrategy[VimConfig]:
+    """Configurations of these sizes, with every combination of options that is allowed."""
+    return st.builds(_fitting, **(OPTIONS | sizes))
+
+
+def _fitting(**values: Any) -> VimConfig:
+    """Give way where two options exclude each other."""
+    if values["final_pool_type"] == "max":
+        values["if_cls_token"] = False
+    if values["if_rope"]:
+        values["use_double_cls_token"] = False
+        values["embed_dim"] = -(-values["embed_dim"] // 4) * 4
+    return VimConfig(**values)
