@@ -123,7 +123,7 @@ def native_pass(num_threads: int) -> Callable[[], Steps]:
 
     def run() -> Steps:
         seconds = np.zeros(len(compiled.STEP_NAMES))
-        native.forward([image], out, head=True, seconds=seconds)
+        native.forward([image], out, output="logits", seconds=seconds)
         return dict(zip(compiled.STEP_NAMES, seconds, strict=True))
 
     return run
@@ -136,7 +136,7 @@ def numpy_pass() -> Callable[[], Steps]:
     names = {id(p.head): "head"}
     for layer in p.layers:
         names |= {id(layer.in_proj): "in_proj", id(layer.out_proj): "out_proj"}
-        for direction in (layer.forward, layer.backward):
+        for direction in layer.directions:
             names |= {id(direction.x_proj): "x_proj", id(direction.dt_proj): "scan"}
     seconds: Steps = {}
 

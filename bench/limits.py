@@ -111,8 +111,8 @@ def products_alone(model: VisionMamba) -> Call:
 
 def layer_products(model: VisionMamba, layer: Layer, w: Workspace) -> None:
     np.matmul(w.normed, layer.in_proj, out=w.xz)
-    model._direction(layer.forward, w.forward)
-    model._direction(layer.backward, w.backward)
+    for parameters, d in zip(layer.directions, w.computed, strict=True):
+        model._project(parameters, d)
     np.matmul(w.y, layer.out_proj, out=w.hidden)
 
 
@@ -132,7 +132,7 @@ def one_layer(model: VisionMamba) -> dict[str, Call]:
 
     def whole() -> None:
         model._add_norm(w.residual, w.hidden, layer.norm, w.normed)
-        model._mixer(layer, w)
+        model._mixer(layer, w, w.hidden)
 
     return {
         "whole": whole,

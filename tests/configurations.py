@@ -37,4 +37,6 @@ def _fitting(**values: Any) -> VimConfig:
     if values["if_rope"]:
         values["use_double_cls_token"] = False
         values["embed_dim"] = -(-values["embed_dim"] // 4) * 4
+    if values["if_bidirectional"]:
+        values["depth"] = max(values["depth"], 2)
     return VimConfig(**values)

@@ -144,7 +144,8 @@ def test_a_scan_that_would_leave_its_arrays_is_refused(mistake):
 
 # ---- The network, and the product that it is made of ---------------------------------------------
 
-CONFIG = dataclasses.replace(MICRO, rms_norm=False)  # which has all that a network may have
+# Which has all that a network may have.
+CONFIG = dataclasses.replace(MICRO, rms_norm=False, if_rope=True)
 
 
 def packed(layout=None) -> Parameters:
@@ -162,8 +163,8 @@ def shortened(parameters, path: str):
     """The same without one number, of every array that `path` leads to."""
     name, _, rest = path.partition(".")
     part = getattr(parameters, name)
-    if name == "layers":
-        return parameters._replace(layers=tuple(shortened(layer, rest) for layer in part))
+    if name in ("layers", "directions"):
+        return parameters._replace(**{name: tuple(shortened(item, rest) for item in part)})
     return parameters._replace(
         **{name: shortened(part, rest) if rest else np.array(part).reshape(-1)[1:]}
     )
@@ -171,7 +172,7 @@ def shortened(parameters, path: str):
 
 def forward(**changes) -> np.ndarray:
     compiled = network(packed())
-    arguments = {"images": [IMAGE] * 2, "out": zeros(2, 7), "head": True, "num_threads": 2}
+    arguments = {"images": [IMAGE] * 2, "out": zeros(2, 7), "output": "logits", "num_threads": 2}
     arguments |= {"memory": zeros(compiled.workspace_size(2)), "seconds": None} | changes
     compiled.forward(arguments.pop("images"), **arguments)
     return arguments["out"]
@@ -187,12 +188,9 @@ def multiply(**changes) -> np.ndarray:
 
 PARAMETERS = [
     *("patch_proj", "token_offset", "norm_f.weight", "norm_f.bias", "head", "head_bias"),
+    *("rotation.cos", "rotation.sin"),
     *(f"layers.{name}" for name in ("norm.weight", "norm.bias", "in_proj", "out_proj")),
-    *(
-        f"layers.{way}.{name}"
-        for way in ("forward", "backward")
-        for name in DirectionParameters._fields
-    ),
+    *(f"layers.directions.{name}" for name in DirectionParameters._fields),
 ]
 
 IMAGE = zeros(3, 32, 32)
@@ -202,7 +200,8 @@ FORWARD_MISTAKES = [
     {"images": [IMAGE] * 9, "out": zeros(9, 7)},
     {"images": [IMAGE] * 3},
     {"out": zeros(2, 6)},
-    {"head": False},
+    {"output": "features"},
+    {"output": "tokens"},
     {"memory": zeros(100)},
     {"num_threads": 3},
     {"num_threads": 0, "memory": zeros(1)},
@@ -229,7 +228,8 @@ PRODUCT_MISTAKES = [
 def test_a_pass_and_a_product_that_fit_are_computed():
     assert forward().all()
     assert forward(images=[], out=zeros(0, 7)).shape == (0, 7)
-    assert forward(head=False, out=zeros(2, 24)).all()
+    assert forward(output="features", out=zeros(2, 24)).all()
+    assert forward(output="tokens", out=zeros(2, 17 * 24)).all()
     assert (multiply() == 20).all()
     assert (multiply(addend=X[:, :1].repeat(40, 1)) == 21).all()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import plain_vim
 import pytest
+from configurations import configurations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from implementations import COMPILED_WAYS, NATIVE_WAYS, NUMPY_WAYS, every_scan_of_every_way, only
@@ -19,7 +20,6 @@ from threadpoolctl import threadpool_limits
 
 import vimnp
 from vimnp import extension
-from vimnp.config import VimConfig
 from vimnp.kernels import aligned_empty
 from vimnp.parameters import random_reader
 from vimnp.reference import BIDIRECTIONAL_METHODS
@@ -47,42 +47,81 @@ def normalised(batch=None, size=(32, 32), seed=0) -> np.ndarray:
 
 # ---- The arithmetic ------------------------------------------------------------------------------
 
-configurations = st.builds(
-    VimConfig,
+any_configuration = configurations(
     img_size=st.tuples(st.integers(16, 40), st.integers(16, 40)),
     patch_size=st.sampled_from([5, 8, 16]),
     stride=st.sampled_from([4, 7, 8, 16]),
-    depth=st.integers(1, 3),
-    embed_dim=st.sampled_from([8, 20, 32]),
+    depth=st.integers(1, 4),
+    embed_dim=st.sampled_from([8, 20, 30, 32]),
     d_state=st.sampled_from([1, 8, 16]),
     d_conv=st.sampled_from([1, 3, 4]),
     expand=st.sampled_from([1, 2]),
     dt_rank=st.sampled_from([None, 1, 5]),
     num_classes=st.integers(1, 12),
-    rms_norm=st.booleans(),
-    if_abs_pos_embed=st.booleans(),
-    if_cls_token=st.booleans(),
-    use_middle_cls_token=st.booleans(),
-    final_pool_type=st.sampled_from(["mean", "none"]),
-    if_divide_out=st.booleans(),
 )
-
 
 examples = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
+def assert_close(found: np.ndarray, truth: np.ndarray) -> None:
+    assert found.dtype == np.float32
+    assert found.shape == truth.shape
+    assert np.abs(found - truth).max() <= TOLERANCE * max(1.0, np.abs(truth).max())
+
+
 @every_scan_of_every_way
 @examples
-@given(config=configurations)
+@given(config=any_configuration)
 def test_every_configuration_agrees_with_float64(scan, config):
     model = vimnp.VisionMamba.random(seed=1, config=config, scan=scan)
-    pixels = normalised(size=config.img_size)
-    truth = plain_vim.logits(config, random_reader(config, 1), pixels)
-    logits = model(pixels)
-    assert logits.dtype == np.float32
-    assert np.abs(logits - truth).max() <= TOLERANCE * max(1.0, np.abs(truth).max())
+    pixels, read = normalised(size=config.img_size), random_reader(config, 1)
+    assert_close(model(pixels), plain_vim.logits(config, read, pixels))
+    assert_close(model.features(pixels), plain_vim.features(config, read, pixels))
+    assert_close(model.forward_features(pixels), plain_vim.tokens(config, read, pixels))
+
+
+# One at a time: a failure then names the option.
+OPTIONS = {
+    "double class token": {"use_double_cls_token": True},
+    "class token first": {"use_middle_cls_token": False},
+    "last token": {"if_cls_token": False, "final_pool_type": "none"},
+    "mean of tokens": {"if_cls_token": False, "final_pool_type": "mean"},
+    "largest logits": {"if_cls_token": False, "final_pool_type": "max"},
+    "all logits": {"if_cls_token": False, "final_pool_type": "all"},
+    "one direction": {"bimamba_type": "none"},
+    "shared directions": {"bimamba_type": "v1"},
+    "pairs of layers": {"if_bidirectional": True},
+    "an odd layer": {"if_bidirectional": True, "depth": 5},
+    "pairs of one direction": {"if_bidirectional": True, "bimamba_type": "none"},
+    "pairs of shared directions": {"if_bidirectional": True, "bimamba_type": "v1"},
+    "rotation": {"if_rope": True},
+    "rotation with the token first": {"if_rope": True, "use_middle_cls_token": False},
+    "rotation without a token": {"if_rope": True, "if_cls_token": False},
+    "rotation of the residual": {"if_rope": True, "if_rope_residual": True},
+    "rotation of pairs": {"if_rope": True, "if_bidirectional": True},
+    "layer scale": {"if_layer_scale": True},
+    "layer scale of pairs": {"if_layer_scale": True, "if_bidirectional": True},
+    "summed directions": {"if_divide_out": False},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_option_agrees_with_float64(option):
+    config = dataclasses.replace(MICRO, **({"depth": 4} | OPTIONS[option]))
+    model, read = vimnp.VisionMamba.random(config=config), random_reader(config, 0)
+    for pixels in normalised(batch=2):
+        assert_close(model(pixels), plain_vim.logits(config, read, pixels))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_option_changes_the_logits(option):
+    """Otherwise the tests above would prove nothing of it."""
+    config = dataclasses.replace(MICRO, depth=4)
+    changed = dataclasses.replace(config, **OPTIONS[option])
+    one, other = (vimnp.VisionMamba.random(config=c)(normalised()) for c in (config, changed))
+    assert one.shape != other.shape or np.abs(one - other).max() > 1e-4
 
 
 def test_features_go_into_the_head():
@@ -94,10 +133,12 @@ def test_features_go_into_the_head():
     np.testing.assert_allclose(model(normalised()), logits, atol=TOLERANCE)
 
 
-def test_a_nan_in_the_picture_comes_out_as_nan():
+@pytest.mark.parametrize("option", [{}, *OPTIONS.values()])
+def test_a_nan_in_the_picture_comes_out_as_nan(option):
     pixels = normalised()
     pixels[0, 0, 0] = np.nan
-    assert np.isnan(micro()(pixels)).all()
+    model = vimnp.VisionMamba.random(config=dataclasses.replace(MICRO, **option))
+    assert np.isnan(model(pixels)).all()
 
 
 def test_seeds_make_networks():
@@ -113,10 +154,59 @@ def test_vim_tiny_has_its_published_size():
     parameters = model._parameters
     numbers = [parameters.patch_proj, parameters.head, parameters.head_bias, parameters.norm_f[0]]
     for layer in parameters.layers:
-        numbers += [layer.in_proj, layer.out_proj, layer.norm.weight, *layer.forward]
-        numbers += layer.backward
+        numbers += [layer.in_proj, layer.out_proj, layer.norm.weight]
+        numbers += [array for direction in layer.directions for array in direction]
     tokens = 192 * (1 + 1 + 197)  # patch bias, class token and positions, added up when loaded
     assert sum(array.size for array in numbers) + tokens == 7_148_008
+
+
+# ---- A backbone ----------------------------------------------------------------------------------
+
+
+BACKBONES = {
+    "default": {},
+    "rectangle": {"img_size": (32, 48)},
+    "token first": {"use_middle_cls_token": False},
+    "two tokens": {"use_double_cls_token": True},
+    "no token": {"if_cls_token": False},
+    "every token read": {"if_cls_token": False, "final_pool_type": "all"},
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_features_before_the_pooling(name):
+    config = dataclasses.replace(MICRO, **BACKBONES[name])
+    model = vimnp.VisionMamba.random(config=config)
+    batch = normalised(batch=2, size=config.img_size)
+    tokens = model.forward_features(batch)
+    assert tokens.shape == (2, config.num_tokens, 24)
+    pooled = tokens
+    if config.pooled_tokens is not None:
+        pooled = tokens[:, list(config.pooled_tokens)].mean(axis=1)
+    elif not config.reads_every_token:
+        pooled = tokens.mean(axis=1)
+    np.testing.assert_allclose(model.features(batch), pooled, atol=TOLERANCE)
+    np.testing.assert_array_equal(model.forward_features(batch[1]), tokens[1])
+    np.testing.assert_array_equal(model.forward_features(list(batch)), tokens)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_feature_map_lies_as_the_patches_do(name):
+    config = dataclasses.replace(MICRO, **BACKBONES[name])
+    model = vimnp.VisionMamba.random(config=config)
+    batch = normalised(batch=2, size=config.img_size)
+    rows, columns = config.grid_size
+    maps = model.feature_map(batch)
+    assert maps.shape == (2, 24, rows, columns)
+    assert maps.flags.c_contiguous
+    is_patch = np.isin(np.arange(config.num_tokens), [*config.class_tokens.values()], invert=True)
+    patches = model.forward_features(batch)[:, is_patch]
+    for row in range(rows):
+        for column in range(columns):
+            np.testing.assert_array_equal(
+                maps[:, :, row, column], patches[:, row * columns + column]
+            )
+    np.testing.assert_array_equal(model.feature_map(batch[0]), maps[0])
 
 
 # ---- Ways of calling -----------------------------------------------------------------------------
@@ -136,9 +226,9 @@ def test_a_batch_is_its_images_one_by_one():
 def test_a_batch_of_more_images_than_a_region_takes_is_its_images_one_by_one(number):
     """The native backend takes 8 through a region."""
     model, batch = micro(), normalised(batch=number)
-    for run, width in ((model, 7), (model.features, 24)):
+    for run, shape in ((model, (7,)), (model.features, (24,)), (model.forward_features, (17, 24))):
         found = run(batch)
-        assert found.shape == (number, width)
+        assert found.shape == (number, *shape)
         for image, row in zip(batch, found, strict=True):
             np.testing.assert_array_equal(run(image), row)
 
@@ -170,6 +260,8 @@ def test_no_pictures_give_no_logits(nothing):
     model = micro()
     assert model(nothing).shape == (0, 7)
     assert model.features(nothing).shape == (0, 24)
+    assert model.forward_features(nothing).shape == (0, 17, 24)
+    assert model.feature_map(nothing).shape == (0, 24, 4, 4)
     assert model.predict(nothing) == []
 
 
@@ -242,6 +334,14 @@ def test_predict_answers_a_list_with_a_list():
 def test_predict_names_a_wrong_top_k(top_k):
     with pytest.raises(vimnp.ConfigError, match="top_k is"):
         micro().predict(picture(), top_k=top_k)
+
+
+def test_predict_of_a_network_with_logits_for_every_token_says_so():
+    config = dataclasses.replace(MICRO, if_cls_token=False, final_pool_type="all")
+    model = vimnp.VisionMamba.random(config=config)
+    for images in (picture(), []):
+        with pytest.raises(vimnp.ConfigError, match="final_pool_type is 'all'"):
+            model.predict(images)
 
 
 # ---- Making a model ------------------------------------------------------------------------------
@@ -329,9 +429,9 @@ def test_a_native_model_stays_on_the_instruction_set_that_it_was_made_for(monkey
 # ---- Memory and threads --------------------------------------------------------------------------
 
 
-def allocated_by_a_second_pass(side: int) -> int:
+def allocated_by_a_second_pass(side: int, **options) -> int:
     """Peak of what one forward pass allocates, in bytes, once the workspace is there."""
-    config = dataclasses.replace(MICRO, img_size=(side, side))
+    config = dataclasses.replace(MICRO, img_size=(side, side), **options)
     model, pixels = vimnp.VisionMamba.random(config=config), normalised(size=(side, side))
     model(pixels)
     tracemalloc.start()
@@ -343,9 +443,10 @@ def allocated_by_a_second_pass(side: int) -> int:
 
 
 @only(COMPILED_WAYS)
-def test_a_forward_pass_allocates_nothing_that_grows_with_the_tokens():
+@pytest.mark.parametrize("options", [{}, {"if_rope": True, "if_bidirectional": True}])
+def test_a_forward_pass_allocates_nothing_that_grows_with_the_tokens(options):
     # NumPy's own buffer grows until it has its full size, 32 KB; both networks are beyond that.
-    few, many = allocated_by_a_second_pass(256), allocated_by_a_second_pass(384)
+    few, many = (allocated_by_a_second_pass(side, **options) for side in (256, 384))
     assert abs(many - few) < 2000  # one float for each of the 1,280 tokens more would be 5,120
 
 
@@ -388,7 +489,7 @@ def test_every_number_of_threads_gives_the_same_logits(scan):
 
 @pytest.mark.usefixtures("small_work_is_split")
 @examples
-@given(config=configurations, num_threads=st.integers(2, 9))
+@given(config=any_configuration, num_threads=st.integers(2, 9))
 def test_no_split_of_any_configuration_changes_a_bit(config, num_threads):
     """Among as many threads as have tokens, channels or classes of their own, and more."""
     pixels = normalised(size=config.img_size)
@@ -397,6 +498,8 @@ def test_no_split_of_any_configuration_changes_a_bit(config, num_threads):
     )
     np.testing.assert_array_equal(together(pixels), alone(pixels))
     np.testing.assert_array_equal(together.features(pixels), alone.features(pixels))
+    tokens = together.forward_features(pixels)
+    np.testing.assert_array_equal(tokens, alone.forward_features(pixels))
 
 
 # ---- Parity with the original --------------------------------------------------------------------
@@ -521,7 +624,7 @@ def record_activations(
     seen["patch_embed"] = products + patch_bias
     for index, layer in enumerate(p.layers):
         model._add_norm(w.residual, w.hidden if index else None, layer.norm, w.normed)
-        model._mixer(layer, w)
+        model._mixer(layer, w, w.hidden)
         if index == 0:
             seen["layers.0.mixer"] = w.hidden.copy()
         seen[f"layers.{index}.0"] = w.hidden.copy()

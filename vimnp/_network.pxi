@@ -22,16 +22,29 @@ cdef extern from "_isa.h" nogil:
         norm norm
         matrix in_proj, out_proj
         direction directions[2]
+        int is_flipped
+
+    enum pooling:
+        POOL_MEAN
+        POOL_MAX
+        POOL_ALL
 
     struct network:
         Py_ssize_t height, width, columns, patch_size, stride
-        Py_ssize_t length, embed_dim, d_inner, dt_rank, classes
-        int d_state, d_conv, depth
+        Py_ssize_t length, patches, embed_dim, d_inner, dt_rank, classes
+        int d_state, d_conv, depth, layers_in_block
+        int directions, computed
         float epsilon, scale
-        Py_ssize_t class_token, pooled_token
+        int number_of_class_tokens, number_of_pooled_tokens
+        Py_ssize_t class_tokens[2]
+        Py_ssize_t pooled_tokens[2]
+        pooling pooling
         matrix patch_proj, head
         const float *token_offset
         const float *head_bias
+        const float *cos
+        const float *sin
+        int rope_residual
         norm norm_f
         const layer *layers
 
@@ -40,18 +53,25 @@ cdef extern from "_isa.h" nogil:
 
     Py_ssize_t lay_out(const network *n, int num_threads, float *memory, workspace *w)
 
+    enum output:
+        OUTPUT_LOGITS
+        OUTPUT_FEATURES
+        OUTPUT_TOKENS
+
     struct forward_pass "pass":
         const network *network
         workspace workspace
         int images
         const float *pixels[8]
-        float *features
-        float *logits
+        output output
+        float *out
+        Py_ssize_t out_step
         double *seconds
 
     void deal_stages(forward_pass *p, int num_threads, Py_ssize_t width, Py_ssize_t rows)
     void run_together(member_function run, const void *task, int num_threads)
 
+_OUTPUTS = {"logits": OUTPUT_LOGITS, "features": OUTPUT_FEATURES, "tokens": OUTPUT_TOKENS}
 IMAGES_AT_ONCE = MAX_IMAGES
 STEP_NAMES = (
     "embed", "norm", "in_proj", "conv1d", "x_proj", "scan", "out_proj", "pool", "head",
@@ -74,20 +94,24 @@ cdef class Network:
         n.height, n.width = config.img_size
         n.columns, n.patch_size, n.stride = config.grid_size[1], config.patch_size, config.stride
         n.length, n.embed_dim, n.d_inner = config.num_tokens, config.embed_dim, config.d_inner
+        n.patches = config.num_patches
         n.dt_rank, n.d_state, n.d_conv = config.dt_rank, config.d_state, config.d_conv
-        n.classes, n.depth = config.num_classes, config.depth
-        n.epsilon, n.scale = config.norm_epsilon, 0.5 if config.if_divide_out else 1.0
-        position = config.class_tokens.get("cls_token")
-        n.class_token = -1 if position is None else position
-        n.pooled_token = n.class_token
-        if position is None and config.final_pool_type == "none":
-            n.pooled_token = n.length - 1
+        n.classes, n.depth = config.num_classes, config.num_active_layers
+        n.layers_in_block = 2 if config.if_bidirectional else 1
+        n.directions, n.computed = config.num_directions, len(config.direction_suffixes)
+        n.epsilon, n.scale = config.norm_epsilon, 0.5 if config.halves_directions else 1.0
+        self._place_tokens(config)
         _expect(1 <= n.d_state <= MAX_STATES, "d_state")
         _expect(1 <= n.d_conv <= MAX_TAPS, "d_conv")
 
         inputs = 3 * n.patch_size * n.patch_size
         n.patch_proj = self._matrix(parameters.patch_proj, inputs, n.embed_dim)
         n.token_offset = self._array(parameters.token_offset, n.length, n.embed_dim)
+        n.cos = n.sin = NULL
+        n.rope_residual = config.if_rope_residual
+        if parameters.rotation is not None:
+            n.cos = self._array(parameters.rotation.cos, n.patches, n.embed_dim)
+            n.sin = self._array(parameters.rotation.sin, n.patches, n.embed_dim)
         n.norm_f = self._norm(parameters.norm_f)
         n.head = self._matrix(parameters.head, n.embed_dim, n.classes)
         n.head_bias = self._array(parameters.head_bias, 1, n.classes)
@@ -107,9 +131,9 @@ cdef class Network:
 
     def forward(
         self, list images not None, float[:, ::1] out not None, float[::1] memory not None, *,
-        bint head, int num_threads, double[::1] seconds,
+        str output not None, int num_threads, double[::1] seconds,
     ):
-        """Logits, or without the head features, of images (3, H, W)."""
+        """What is asked for of images (3, H, W): a row of out each."""
         cdef forward_pass task
         cdef const float[:, :, ::1] pixels
         number = len(images)
@@ -124,15 +148,13 @@ cdef class Network:
             task.pixels[i] = &pixels[0, 0, 0]
             views.append(pixels)
         task.network, task.images = &self.n, number
-        task.features = task.logits = NULL
+        task.output = _OUTPUTS[output]
+        task.out_step = self._floats_of(task.output)
         task.seconds = NULL
         if number == 0:
             return
-        _expect_shape(out, number, self.n.classes if head else self.n.embed_dim, "out")
-        if head:
-            task.logits = &out[0, 0]
-        else:
-            task.features = &out[0, 0]
+        _expect_shape(out, number, task.out_step, "out")
+        task.out = &out[0, 0]
         if seconds is not None:
             _expect(seconds.shape[0] == STEPS, "seconds")
             task.seconds = &seconds[0]
@@ -141,13 +163,36 @@ cdef class Network:
             deal_stages(&task, num_threads, self.table.width, self.table.rows)
             run_together(self.table.forward, &task, num_threads)
 
+    cdef Py_ssize_t _floats_of(self, output output) noexcept:
+        """Of what is asked for of an image."""
+        if output == OUTPUT_LOGITS:
+            return self.n.classes * (self.n.length if self.n.pooling == POOL_ALL else 1)
+        every = output == OUTPUT_TOKENS or self.n.pooling != POOL_MEAN
+        return self.n.embed_dim * (self.n.length if every else 1)
+
+    cdef int _place_tokens(self, object config) except -1:
+        """Class tokens, and which tokens the head reads."""
+        cdef network *n = &self.n
+        class_tokens, pooled_tokens = list(config.class_tokens.values()), config.pooled_tokens or ()
+        n.number_of_class_tokens = len(class_tokens)
+        n.number_of_pooled_tokens = len(pooled_tokens)
+        for i in range(len(class_tokens)):
+            n.class_tokens[i] = class_tokens[i]
+        for i in range(len(pooled_tokens)):
+            n.pooled_tokens[i] = pooled_tokens[i]
+        n.pooling = POOL_MEAN
+        if config.reads_every_token:
+            n.pooling = POOL_MAX if config.final_pool_type == "max" else POOL_ALL
+        return 0
+
     cdef int _fill_layer(self, layer *to, object layer) except -1:
         cdef Py_ssize_t embed_dim = self.n.embed_dim, d_inner = self.n.d_inner
         to.norm = self._norm(layer.norm)
         to.in_proj = self._matrix(layer.in_proj, embed_dim, 2 * d_inner)
         to.out_proj = self._matrix(layer.out_proj, d_inner, embed_dim)
-        self._fill_direction(&to.directions[0], layer.forward)
-        self._fill_direction(&to.directions[1], layer.backward)
+        to.is_flipped = layer.is_flipped
+        for i in range(self.n.directions):
+            self._fill_direction(&to.directions[i], layer.directions[i])
         return 0
 
     cdef int _fill_direction(self, direction *to, object direction) except -1:

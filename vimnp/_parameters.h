@@ -1,5 +1,5 @@
 /* The network as the compiled pass reads it: parameters (vimnp/parameters.py has the same, by the same
- * names) and workspace. L tokens, E embed_dim, Dn d_inner, N d_state, R dt_rank, K d_conv.
+ * names) and workspace. L tokens, M patches, E embed_dim, Dn d_inner, N d_state, R dt_rank, K d_conv.
  */
 #ifndef VIMNP_PARAMETERS_H
 #define VIMNP_PARAMETERS_H
@@ -29,17 +29,30 @@ struct direction {
 struct layer {
     struct norm norm;
     struct matrix in_proj, out_proj; /* (E, 2 Dn), (Dn, E) */
-    struct direction directions[2];
+    struct direction directions[2]; /* forward, and backward if there are two */
+    int is_flipped;                 /* it reads the sequence backwards */
+};
+
+/* What the head makes of the tokens that it reads. */
+enum pooling {
+    POOL_MEAN, /* it reads the mean of the pooled tokens */
+    POOL_MAX,  /* it reads every token: the largest logit of each class */
+    POOL_ALL   /* it reads every token: logits for each */
 };
 
 struct network {
     ptrdiff_t height, width, columns, patch_size, stride; /* pixels; `columns` patches lie in a row */
-    ptrdiff_t length, embed_dim, d_inner, dt_rank, classes;
-    int d_state, d_conv, depth;
-    float epsilon, scale;                  /* of the norms; of the sum of both directions */
-    ptrdiff_t class_token, pooled_token;   /* -1: there is none; the mean of all */
+    ptrdiff_t length, patches, embed_dim, d_inner, dt_rank, classes;
+    int d_state, d_conv, depth, layers_in_block; /* which read the same tokens: 1, or 2 */
+    int directions, computed;                    /* scans of a mixer; those with parameters of their own */
+    float epsilon, scale;                        /* of the norms; of the sum of the directions */
+    int number_of_class_tokens, number_of_pooled_tokens; /* 0: none; all */
+    ptrdiff_t class_tokens[2], pooled_tokens[2];
+    enum pooling pooling;
     struct matrix patch_proj, head;        /* (3 * patch_size^2, E), (E, classes) */
     const float *token_offset, *head_bias; /* (L, E), (classes,) */
+    const float *cos, *sin;                /* (M, E): of each block's input; NULL: no rotation */
+    int rope_residual;                     /* whether the residual is rotated as well */
     struct norm norm_f;
     const struct layer *layers;
 };
@@ -47,12 +60,13 @@ struct network {
 /* The arrays that a pass writes. */
 struct workspace {
     float *patches;           /* (PATCHES, 3 * patch_size^2) for each thread */
-    float *residual, *normed; /* (L, E) */
+    float *residual, *normed[2]; /* (L, E); a norm for each layer of a block */
     float *xz;                /* (L, 2 Dn): x and z; the scan's y takes x's place */
     float *u[2];              /* (L, Dn) */
     float *delta;             /* (RUN, Dn) for each thread */
     float *x_dbl[2];          /* (L, R + 2N): dt, B and C */
     float *features;          /* (E,) */
+    float *token_logits;      /* (L, classes) where the largest are asked for */
     float *stages;            /* struct stage: those of MAX_IMAGES */
 };
 
@@ -74,14 +88,16 @@ static ptrdiff_t lay_out(
     } arrays[] = {
         {&w->patches, num_threads * PATCHES * n->patch_proj.inputs},
         {&w->residual, n->length * n->embed_dim},
-        {&w->normed, n->length * n->embed_dim},
+        {&w->normed[0], n->length * n->embed_dim},
+        {&w->normed[1], n->layers_in_block > 1 ? n->length * n->embed_dim : 0},
         {&w->xz, n->length * 2 * n->d_inner},
         {&w->u[0], n->length * n->d_inner},
-        {&w->u[1], n->length * n->d_inner},
+        {&w->u[1], n->computed > 1 ? n->length * n->d_inner : 0},
         {&w->delta, num_threads * RUN * n->d_inner},
         {&w->x_dbl[0], x_dbl},
-        {&w->x_dbl[1], x_dbl},
+        {&w->x_dbl[1], n->computed > 1 ? x_dbl : 0},
         {&w->features, n->embed_dim},
+        {&w->token_logits, n->pooling == POOL_MAX ? n->length * n->classes : 0},
         {&w->stages, MAX_IMAGES * stages_of_image(n) * stage_floats},
     };
     ptrdiff_t used = 0;
@@ -99,6 +115,13 @@ enum step {
     STEP_OUT_PROJ, STEP_POOL, STEP_HEAD, STEP_WAIT, STEPS
 };
 
+/* What is asked for of an image. */
+enum output {
+    OUTPUT_LOGITS,   /* (classes,), or (L, classes) if the head reads every token */
+    OUTPUT_FEATURES, /* what the head reads: (E,), or (L, E) */
+    OUTPUT_TOKENS    /* after the last norm, (L, E) */
+};
+
 /* Some images on their way through the network. */
 struct pass {
     const struct network *network;
@@ -106,8 +129,9 @@ struct pass {
     struct stages stages;
     int images;
     const float *pixels[MAX_IMAGES]; /* (3, height, width) each */
-    float *features;                 /* (images, E), or NULL where logits are asked for */
-    float *logits;                   /* (images, classes), or NULL */
+    enum output output;
+    float *out;                      /* `out_step` floats for each image */
+    ptrdiff_t out_step;
     double *seconds;                 /* of each step, or NULL */
 };
 
@@ -127,7 +151,7 @@ static void deal_stages(struct pass *p, int num_threads, ptrdiff_t width, ptrdif
             deal_stage(s, i++, n->length, rows);   /* out_proj, norm */
         }
         deal_stage(s, i++, 1, 1); /* pool */
-        deal_stage(s, i++, p->logits ? n->classes : 0, width);
+        deal_stage(s, i++, p->output == OUTPUT_LOGITS ? n->classes : 0, width);
     }
 }
 

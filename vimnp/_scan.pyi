@@ -67,7 +67,7 @@ class Network:
         out: np.ndarray,
         memory: np.ndarray,
         *,
-        head: bool,
+        output: str,
         num_threads: int,
         seconds: np.ndarray | None,
     ) -> None: ...

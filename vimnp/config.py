@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,9 +83,9 @@ class VimConfig:
     use_middle_cls_token : bool
         A single class token in the middle of the sequence if true, first if false.
     final_pool_type : {"none", "mean", "max", "all"}
-        Without a class token: the head reads the last token ("none") or the mean of all ("mean"), or
-        it reads every token, and the logits are the largest of each class ("max") or those of every
-        token ("all").
+        Without a class token: the head reads the last token ("none") or the mean of all ("mean"),
+        or it reads every token, and the logits are the largest of each class ("max") or those of
+        every token ("all").
     bimamba_type : {"none", "v1", "v2"}
         A mixer reads the sequence forward only ("none"); in both directions with one set of
         parameters, except A ("v1"); or in both with a set for each ("v2").
@@ -94,8 +95,8 @@ class VimConfig:
         Two layers at a time read the same sequence, the second one backwards, and their mean goes
         on; the last of an odd number of layers is idle.
     if_rope, if_rope_residual : bool
-        Whether every layer (every two, if_bidirectional) rotates its input by a table of angles, one
-        for each patch, and whether it rotates the residual stream as well.
+        Whether every layer (every two, if_bidirectional) rotates its input, by an angle for each
+        patch and pair of channels, and whether it rotates the residual stream as well.
     pt_hw_seq_len : int
         Positions along a side that the angles are spread over, whatever the number of patches.
     if_layer_scale : bool
@@ -171,8 +172,14 @@ class VimConfig:
             )
         if self.if_rope and len(self.class_tokens) > 1:
             raise ConfigError(
-                "use_double_cls_token is true in a network with if_rope, which leaves out the first "
-                "token only; expected one of them"
+                "use_double_cls_token is true in a network with if_rope, which leaves out only the "
+                "first token; expected one of them"
+            )
+
+        if self.if_bidirectional and self.depth < 2:
+            raise ConfigError(
+                "depth is 1 in a network with if_bidirectional, which takes layers in pairs; "
+                "expected 2 or more"
             )
 
     def _check_patches(self) -> None:
@@ -246,6 +253,21 @@ class VimConfig:
         return self.num_patches + len(self.class_tokens)
 
     @property
+    def num_active_layers(self) -> int:
+        """Layers that the tokens pass through: all, or with if_bidirectional those in pairs."""
+        return self.depth - self.depth % 2 if self.if_bidirectional else self.depth
+
+    @property
+    def halves_directions(self) -> bool:
+        """Whether a mixer halves the sum of its directions: ``if_divide_out`` is for "v2" alone."""
+        return self.if_divide_out and self.bimamba_type == "v2"
+
+    @property
+    def num_directions(self) -> int:
+        """Scans of a mixer."""
+        return 1 if self.bimamba_type == "none" else 2
+
+    @property
     def pooled_tokens(self) -> tuple[int, ...] | None:
         """Indices of the tokens whose mean the head reads; None where it reads of all."""
         if self.if_cls_token:
@@ -269,7 +291,7 @@ class VimConfig:
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the network, as in the PyTorch state dict."""
         embed_dim = self.embed_dim
-        shapes: dict[str, tuple[int, ...]] = {name: (1, 1, embed_dim) for name in self.class_tokens}
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.class_tokens, (1, 1, embed_dim))
         if self.if_abs_pos_embed:
             shapes["pos_embed"] = (1, self.num_tokens, embed_dim)
         if self.if_rope:
@@ -288,7 +310,7 @@ class VimConfig:
 
     @property
     def direction_suffixes(self) -> tuple[str, ...]:
-        """What the names of a mixer's sets of parameters end in: the forward and the backward one's."""
+        """What the parameters' names end in for each direction that has a set of its own."""
         return ("", "_b") if self.bimamba_type == "v2" else ("",)
 
     def _mixer_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -313,6 +335,20 @@ class VimConfig:
     def _norm_shapes(self, prefix: str) -> dict[str, tuple[int, ...]]:
         names = ["weight"] if self.rms_norm else ["weight", "bias"]
         return {f"{prefix}.{name}": (self.embed_dim,) for name in names}
+
+
+def parse_img_size(text: str) -> tuple[int, int]:
+    """A picture's height and width, written as ``HEIGHTxWIDTH``, or as one number for a square.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", text.strip().lower())
+    if match is None:
+        raise ValueError("one number of pixels, or HEIGHTxWIDTH")
+    return int(match[1]), int(match[2] or match[1])
 
 
 VIM_TINY = VimConfig()

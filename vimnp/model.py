@@ -2,7 +2,8 @@
 
 Glossary, the paper's names on the right (Vision Mamba, Zhu et al. 2024; Mamba, Gu & Dao 2023):
 
-    L   tokens: patches and the class token     L
+    L   tokens: patches and class tokens        L
+    M   patches
     E   embed_dim, channels between layers      D
     Dn  d_inner, channels inside a mixer        E
     N   d_state                                 N
@@ -18,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -39,6 +40,7 @@ from vimnp.parameters import (
     random_reader,
 )
 from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.resize import resized
 from vimnp.threads import resolve_num_threads
 from vimnp.weights import Metadata, WeightsFile
 from vimnp.workspace import DirectionSpace, Workspace
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
     Picture: TypeAlias = Image.Image | np.ndarray
     Pictures: TypeAlias = Picture | list[Any] | tuple[Any, ...]
+
+Output: TypeAlias = Literal["logits", "features", "tokens"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +133,7 @@ class VisionMamba:
         cls,
         path: str | os.PathLike[str],
         *,
+        img_size: int | tuple[int, int] | None = None,
         scan: str = "fused",
         num_threads: int | None = None,
         backend: str | None = None,
@@ -138,6 +143,9 @@ class VisionMamba:
         Parameters
         ----------
         path : path-like
+        img_size : int or (height, width), optional
+            Take pictures of this size in pixels, and not of the size that the network was trained
+            for; see :func:`vimnp.resize.resized`.
         scan, num_threads, backend
             As for the class.
 
@@ -146,12 +154,14 @@ class VisionMamba:
         WeightsError
             If the file is missing, damaged, or not a vimnp weights file.
         ConfigError
-            As for the class.
+            As for the class, or if the network cannot take pictures of this size.
         """
         with WeightsFile(path) as file:
-            return cls(
-                file.metadata, file.read, scan=scan, num_threads=num_threads, backend=backend
-            )
+            metadata, read = file.metadata, file.read
+            if img_size is not None:
+                config, read = resized(metadata.config, read, img_size)
+                metadata = dataclasses.replace(metadata, config=config)
+            return cls(metadata, read, scan=scan, num_threads=num_threads, backend=backend)
 
     @classmethod
     def random(
@@ -193,13 +203,15 @@ class VisionMamba:
         Returns
         -------
         ndarray of float32, shape (classes,), or (B, classes) for a batch or a list
+            With ``final_pool_type`` "all" and no class token, those of every token: (L, classes),
+            or (B, L, classes).
 
         Raises
         ------
         ImageError
             If `images` is none of these.
         """
-        return self._forward_all(images, head=True)
+        return self._forward_all(images, "logits")
 
     def features(self, images: Pictures) -> np.ndarray:
         """What goes into the head: the normalised class token, or the pooled tokens.
@@ -212,8 +224,44 @@ class VisionMamba:
         Returns
         -------
         ndarray of float32, shape (E,), or (B, E) for a batch or a list
+            Where the head reads every token (without a class token, ``final_pool_type`` "max" or
+            "all"), those: (L, E), or (B, L, E).
         """
-        return self._forward_all(images, head=False)
+        return self._forward_all(images, "features")
+
+    def forward_features(self, images: Pictures) -> np.ndarray:
+        """Every token after the final norm, for use as a backbone.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (L, E), or (B, L, E) for a batch or a list
+            Class tokens stand where ``config.class_tokens`` says; :meth:`feature_map` leaves them
+            out.
+        """
+        return self._forward_all(images, "tokens")
+
+    def feature_map(self, images: Pictures) -> np.ndarray:
+        """The patches' tokens after the final norm, where they lie in the picture.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (E, h, w), or (B, E, h, w) for a batch or a list
+            h and w are ``config.grid_size``.
+        """
+        tokens = self.forward_features(images)
+        patches = np.delete(tokens, list(self.config.class_tokens.values()), axis=-2)
+        grid = patches.reshape(*tokens.shape[:-2], *self.config.grid_size, self.config.embed_dim)
+        return np.ascontiguousarray(np.moveaxis(grid, -1, -3))
 
     @overload
     def predict(self, images: Image.Image, top_k: int = 5) -> list[Prediction]: ...
@@ -236,9 +284,21 @@ class VisionMamba:
         Returns
         -------
         list of Prediction, or a list of such lists for a batch or a list
+
+        Raises
+        ------
+        ConfigError
+            If `top_k` is no whole number from 1 up, or the network has logits for every token.
+        ImageError
+            As for calling the model.
         """
         if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
             raise ConfigError(f"top_k is {top_k!r}; expected a whole number from 1 up")
+        if self._rows("logits"):
+            raise ConfigError(
+                "final_pool_type is 'all', so there are logits for every token, and none for the "
+                "picture; expected another one: call the model for the logits"
+            )
         logits = self(images)
         if logits.ndim == 1:
             return self._best(logits, top_k)
@@ -262,102 +322,145 @@ class VisionMamba:
                     "load them with VisionMamba"
                 )
 
-    def _forward_all(self, images: Pictures, head: bool) -> np.ndarray:
-        """Logits, or without the head features."""
+    def _forward_all(self, images: Pictures, output: Output) -> np.ndarray:
+        """What is asked for of an image, or of a batch or list."""
         if isinstance(images, np.ndarray) and images.ndim == 4:
             images = list(images)
         if not isinstance(images, list | tuple):
-            return self._forward_all([images], head)[0]
-        width = self.config.num_classes if head else self.config.embed_dim
-        out = np.empty((len(images), width), np.float32)
+            return self._forward_all([images], output)[0]
+        width = self.config.num_classes if output == "logits" else self.config.embed_dim
+        out = np.empty((len(images), *self._rows(output), width), np.float32)
         at_once = self._native.images_at_once if self._native else 1
         for first in range(0, len(images), at_once):
             part = slice(first, first + at_once)
-            self._forward([self._pixels(image) for image in images[part]], out[part], head)
+            self._forward([self._pixels(image) for image in images[part]], out[part], output)
         return out
+
+    def _rows(self, output: Output) -> tuple[int, ...]:
+        """(L,) if there is a row of it for every token, else ()."""
+        every = output == "tokens" or (
+            self.config.reads_every_token
+            and (output == "features" or self.config.final_pool_type == "all")
+        )
+        return (self.config.num_tokens,) if every else ()
 
     def _pixels(self, image: Picture) -> np.ndarray:
         return to_input(image, self.config.img_size, self.metadata.preprocessing)
 
-    def _forward(self, images: list[np.ndarray], out: np.ndarray, head: bool) -> None:
-        """Images (3, H, W) -> a row of `out` each."""
+    def _forward(self, images: list[np.ndarray], out: np.ndarray, output: Output) -> None:
+        """Images (3, H, W) -> what is asked for of each."""
         if self._native is not None:
-            self._native.forward(images, out, head=head)
+            self._native.forward(images, out, output=output)
             return
-        for row, pixels in zip(out, images, strict=True):
-            features = self._forward_features(pixels)
-            row[:] = self._head(features) if head else features
+        for image_out, pixels in zip(out, images, strict=True):
+            w = self._forward_layers(pixels)
+            if output == "tokens":
+                self._final_norm(w, slice(None), image_out)
+            elif output == "features":
+                image_out[...] = self._pool(w)
+            else:
+                image_out[...] = self._head(self._pool(w))
 
     # ---- One image, from top to bottom ----------------------------------------------------------
 
-    def _forward_features(self, pixels: np.ndarray) -> np.ndarray:
-        """Features (E,) of one image (3, H, W)."""
+    def _forward_layers(self, pixels: np.ndarray) -> Workspace:
+        """One image (3, H, W) -> two terms of its tokens, w.residual and w.hidden: (L, E) each."""
         w = self._workspace()
         self._embed(pixels, w)  # w.residual: the tokens
-        for index, layer in enumerate(self._parameters.layers):
+        for index, (layer, *partner) in enumerate(self._parameters.blocks):
+            self._rotate(w, is_first=index == 0)
             self._add_norm(w.residual, w.hidden if index else None, layer.norm, w.normed)
-            self._mixer(layer, w)  # w.normed -> w.hidden
-        return self._pool(w)
+            self._mixer(layer, w, w.hidden)
+            for flipped in partner:  # if_bidirectional: it reads the same tokens, backwards
+                self._add_norm(w.residual, None, flipped.norm, w.normed)
+                self._mixer(flipped, w, w.hidden_flipped)
+                w.hidden += w.hidden_flipped
+        return w
 
     def _embed(self, pixels: np.ndarray, w: Workspace) -> None:
-        """Patches -> tokens, with class token and position embedding; pixels are (3, H, W)."""
+        """Patches -> tokens, with class tokens and position embedding; pixels are (3, H, W)."""
         size, stride = self.config.patch_size, self.config.stride
         windows = sliding_window_view(pixels, (size, size), axis=(1, 2))[:, ::stride, ::stride]
         np.copyto(w.patches, windows.transpose(1, 2, 0, 3, 4))
         patches = w.patches.reshape(self.config.num_patches, -1)
-        position = self.config.class_tokens.get("cls_token")
-        if position is None:
-            np.matmul(patches, self._parameters.patch_proj, out=w.residual)
-        else:
-            np.matmul(patches[:position], self._parameters.patch_proj, out=w.residual[:position])
+        start = 0
+        for before, stop in enumerate([*self.config.class_tokens.values(), len(w.residual)]):
             np.matmul(
-                patches[position:], self._parameters.patch_proj, out=w.residual[position + 1 :]
+                patches[start - before : stop - before],
+                self._parameters.patch_proj,
+                out=w.residual[start:stop],
             )
-            w.residual[position] = 0
+            w.residual[stop : stop + 1] = 0  # a class token
+            start = stop + 1
         w.residual += self._parameters.token_offset
 
-    def _mixer(self, layer: Layer, w: Workspace) -> None:
-        """The bidirectional block: w.normed (L, E) -> w.hidden (L, E)."""
+    def _rotate(self, w: Workspace, *, is_first: bool) -> None:
+        """Rotary position embedding of a layer's input, where the network has it."""
+        rotation = self._parameters.rotation
+        if rotation is None:
+            return
+        if not is_first:
+            rotation.apply(w.hidden, w.partners)
+        if is_first or self.config.if_rope_residual:
+            rotation.apply(w.residual, w.partners)
+
+    def _mixer(self, layer: Layer, w: Workspace, out: np.ndarray) -> None:
+        """The bidirectional block: w.normed (L, E) -> out (L, E)."""
         np.matmul(w.normed, layer.in_proj, out=w.xz)
+        self._convolve(layer, w)
+        for parameters, d in zip(layer.directions, w.computed, strict=False):
+            self._project(parameters, d)
+        self._scan(layer, w)
+        np.matmul(w.y, layer.out_proj, out=out)
+
+    def _convolve(self, layer: Layer, w: Workspace) -> None:
+        """w.x -> u of each direction, (L, Dn)."""
+        filters = [Filter(p.conv_weight, p.conv_bias) for p in layer.directions]
         kernels.causal_conv1d(
-            w.x,
-            tuple(Filter(p.conv_weight, p.conv_bias) for p in (layer.forward, layer.backward)),
-            (w.forward.u, w.backward.u),
+            w.x[layer.time],
+            tuple(filters[: len(w.computed)]),
+            tuple(d.u[layer.time] for d in w.computed),
             silu=True,
             num_threads=self.num_threads,
         )
-        self._direction(layer.forward, w.forward)
-        self._direction(layer.backward, w.backward)
-        self._scan(layer, w)
-        np.matmul(w.y, layer.out_proj, out=w.hidden)
 
-    def _direction(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
+    def _project(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
         """d.u -> B, C, and delta before bias and softplus."""
         np.matmul(d.u, parameters.x_proj, out=d.x_dbl)
         np.matmul(d.dt, parameters.dt_proj, out=d.delta)
 
     def _scan(self, layer: Layer, w: Workspace) -> None:
-        """Both directions, summed and gated: (L, Dn) -> w.y (L, Dn)."""
+        """All directions, summed and gated: (L, Dn) -> w.y (L, Dn)."""
         kernels.selective_scan(
-            (w.forward.scan_inputs(layer.forward), w.backward.scan_inputs(layer.backward)),
-            w.z,
-            w.y,
+            tuple(
+                d.scan_inputs(parameters, layer.time)
+                for parameters, d in zip(layer.directions, w.directions, strict=True)
+            ),
+            w.z[layer.time],
+            w.y[layer.time],
             delta_softplus=True,
-            if_divide_out=self.config.if_divide_out,
+            if_divide_out=self.config.halves_directions,
             method=self.scan,
             num_threads=self.num_threads,
         )
 
     def _pool(self, w: Workspace) -> np.ndarray:
-        """The class token, the last token or the mean of all, after the final norm: (E,)."""
-        position = self.config.class_tokens.get("cls_token")
-        if position is None and self.config.final_pool_type == "mean":
-            self._add_norm(w.residual, w.hidden, self._parameters.norm_f, w.normed)
-            return w.normed.mean(axis=0)
-        row = -1 if position is None else position
-        rows = slice(row, row + 1 or None)  # the norm needs no other token
-        self._add_norm(w.residual[rows], w.hidden[rows], self._parameters.norm_f, w.normed[:1])
-        return w.normed[0].copy()
+        """Class tokens, the last token or the mean of all, after the final norm: (E,).
+
+        Where the head reads every token, all of them: (L, E).
+        """
+        rows = self.config.pooled_tokens
+        if rows is None:
+            self._final_norm(w, slice(None), w.normed)
+            return w.normed if self.config.reads_every_token else w.normed.mean(axis=0)
+        for row in rows:  # the norm needs no other token
+            one = slice(row, row + 1)
+            self._final_norm(w, one, w.normed[one])
+        return np.mean([w.normed[row] for row in rows], axis=0)
+
+    def _final_norm(self, w: Workspace, rows: slice, out: np.ndarray) -> None:
+        """These tokens after the last layer -> out (tokens, E)."""
+        self._add_norm(w.residual[rows], w.hidden[rows], self._parameters.norm_f, out)
 
     def _add_norm(
         self, residual: np.ndarray, hidden: np.ndarray | None, norm: Norm, normed: np.ndarray
@@ -374,9 +477,11 @@ class VisionMamba:
         )
 
     def _head(self, features: np.ndarray) -> np.ndarray:
+        """Logits (classes,), or (L, classes) if there are some for every token."""
         logits: np.ndarray = features @ self._parameters.head
         logits += self._parameters.head_bias
-        return logits
+        # Without a class token and with this pooling, the features are every token's.
+        return logits.max(axis=0) if self.config.final_pool_type == "max" else logits
 
     def _workspace(self) -> Workspace:
         """This thread's own."""

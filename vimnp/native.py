@@ -40,7 +40,7 @@ class NativeNetwork:
         parameters = load_parameters(config, read, lambda matrix: pack(matrix, width, panel))
         self._network = compiled.Network(instruction_set, config, parameters)
         self.images_at_once: int = compiled.IMAGES_AT_ONCE
-        self._elements = config.num_tokens * config.d_inner * config.depth
+        self._elements = config.num_tokens * config.d_inner * config.num_active_layers
         self._num_threads = min(num_threads, -(-config.d_inner // width))  # a vector for each
         self._of_thread = threading.local()
 
@@ -49,25 +49,26 @@ class NativeNetwork:
         images: Sequence[np.ndarray],
         out: np.ndarray,
         *,
-        head: bool,
+        output: str,
         seconds: np.ndarray | None = None,
     ) -> None:
-        """Features or logits of some images, in one region.
+        """What is asked for of some images, in one region.
 
         Parameters
         ----------
         images : arrays of float32, shape (3, H, W)
             `images_at_once` of them at most.
-        out : ndarray of float32, shape (images, classes), or without the head (images, E)
-        head : bool
+        out : ndarray of float32, shape (images, ...), C-contiguous
+            For each image what `output` says; see :class:`vimnp.model.VisionMamba`.
+        output : {"logits", "features", "tokens"}
         seconds : ndarray of float64, shape (steps,), optional
             The calling thread adds its time for each step; ``_scan.STEP_NAMES`` has their names.
         """
         self._network.forward(
             [np.require(image, requirements=["C", "ALIGNED"]) for image in images],
-            out,
+            out.reshape(len(out), -1),
             self._workspace(),
-            head=head,
+            output=output,
             num_threads=kernels.threads_for("forward", self._elements, self._num_threads),
             seconds=seconds,
         )

@@ -1,7 +1,7 @@
 """The network's parameters, in the layout that its arithmetic reads.
 
-Matrices are laid out as their products read them, and A is computed from ``A_log``, once, when a
-model is made.
+Matrices are laid out as their products read them, A is computed from ``A_log``, and what only
+scales a layer's output goes into ``out_proj``: once, when a model is made.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vimnp import rope
 from vimnp.config import VimConfig
 
 Reader = Callable[[str], np.ndarray]
@@ -47,9 +48,14 @@ class Layer(NamedTuple):
 
     norm: Norm
     in_proj: np.ndarray  # (E, 2 Dn)
-    forward: DirectionParameters
-    backward: DirectionParameters
-    out_proj: np.ndarray  # (Dn, E)
+    directions: tuple[DirectionParameters, ...]  # forward, and backward if there are two
+    out_proj: np.ndarray  # (Dn, E), with all that scales the layer's output
+    is_flipped: bool  # it reads the sequence backwards: its forward direction begins at the end
+
+    @property
+    def time(self) -> slice:
+        """The tokens of an array (L, ...) in the order in which the layer reads them."""
+        return slice(None, None, -1 if self.is_flipped else 1)
 
 
 class Parameters(NamedTuple):
@@ -57,10 +63,17 @@ class Parameters(NamedTuple):
 
     patch_proj: np.ndarray  # (3 * patch * patch, E)
     token_offset: np.ndarray  # (L, E): what each token adds to its patch
+    rotation: rope.Rotation | None  # of each layer's input
     layers: tuple[Layer, ...]
     norm_f: Norm
     head: np.ndarray  # (E, classes)
     head_bias: np.ndarray  # (classes,)
+
+    @property
+    def blocks(self) -> list[tuple[Layer, ...]]:
+        """Layers that read the same tokens: one, or with if_bidirectional two."""
+        number = 2 if self.layers[-1].is_flipped else 1
+        return list(zip(*(self.layers[i::number] for i in range(number)), strict=True))
 
 
 def transposed(matrix: np.ndarray) -> np.ndarray:
@@ -88,7 +101,8 @@ def load_parameters(config: VimConfig, read: Reader, layout: Layout = transposed
     return Parameters(
         patch_proj=layout(patch_proj.reshape(config.embed_dim, -1)),
         token_offset=_token_offset(config, read),
-        layers=tuple(_layer(config, read, layout, f"layers.{i}") for i in range(config.depth)),
+        rotation=rope.Rotation.read(read) if config.if_rope else None,
+        layers=tuple(_layer(config, read, layout, i) for i in range(config.num_active_layers)),
         norm_f=_norm(config, read, "norm_f"),
         head=layout(read("head.weight")),
         head_bias=read("head.bias"),
@@ -109,14 +123,32 @@ def _token_offset(config: VimConfig, read: Reader) -> np.ndarray:
     return offset
 
 
-def _layer(config: VimConfig, read: Reader, layout: Layout, prefix: str) -> Layer:
+def _layer(config: VimConfig, read: Reader, layout: Layout, index: int) -> Layer:
+    prefix = f"layers.{index}"
     return Layer(
         norm=_norm(config, read, f"{prefix}.norm"),
         in_proj=layout(read(f"{prefix}.mixer.in_proj.weight")),
-        forward=_direction(read, layout, f"{prefix}.mixer", ""),
-        backward=_direction(read, layout, f"{prefix}.mixer", "_b"),
-        out_proj=layout(read(f"{prefix}.mixer.out_proj.weight")),
+        directions=_directions(config, read, layout, f"{prefix}.mixer"),
+        out_proj=layout(_out_proj(config, read, f"{prefix}.mixer")),
+        is_flipped=config.if_bidirectional and index % 2 == 1,
     )
+
+
+def _directions(
+    config: VimConfig, read: Reader, layout: Layout, prefix: str
+) -> tuple[DirectionParameters, ...]:
+    directions = [_direction(read, layout, prefix, s) for s in config.direction_suffixes]
+    if config.bimamba_type == "v1":  # backwards the same, but for A
+        directions.append(directions[0]._replace(A=_state_matrix(read, f"{prefix}.A_b_log")))
+    return tuple(directions)
+
+
+def _out_proj(config: VimConfig, read: Reader, prefix: str) -> np.ndarray:
+    """(E, Dn), scaled by ``gamma``, and so that two layers' sum is their mean."""
+    out_proj = read(f"{prefix}.out_proj.weight")
+    if config.if_layer_scale:
+        out_proj = out_proj * read(f"{prefix}.gamma")[:, None]
+    return out_proj / 2 if config.if_bidirectional else out_proj
 
 
 def _direction(read: Reader, layout: Layout, prefix: str, suffix: str) -> DirectionParameters:
@@ -126,9 +158,13 @@ def _direction(read: Reader, layout: Layout, prefix: str, suffix: str) -> Direct
         x_proj=layout(read(f"{prefix}.x_proj{suffix}.weight")),
         dt_proj=layout(read(f"{prefix}.dt_proj{suffix}.weight")),
         dt_bias=read(f"{prefix}.dt_proj{suffix}.bias"),
-        A=transposed(-np.exp(read(f"{prefix}.A{suffix}_log"))),
+        A=_state_matrix(read, f"{prefix}.A{suffix}_log"),
         D=read(f"{prefix}.D{suffix}"),
     )
+
+
+def _state_matrix(read: Reader, name: str) -> np.ndarray:
+    return transposed(-np.exp(read(name)))
 
 
 def _norm(config: VimConfig, read: Reader, prefix: str) -> Norm:
@@ -145,6 +181,8 @@ def random_reader(config: VimConfig, seed: int) -> Reader:
     shapes = config.parameter_shapes()
 
     def read(name: str) -> np.ndarray:
+        if name.startswith("rope."):
+            return rope.tables(config)[name]
         # Seeded by name, so that a tensor does not depend on which were read before it.
         generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
         return _random_tensor(name, shapes[name], generator).astype(np.float32)
@@ -158,9 +196,9 @@ def _random_tensor(name: str, shape: tuple[int, ...], generator: np.random.Gener
     if ".dt_proj" in name and name.endswith("bias"):  # steps from 0.001 to 0.1, before softplus
         step = np.exp(generator.uniform(math.log(1e-3), math.log(1e-1), shape))
         return np.log(np.expm1(step))
-    if name.endswith((".D", ".D_b", "norm.weight", "norm_f.weight")):
+    if name.endswith((".D", ".D_b", ".gamma", "norm.weight", "norm_f.weight")):
         return 1.0 + 0.1 * generator.standard_normal(shape)
-    if name.endswith("bias") or name in ("cls_token", "pos_embed"):
+    if name.endswith("bias") or name == "pos_embed" or name.startswith("cls_token"):
         return 0.02 * generator.standard_normal(shape)
     inputs = math.prod(shape[1:])
     return generator.uniform(-1, 1, shape) / math.sqrt(inputs)

@@ -163,7 +163,7 @@ def scan_directions(
     """Scan forward, and backward if there are two directions; add up, gate, halve where asked."""
     if len(directions) == 2:
         directions = [directions[0], directions[1].reversed()]
-    if method.startswith("fused"):
+    if method.startswith("fused") and len(directions) == 2:
         # One pass over time for both: two scans side by side in one batch.
         both = _scan(_side_by_side(*directions), delta_softplus, method.endswith("fixlen"))
         outs, states = (np.split(array, 2) for array in both)

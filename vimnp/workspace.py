@@ -10,7 +10,7 @@ from vimnp.parameters import DirectionParameters
 
 
 class DirectionSpace:
-    """The arrays of one direction of a mixer."""
+    """What a mixer computes from x with one set of parameters."""
 
     def __init__(self, config: VimConfig) -> None:
         length, d_inner, d_state = config.num_tokens, config.d_inner, config.d_state
@@ -21,9 +21,16 @@ class DirectionSpace:
         self.delta = aligned_empty(length, d_inner)
         self.dt, self.B, self.C = np.split(self.x_dbl, [dt_rank, dt_rank + d_state], axis=1)
 
-    def scan_inputs(self, parameters: DirectionParameters) -> ScanInputs:
+    def scan_inputs(self, parameters: DirectionParameters, time: slice) -> ScanInputs:
+        """What a scan of this reads, with the tokens in the order of `time`."""
         return ScanInputs(
-            self.u, self.delta, parameters.A, self.B, self.C, parameters.D, parameters.dt_bias
+            self.u[time],
+            self.delta[time],
+            parameters.A,
+            self.B[time],
+            self.C[time],
+            parameters.D,
+            parameters.dt_bias,
         )
 
 
@@ -38,7 +45,11 @@ class Workspace:
         self.normed = aligned_empty(length, embed_dim)
         self.xz = aligned_empty(length, 2 * d_inner)
         self.x, self.z = np.split(self.xz, 2, axis=1)
-        self.forward = DirectionSpace(config)
-        self.backward = DirectionSpace(config)
+        self.computed = [DirectionSpace(config) for _ in config.direction_suffixes]
+        # What each direction scans: in "v1" both the same.
+        self.directions = self.computed * (config.num_directions // len(self.computed))
         self.y = self.x  # which is read before the scan writes: a sixth less memory to pass over
         self.hidden = aligned_empty(length, embed_dim)
+        # Where options call for them: a second layer's output, the other channel of each pair.
+        self.hidden_flipped = aligned_empty(length * config.if_bidirectional, embed_dim)
+        self.partners = aligned_empty(config.num_patches * config.if_rope, embed_dim)

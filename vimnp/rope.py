@@ -1,0 +1,79 @@
+"""Rotary position embedding: each layer's input, rotated by an angle for each patch.
+
+Channels lie in pairs, and the angle of a pair grows with the patch's row (in the first half of the
+channels) or column (in the second), at a frequency of its own (RoFormer, Su et al. 2021;
+``VisionRotaryEmbeddingFast`` in ``vim/rope.py`` of hustvl/Vim).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from vimnp.config import VimConfig
+
+_LONGEST_WAVE = 10000.0  # patches, over 2 pi
+
+COS, SIN = "rope.freqs_cos", "rope.freqs_sin"  # in the state dict
+
+
+class Rotation(NamedTuple):
+    """What the patches' tokens are rotated by."""
+
+    cos: np.ndarray  # (M, E)
+    sin: np.ndarray  # (M, E), negative for the first channel of each pair
+
+    @classmethod
+    def read(cls, read: Callable[[str], np.ndarray]) -> Rotation:
+        """From the tables of the state dict, (M, E) each."""
+        sin = read(SIN).copy()
+        sin[:, ::2] *= -1
+        return cls(read(COS), sin)
+
+    def apply(self, tokens: np.ndarray, partners: np.ndarray) -> None:
+        """Rotate in place.
+
+        Where there is a class token, the first of the sequence is left out, wherever the class
+        token stands: networks with it in the middle were trained like this, too.
+
+        Parameters
+        ----------
+        tokens : ndarray, shape (L, E)
+        partners : ndarray, shape (M, E)
+            Is overwritten.
+        """
+        patches = tokens[len(tokens) - len(self.cos) :]
+        partners[:, ::2] = patches[:, 1::2]
+        partners[:, 1::2] = patches[:, ::2]
+        partners *= self.sin
+        patches *= self.cos
+        patches += partners
+
+
+def tables(config: VimConfig) -> dict[str, np.ndarray]:
+    """The original's tables for a picture of any size, by their names in the state dict.
+
+    A side's patches share ``pt_hw_seq_len`` positions, so that a larger picture has finer steps.
+
+    Parameters
+    ----------
+    config : VimConfig
+        The original knows square pictures only; here rows and columns have a step each.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (M, E)
+    """
+    pairs = config.embed_dim // 4  # of each half
+    frequencies = _LONGEST_WAVE ** (-np.arange(pairs) / pairs)
+    of_rows, of_columns = (
+        np.repeat(np.outer(np.arange(n) * config.pt_hw_seq_len / n, frequencies), 2, axis=1)
+        for n in config.grid_size
+    )
+    angles = np.empty((*config.grid_size, 2, 2 * pairs))
+    angles[:, :, 0] = of_rows[:, None]
+    angles[:, :, 1] = of_columns[None, :]
+    angles = angles.reshape(config.num_patches, config.embed_dim)
+    return {COS: np.cos(angles).astype(np.float32), SIN: np.sin(angles).astype(np.float32)}
