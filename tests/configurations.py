@@ -35,7 +35,7 @@ def _fitting(**values: Any) -> VimConfig:
     if values["final_pool_type"] == "max":
         values["if_cls_token"] = False
     if values["if_rope"]:
-        values["use_double_cls_token"] = False
+        values["use_double_cls_token"] &= not values["if_cls_token"]
         values["embed_dim"] = -(-values["embed_dim"] // 4) * 4
     if values["if_bidirectional"]:
         values["depth"] = max(values["depth"], 2)

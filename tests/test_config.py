@@ -7,10 +7,11 @@ import math
 from typing import Any
 
 import pytest
+from configurations import configurations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
+from vimnp.config import PUBLISHED, VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError, VimnpError
 
 COUNTS = {
@@ -23,26 +24,29 @@ COUNTS = {
     "expand": 64,
     "dt_rank": 16384,
     "num_classes": 1_000_000,
+    "pt_hw_seq_len": 16384,
 }
 FLAGS = (
     "rms_norm",
     "if_abs_pos_embed",
     "if_cls_token",
+    "use_double_cls_token",
     "use_middle_cls_token",
     "if_divide_out",
+    "if_bidirectional",
+    "if_rope",
+    "if_rope_residual",
+    "if_layer_scale",
 )
 NO_TOKEN = {"if_cls_token": False}
 FIRST_TOKEN = {"use_middle_cls_token": False}
-
-
-def parameter_count(config: VimConfig) -> int:
-    return sum(math.prod(shape) for shape in config.parameter_shapes().values())
+DOUBLE_TOKEN = {"use_double_cls_token": True}
 
 
 def test_the_defaults_are_vim_tiny() -> None:
     config = VimConfig()
     assert config == VIM_TINY
-    assert parameter_count(config) == 7_148_008
+    assert config.num_parameters == 7_148_008
     assert (config.d_inner, config.dt_rank) == (384, 12)
     assert (config.grid_size, config.num_patches, config.num_tokens) == ((14, 14), 196, 197)
     assert config.class_tokens == {"cls_token": 98}
@@ -53,6 +57,35 @@ def test_the_larger_variants_differ_in_width_alone() -> None:
         assert {**config.to_dict(), "embed_dim": 192, "dt_rank": 12} == VIM_TINY.to_dict()
         assert config.embed_dim == embed_dim
         assert config.dt_rank == embed_dim // 16
+
+
+def test_the_published_networks() -> None:
+    widths = {name: config.embed_dim for name, config in PUBLISHED.items()}
+    assert widths == {
+        "tiny": 192,
+        "small": 384,
+        "base": 768,
+        "tiny-stride8": 192,
+        "small-stride8": 384,
+        "tiny-rope": 192,
+    }
+    for name, config in PUBLISHED.items():
+        tokens, middle = (730, 364) if name.endswith("stride8") else (197, 98)
+        assert config.num_tokens == tokens, name
+        assert config.class_tokens == {"cls_token": 0 if name == "tiny-rope" else middle}, name
+        assert (config.depth, config.d_state, config.bimamba_type) == (24, 16, "v2"), name
+        assert config.if_rope == config.if_rope_residual == (name == "tiny-rope"), name
+        assert config.if_divide_out == (name != "tiny-rope"), name
+
+
+def test_the_sizes_of_the_published_networks() -> None:
+    assert PUBLISHED["tiny"].num_parameters == 7_148_008
+    # The finer grid has a position embedding for each of 533 more patches.
+    assert PUBLISHED["tiny-stride8"].num_parameters == 7_148_008 + 533 * 192
+    # The rotary network has the same weights as tiny; its tables are computed, not learned.
+    assert PUBLISHED["tiny-rope"].num_parameters == 7_148_008
+    shapes = PUBLISHED["tiny-rope"].parameter_shapes()
+    assert shapes["rope.freqs_cos"] == shapes["rope.freqs_sin"] == (196, 192)
 
 
 @pytest.mark.parametrize(
@@ -86,23 +119,78 @@ def test_the_grid_of_patches(
 
 
 @pytest.mark.parametrize(
-    ("changes", "patches", "tokens", "position"),
+    ("changes", "patches", "tokens", "positions"),
     [
-        ({}, 196, 197, 98),
-        (FIRST_TOKEN, 196, 197, 0),
-        (NO_TOKEN, 196, 196, None),
-        (NO_TOKEN | FIRST_TOKEN, 196, 196, None),
-        ({"stride": 8}, 729, 730, 364),  # an odd number of patches: half, rounded down
-        ({"img_size": (16, 16)}, 1, 2, 0),
-        ({"img_size": (16, 32)}, 2, 3, 1),
+        ({}, 196, 197, {"cls_token": 98}),
+        (FIRST_TOKEN, 196, 197, {"cls_token": 0}),
+        (NO_TOKEN, 196, 196, {}),
+        (NO_TOKEN | FIRST_TOKEN, 196, 196, {}),
+        (NO_TOKEN | DOUBLE_TOKEN, 196, 196, {}),
+        (DOUBLE_TOKEN, 196, 198, {"cls_token_head": 0, "cls_token_tail": 197}),
+        (DOUBLE_TOKEN | FIRST_TOKEN, 196, 198, {"cls_token_head": 0, "cls_token_tail": 197}),
+        # An odd number of patches: half, rounded down.
+        ({"stride": 8}, 729, 730, {"cls_token": 364}),
+        ({"img_size": (16, 16)}, 1, 2, {"cls_token": 0}),
+        ({"img_size": (16, 32)}, 2, 3, {"cls_token": 1}),
+        (
+            {"img_size": (16, 16)} | DOUBLE_TOKEN,
+            1,
+            3,
+            {"cls_token_head": 0, "cls_token_tail": 2},
+        ),
     ],
 )
-def test_where_the_class_token_stands(
-    changes: dict[str, Any], patches: int, tokens: int, position: int | None
+def test_where_the_class_tokens_stand(
+    changes: dict[str, Any], patches: int, tokens: int, positions: dict[str, int]
 ) -> None:
     config = VimConfig(**changes)
     assert (config.num_patches, config.num_tokens) == (patches, tokens)
-    assert config.class_tokens.get("cls_token") == position
+    assert list(config.class_tokens.items()) == list(positions.items())  # in the order they stand
+
+
+@pytest.mark.parametrize(
+    ("changes", "pooled", "every_token"),
+    [
+        ({}, (98,), False),
+        ({"final_pool_type": "none"}, (98,), False),
+        ({"final_pool_type": "all"}, (98,), False),  # the head reads the class token all the same
+        (FIRST_TOKEN, (0,), False),
+        (DOUBLE_TOKEN, (0, 197), False),
+        (NO_TOKEN, None, False),
+        (NO_TOKEN | {"final_pool_type": "none"}, (195,), False),
+        (NO_TOKEN | {"final_pool_type": "max"}, None, True),
+        (NO_TOKEN | {"final_pool_type": "all"}, None, True),
+        (NO_TOKEN | DOUBLE_TOKEN, None, False),
+    ],
+)
+def test_what_the_head_reads(
+    changes: dict[str, Any], pooled: tuple[int, ...] | None, every_token: bool
+) -> None:
+    config = VimConfig(**changes)
+    assert config.pooled_tokens == pooled
+    assert config.reads_every_token == every_token
+
+
+@pytest.mark.parametrize(
+    ("bimamba_type", "directions", "suffixes", "halves"),
+    [("none", 1, ("",), False), ("v1", 2, ("",), False), ("v2", 2, ("", "_b"), True)],
+)
+def test_directions(
+    bimamba_type: str, directions: int, suffixes: tuple[str, ...], halves: bool
+) -> None:
+    config = VimConfig(bimamba_type=bimamba_type)
+    assert config.num_directions == directions
+    assert config.direction_suffixes == suffixes
+    assert config.halves_directions == halves
+    assert not VimConfig(bimamba_type=bimamba_type, if_divide_out=False).halves_directions
+
+
+@pytest.mark.parametrize(
+    ("depth", "one_by_one", "in_pairs"), [(2, 2, 2), (3, 3, 2), (24, 24, 24), (25, 25, 24)]
+)
+def test_layers_that_run(depth: int, one_by_one: int, in_pairs: int) -> None:
+    assert VimConfig(depth=depth).num_active_layers == one_by_one
+    assert VimConfig(depth=depth, if_bidirectional=True).num_active_layers == in_pairs
 
 
 SMALL = {
@@ -148,20 +236,70 @@ def test_every_tensor_of_a_network_with_its_shape() -> None:
     }
 
 
+ROPE_SMALL = SMALL | {"embed_dim": 12}  # which goes into four parts
+OF_BACKWARD = {
+    "layers.0.mixer.conv1d_b.weight",
+    "layers.0.mixer.conv1d_b.bias",
+    "layers.0.mixer.x_proj_b.weight",
+    "layers.0.mixer.dt_proj_b.weight",
+    "layers.0.mixer.dt_proj_b.bias",
+    "layers.0.mixer.A_b_log",
+    "layers.0.mixer.D_b",
+}
+A_BACKWARD = "layers.0.mixer.A_b_log"
+
+
 @pytest.mark.parametrize(
     ("changes", "gone", "come"),
     [
-        ({"if_cls_token": False}, {"cls_token"}, set()),
-        ({"if_abs_pos_embed": False}, {"pos_embed"}, set()),
-        ({"rms_norm": False}, set(), {"layers.0.norm.bias", "norm_f.bias"}),
-        ({"if_divide_out": False, "final_pool_type": "none"}, set(), set()),
+        ({"if_cls_token": False}, {"cls_token"}, {}),
+        ({"if_abs_pos_embed": False}, {"pos_embed"}, {}),
+        ({"rms_norm": False}, set(), {"layers.0.norm.bias": (12,), "norm_f.bias": (12,)}),
+        ({"if_divide_out": False, "final_pool_type": "none"}, set(), {}),
+        ({"use_middle_cls_token": False}, set(), {}),
+        ({"if_cls_token": False, "use_double_cls_token": True}, {"cls_token"}, {}),
+        (
+            {"use_double_cls_token": True},
+            {"cls_token"},
+            {"cls_token_head": (1, 1, 12), "cls_token_tail": (1, 1, 12)},
+        ),
+        ({"if_cls_token": False, "final_pool_type": "max"}, {"cls_token"}, {}),
+        ({"if_cls_token": False, "final_pool_type": "all"}, {"cls_token"}, {}),
+        ({"bimamba_type": "none"}, OF_BACKWARD, {}),
+        ({"bimamba_type": "v1"}, OF_BACKWARD - {A_BACKWARD}, {}),
+        ({"if_rope": True}, set(), {"rope.freqs_cos": (6, 12), "rope.freqs_sin": (6, 12)}),
+        ({"if_rope_residual": True, "pt_hw_seq_len": 3}, set(), {}),
+        ({"if_layer_scale": True}, set(), {"layers.0.mixer.gamma": (12,)}),
+        (
+            {"if_layer_scale": True, "bimamba_type": "none"},
+            OF_BACKWARD,
+            {"layers.0.mixer.gamma": (12,)},
+        ),
     ],
 )
 def test_tensors_that_depend_on_a_setting(
-    changes: dict[str, Any], gone: set[str], come: set[str]
+    changes: dict[str, Any], gone: set[str], come: dict[str, tuple[int, ...]]
 ) -> None:
-    before = set(VimConfig(**SMALL).parameter_shapes())
-    assert set(VimConfig(**SMALL | changes).parameter_shapes()) == before - gone | come
+    before = VimConfig(**ROPE_SMALL).parameter_shapes()
+    config = VimConfig(**ROPE_SMALL | changes)
+    expected = {name: shape for name, shape in before.items() if name not in gone} | come
+    if config.if_abs_pos_embed:
+        expected["pos_embed"] = (1, config.num_tokens, 12)
+    assert config.parameter_shapes() == expected
+    weights = [math.prod(shape) for name, shape in expected.items() if "rope" not in name]
+    assert config.num_parameters == sum(weights)
+
+
+def test_an_idle_layer_has_its_tensors() -> None:
+    """It is in the checkpoint, and ``num_parameters`` counts what that holds."""
+    layers = SMALL | {"depth": 3}
+    in_pairs, one_by_one = VimConfig(**layers, if_bidirectional=True), VimConfig(**layers)
+    assert in_pairs.parameter_shapes() == one_by_one.parameter_shapes()
+
+
+def test_the_second_matrix_of_v1_is_as_large_as_the_first() -> None:
+    shapes = VimConfig(**SMALL, bimamba_type="v1").parameter_shapes()
+    assert shapes[A_BACKWARD] == shapes["layers.0.mixer.A_log"] == (30, 3)
 
 
 WRONG_VALUES: list[tuple[str, Any, str]] = [
@@ -194,9 +332,13 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("norm_epsilon", 0, "between 0 and 1"),
     ("norm_epsilon", "1e-5", "'1e-5'"),
     ("norm_epsilon", None, "None"),
-    ("final_pool_type", "max", "'mean', 'none'"),
+    ("final_pool_type", "median", "expected one of ('none', 'mean', 'max', 'all')"),
     ("final_pool_type", None, "None"),
     ("final_pool_type", ["mean"], "['mean']"),
+    ("bimamba_type", "v3", "expected one of ('none', 'v1', 'v2')"),
+    ("bimamba_type", "V2", "'V2'"),
+    ("bimamba_type", None, "None"),
+    ("bimamba_type", ["v2"], "['v2']"),
 ]
 
 
@@ -211,6 +353,44 @@ def test_a_wrong_value_is_named_with_its_field(field: str, value: Any, word: str
     assert isinstance(caught.value, VimnpError)
 
 
+ROPE = {"if_rope": True}
+REFUSED_COMBINATIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"final_pool_type": "max"}, ("final_pool_type", "class token", "if_cls_token")),
+    ({"final_pool_type": "max"} | DOUBLE_TOKEN, ("final_pool_type", "if_cls_token")),
+    (ROPE | {"embed_dim": 190}, ("embed_dim is 190", "if_rope", "multiple of 4")),
+    (ROPE | {"embed_dim": 1}, ("embed_dim is 1", "if_rope")),
+    (ROPE | DOUBLE_TOKEN, ("use_double_cls_token", "if_rope")),
+    ({"if_bidirectional": True, "depth": 1}, ("depth is 1", "if_bidirectional")),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), REFUSED_COMBINATIONS)
+def test_what_does_not_go_together_is_named(
+    changes: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        VimConfig(**changes)
+    message = str(caught.value)
+    assert all(word in message for word in words)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        NO_TOKEN | {"final_pool_type": "max"},
+        NO_TOKEN | DOUBLE_TOKEN | {"final_pool_type": "max"},
+        NO_TOKEN | DOUBLE_TOKEN | ROPE,  # no class token: nothing to double
+        ROPE | {"embed_dim": 4},
+        {"if_rope_residual": True, "embed_dim": 190},  # means nothing without if_rope
+        {"if_bidirectional": True, "depth": 2},
+    ],
+)
+def test_what_goes_together(changes: dict[str, Any]) -> None:
+    config = VimConfig(**changes)
+    assert {name: getattr(config, name) for name in changes} == changes
+
+
 @pytest.mark.parametrize(("field", "limit"), COUNTS.items())
 def test_the_bounds_themselves_are_allowed(field: str, limit: int) -> None:
     img_size = (1024, 1024)
@@ -218,41 +398,40 @@ def test_the_bounds_themselves_are_allowed(field: str, limit: int) -> None:
     assert getattr(VimConfig(img_size=(16, 16), **{field: 1}), field) == 1
 
 
-def configs() -> st.SearchStrategy[VimConfig]:
-    counts = {
+any_config = configurations(
+    img_size=st.tuples(st.integers(16, 500), st.integers(16, 500)),
+    patch_size=st.integers(1, 16),
+    dt_rank=st.none() | st.integers(1, 100),
+    norm_epsilon=st.floats(1e-12, 0.5),
+    pt_hw_seq_len=st.integers(1, 16384),
+    **{
         name: st.integers(1, min(limit, 2000))
         for name, limit in COUNTS.items()
-        if name not in ("patch_size", "dt_rank")
-    }
-    return st.builds(
-        VimConfig,
-        img_size=st.tuples(st.integers(16, 500), st.integers(16, 500)),
-        patch_size=st.integers(1, 16),
-        dt_rank=st.none() | st.integers(1, 100),
-        norm_epsilon=st.floats(1e-12, 0.5),
-        final_pool_type=st.sampled_from(("mean", "none")),
-        **counts,
-        **{name: st.booleans() for name in FLAGS},
-    )
+        if name not in ("patch_size", "dt_rank", "pt_hw_seq_len")
+    },
+)
 
 
 @settings(deadline=None, max_examples=60)
-@given(config=configs())
+@given(config=any_config)
 def test_a_configuration_survives_json(config: VimConfig) -> None:
     assert VimConfig.from_dict(config.to_dict()) == config
     assert VimConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @settings(deadline=None, max_examples=30)
-@given(config=configs())
+@given(config=any_config)
 def test_derived_sizes_agree_with_the_shapes(config: VimConfig) -> None:
     rows, columns = config.grid_size
     for count, side in ((rows, config.img_size[0]), (columns, config.img_size[1])):
         end = (count - 1) * config.stride + config.patch_size
         assert end <= side < end + config.stride  # one more patch would not fit
-    assert config.num_tokens - config.num_patches == config.if_cls_token
+    assert config.num_tokens - config.num_patches == len(config.class_tokens)
+    assert all(0 <= index < config.num_tokens for index in config.class_tokens.values())
     shapes = config.parameter_shapes()
+    assert {name for name in shapes if "cls_token" in name} == set(config.class_tokens)
     assert shapes["layers.0.mixer.D"] == (config.d_inner,)
+    assert ("layers.0.mixer.A_b_log" in shapes) == (config.num_directions == 2)
     assert sum(name.endswith(".out_proj.weight") for name in shapes) == config.depth
 
 
@@ -265,8 +444,8 @@ def test_from_dict_names_a_missing_field(field: str) -> None:
 
 
 def test_from_dict_names_an_unknown_field() -> None:
-    with pytest.raises(ConfigError, match="unknown field 'if_bidirectional'"):
-        VimConfig.from_dict(VIM_TINY.to_dict() | {"if_bidirectional": True})
+    with pytest.raises(ConfigError, match="unknown field 'init_layer_scale'"):
+        VimConfig.from_dict(VIM_TINY.to_dict() | {"init_layer_scale": 0.1})
 
 
 def test_from_dict_checks_the_values_and_leaves_the_mapping_alone() -> None:

@@ -1,11 +1,17 @@
-"""The plain PyTorch network in bench/ against the recorded outputs of the original."""
+"""The plain PyTorch network in bench/ against the recorded outputs of the original, and against
+plain_vim where there are none.
+"""
 
 import dataclasses
 import json
 import math
 
 import numpy as np
+import plain_vim
 import pytest
+from configurations import configurations
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vimnp.config import VimConfig
 
@@ -31,6 +37,7 @@ DTYPES = [torch.float32, torch.float64]
 # The original's unfused path keeps the residual in float32 even when all else is float64.
 FLOAT32_RESIDUAL = 3e-7
 
+SMALL = VimConfig(img_size=(8, 12), patch_size=4, stride=4, depth=2, embed_dim=12, num_classes=5)
 MICRO = VimConfig(img_size=(32, 48), patch_size=8, stride=8, depth=2, embed_dim=24, num_classes=5)
 VARIANTS = {
     "default": {},
@@ -42,6 +49,26 @@ VARIANTS = {
     "layer_norm": {"rms_norm": False},
     "no_positions": {"if_abs_pos_embed": False},
     "other_sizes": {"d_state": 5, "d_conv": 3, "expand": 3, "dt_rank": 7},
+    "double_tokens": {"use_double_cls_token": True},
+    "max": {"if_cls_token": False, "final_pool_type": "max"},
+    "all": {"if_cls_token": False, "final_pool_type": "all"},
+    "forward_only": {"bimamba_type": "none"},
+    "v1": {"bimamba_type": "v1"},
+    "layer_scale": {"if_layer_scale": True},
+    "layer_scale_v1": {"if_layer_scale": True, "bimamba_type": "v1"},
+    "layer_scale_forward_only": {"if_layer_scale": True, "bimamba_type": "none"},
+    "rope": {"if_rope": True},
+    "rope_head_token": {"if_rope": True, "use_middle_cls_token": False},
+    "rope_no_token": {"if_rope": True, "if_cls_token": False, "pt_hw_seq_len": 3},
+    "rope_residual": {"if_rope": True, "if_rope_residual": True},
+    "bidirectional": {"if_bidirectional": True, "depth": 4},
+    "bidirectional_odd": {"if_bidirectional": True, "depth": 3},
+    "bidirectional_rope": {
+        "if_bidirectional": True,
+        "depth": 4,
+        "if_rope": True,
+        "if_rope_residual": True,
+    },
 }
 
 
@@ -54,6 +81,38 @@ def model(request):
 
 def relative_error(actual, expected):
     return np.abs(actual.numpy() - expected).max() / np.abs(expected).max()
+
+
+def perturb(model):
+    """Make every tensor matter, the rotary tables too: fresh ones are often all ones or zeros."""
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor += 0.3 * torch.randn_like(tensor)
+    return model
+
+
+def reader(model):
+    """The model's own tensors, as plain_vim reads them."""
+    state = model.state_dict()
+    return lambda name: state[name].numpy()
+
+
+def assert_is_plain(config, seed=0):
+    """Logits, features and tokens in float64 are plain_vim's."""
+    torch.manual_seed(seed)
+    model = perturb(torch_vim.VisionMamba(config).double())
+    images = torch.randn(2, 3, *config.img_size).double()
+    stages = {
+        plain_vim.logits: model,
+        plain_vim.features: model.forward_features,
+        plain_vim.tokens: model.forward_tokens,
+    }
+    for plain, stage in stages.items():
+        expected = np.array([plain(config, reader(model), image.numpy()) for image in images])
+        with torch.inference_mode():
+            actual = stage(images)
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
 
 
 def read_config(text):
@@ -140,22 +199,170 @@ def test_state_dict_is_what_the_configuration_implies(model):
 
 
 def test_every_parameter_has_a_gradient(model):
-    images = torch.randn(2, 3, *model.config.img_size)
+    config = model.config
+    images = torch.randn(2, 3, *config.img_size)
     model(images).square().sum().backward()
-    # The first token meets no earlier state, so A is idle where the head reads that one only.
-    may_be_idle = f"layers.{model.config.depth - 1}.mixer.A"
+    layers = list(range(config.depth))
+    # With if_bidirectional, the last of an odd number of layers takes no part.
+    idle = layers.pop() if config.if_bidirectional and config.depth % 2 else None
+    # A direction's first token meets no earlier state, so A is idle where the head reads that one
+    # only.
+    reads_an_end = config.pooled_tokens in ((0,), (config.num_tokens - 1,))
+    may_be_idle = f"layers.{layers[-1]}.mixer.A" if reads_an_end else "none"
     for name, parameter in model.named_parameters():
+        if name.startswith(f"layers.{idle}."):
+            assert parameter.grad is None, name
+            continue
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.any() or name.startswith(may_be_idle), name
 
 
 def test_step_sizes_start_between_their_bounds(model):
-    for suffix in torch_vim.DIRECTIONS:
+    for suffix in model.config.direction_suffixes:
         bias = getattr(model.layers[0].mixer, f"dt_proj{suffix}").bias
         log_step = torch.nn.functional.softplus(bias.detach()).log()
         assert log_step.min() > math.log(torch_vim.DT_MIN) - 1e-3
         assert log_step.max() < math.log(torch_vim.DT_MAX) + 1e-3
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_each_option_is_plain_vims(name):
+    assert_is_plain(dataclasses.replace(SMALL, **VARIANTS[name]))
+
+
+any_small = configurations(
+    img_size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
+    patch_size=st.integers(1, 4),
+    stride=st.integers(2, 5),
+    depth=st.integers(1, 4),
+    embed_dim=st.integers(1, 8),
+    d_state=st.integers(1, 3),
+    d_conv=st.integers(1, 4),
+    expand=st.integers(1, 2),
+    dt_rank=st.none() | st.integers(1, 3),
+    num_classes=st.integers(1, 4),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(config=any_small, seed=st.integers(0, 1000))
+def test_every_combination_is_plain_vims(config, seed):
+    assert_is_plain(config, seed)
+
+
+# Pairs of networks with the same tensors: what an option changes, and where it changes nothing.
+BIDIRECTIONAL_ROPE = {"if_rope": True, "if_bidirectional": True, "depth": 4}
+DIFFERENT = [
+    ({}, {"use_middle_cls_token": False}),
+    ({"if_cls_token": False}, {"if_cls_token": False, "final_pool_type": "none"}),
+    ({"if_cls_token": False}, {"if_cls_token": False, "final_pool_type": "max"}),
+    ({}, {"if_divide_out": False}),
+    ({}, {"if_bidirectional": True}),
+    ({"bimamba_type": "v1"}, {"bimamba_type": "v1", "if_bidirectional": True}),
+    ({"if_rope": True}, {"if_rope": True, "if_rope_residual": True}),
+    ({"if_rope": True}, {"if_rope": True, "use_middle_cls_token": False}),
+    (BIDIRECTIONAL_ROPE, BIDIRECTIONAL_ROPE | {"if_rope_residual": True}),
+]
+EQUAL = [
+    ({"bimamba_type": "v1"}, {"bimamba_type": "v1", "if_divide_out": False}),
+    ({"bimamba_type": "none"}, {"bimamba_type": "none", "if_divide_out": False}),
+    ({}, {"final_pool_type": "none"}),
+    ({}, {"final_pool_type": "all"}),
+    ({"if_cls_token": False}, {"if_cls_token": False, "use_double_cls_token": True}),
+    ({"if_cls_token": False}, {"if_cls_token": False, "use_middle_cls_token": False}),
+    (
+        {"use_double_cls_token": True},
+        {"use_double_cls_token": True, "use_middle_cls_token": False},
+    ),
+    ({}, {"if_rope_residual": True}),
+    ({}, {"pt_hw_seq_len": 3}),
+    # One layer, or one pair: before it there is no residual yet, after it nothing is rotated.
+    *(
+        ({"if_rope": True} | shallow, {"if_rope": True, "if_rope_residual": True} | shallow)
+        for shallow in ({"depth": 1}, {"if_bidirectional": True})
+    ),
+]
+
+
+def logits_of_both(changes, others):
+    """Logits of two networks with the same tensors."""
+    torch.manual_seed(0)
+    first = perturb(torch_vim.VisionMamba(dataclasses.replace(SMALL, **changes)))
+    second = torch_vim.VisionMamba(dataclasses.replace(SMALL, **others))
+    second.load_state_dict(first.state_dict())
+    images = torch.randn(2, 3, *SMALL.img_size)
+    with torch.inference_mode():
+        return first(images), second(images)
+
+
+@pytest.mark.parametrize(("changes", "others"), DIFFERENT)
+def test_an_option_changes_the_logits(changes, others):
+    first, second = logits_of_both(changes, others)
+    assert (first - second).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(("changes", "others"), EQUAL)
+def test_an_option_has_no_effect_where_it_does_not_apply(changes, others):
+    first, second = logits_of_both(changes, others)
+    assert torch.equal(first, second)
+
+
+def test_max_is_the_largest_of_all():
+    tokens = {"if_cls_token": False}
+    largest, each = logits_of_both(
+        tokens | {"final_pool_type": "max"}, tokens | {"final_pool_type": "all"}
+    )
+    assert each.shape == (2, SMALL.num_patches, SMALL.num_classes)
+    torch.testing.assert_close(largest, each.max(dim=1).values)
+
+
+def test_a_rotary_table_by_hand():
+    """2 rows and 3 columns of patches spread over 6 positions: 0, 3 down and 0, 2, 4 across."""
+    config = VimConfig(
+        img_size=(4, 6), patch_size=2, stride=2, embed_dim=8, if_rope=True, pt_hw_seq_len=6
+    )
+    rope = torch_vim.RotaryEmbedding(config)
+    frequencies = torch.tensor([1.0, 1.0, 0.01, 0.01])  # 1 / 10000**(0 / 4), 1 / 10000**(2 / 4)
+    places = [(0, 0), (0, 2), (0, 4), (3, 0), (3, 2), (3, 4)]
+    angles = torch.stack([torch.cat((y * frequencies, x * frequencies)) for y, x in places])
+    torch.testing.assert_close(rope.freqs_cos, angles.cos())
+    torch.testing.assert_close(rope.freqs_sin, angles.sin())
+
+
+@pytest.mark.parametrize("changes", [{}, {"use_middle_cls_token": False}, {"if_cls_token": False}])
+def test_which_tokens_are_rotated(changes):
+    """With a class token all but the first of the sequence, wherever the class token stands."""
+    sizes = {"img_size": (2, 3), "patch_size": 1, "stride": 1, "embed_dim": 4}
+    config = VimConfig(if_rope=True, **sizes, **changes)
+    rope = torch_vim.RotaryEmbedding(config)
+    angles = torch.arange(6) * math.pi / 2  # quarter turns tell the patches apart
+    rope.freqs_cos[:] = angles.cos()[:, None]
+    rope.freqs_sin[:] = angles.sin()[:, None]
+    tokens = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).repeat(config.num_tokens, 1)
+    turned = {
+        0: [1.0, 2.0, 3.0, 4.0],
+        1: [-2.0, 1.0, -4.0, 3.0],
+        2: [-1.0, -2.0, -3.0, -4.0],
+        3: [2.0, -1.0, 4.0, -3.0],
+    }
+    expected = [turned[patch % 4] for patch in range(6)]
+    if config.if_cls_token:
+        expected.insert(0, [1.0, 2.0, 3.0, 4.0])
+    torch.testing.assert_close(rope(tokens[None])[0], torch.tensor(expected))
+
+
+def test_an_idle_layer_is_idle():
+    """The third of three layers, where they go in pairs."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(SMALL, if_bidirectional=True, depth=3)
+    model = perturb(torch_vim.VisionMamba(config))
+    images = torch.randn(1, 3, *config.img_size)
+    with torch.inference_mode():
+        before = model(images)
+        for parameter in model.layers[2].parameters():
+            parameter.fill_(math.nan)
+        assert torch.equal(model(images), before)
 
 
 def test_directions_mirror_each_other():

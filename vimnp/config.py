@@ -106,7 +106,8 @@ class VimConfig:
     Raises
     ------
     ConfigError
-        If a value has the wrong type, is out of range, or no patch fits into the picture.
+        If a value has the wrong type or is out of range, two exclude each other, or no patch fits
+        into the picture.
     """
 
     img_size: tuple[int, int] = (224, 224)
@@ -175,7 +176,6 @@ class VimConfig:
                 "use_double_cls_token is true in a network with if_rope, which leaves out only the "
                 "first token; expected one of them"
             )
-
         if self.if_bidirectional and self.depth < 2:
             raise ConfigError(
                 "depth is 1 in a network with if_bidirectional, which takes layers in pairs; "
