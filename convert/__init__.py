@@ -9,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from vimnp import rope
+from vimnp.config import PUBLISHED
 from vimnp.convert.checkpoint import Checkpoint
 from vimnp.convert.infer import infer_config
 from vimnp.convert.labels import read_labels
+from vimnp.convert.naming import quoted
+from vimnp.convert.safetensors_file import SafetensorsFile
 from vimnp.convert.settings import parse_settings, to_text
+from vimnp.convert.source import SourceFile
 from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.image import Preprocessing
 from vimnp.weights import Metadata, write_weights
@@ -50,13 +55,15 @@ def convert_checkpoint(
     labels: str | os.PathLike[str] | None = None,
     settings: Mapping[str, str] | None = None,
     use_ema: bool = False,
+    model: str | None = None,
 ) -> Conversion:
     """Convert a checkpoint of hustvl/Vim into a weights file.
 
     Parameters
     ----------
     source : path-like
-        A ``.pth`` file of ``torch.save``. Nothing in it is executed.
+        A ``.pth`` file of ``torch.save``, in which nothing is executed, or a ``.safetensors`` file,
+        which takes the package of that name.
     destination : path-like
         The ``.npz`` file to write, whole or not at all.
     dtype : {"float32", "float16"}
@@ -67,6 +74,9 @@ def convert_checkpoint(
         What the weights do not tell; see :func:`vimnp.convert.settings.parse_settings`.
     use_ema : bool
         Take the moving average of the weights, ``model_ema``, from a training dump.
+    model : str, optional
+        The published network, by its name in :data:`vimnp.config.PUBLISHED`, that settles what
+        neither the weights nor the settings tell. Another number of classes is no contradiction.
 
     Returns
     -------
@@ -81,22 +91,38 @@ def convert_checkpoint(
     source, destination = Path(source), Path(destination)
     if _is_same_file(source, destination):
         raise CheckpointError(f"{source}: is the destination as well; expected another file")
-    with Checkpoint(source, use_ema=use_ema) as checkpoint:
-        metadata, assumptions = _describe(checkpoint, dtype, labels, settings or {})
+    if model is not None and model not in PUBLISHED:
+        known = ", ".join(PUBLISHED)
+        raise CheckpointError(f"there is no model {quoted(model)}; expected one of {known}")
+    with _open(source, use_ema) as checkpoint:
+        metadata, assumptions = _describe(checkpoint, dtype, labels, settings or {}, model)
         _write(destination, metadata, checkpoint)
     parameters = metadata.config.num_parameters
     return Conversion(metadata, assumptions, parameters, destination.stat().st_size)
 
 
+def _open(source: Path, use_ema: bool) -> SourceFile:
+    # By the name: safetensors files have no magic number, and damaged ones are to be told as such.
+    if source.suffix.lower() != ".safetensors":
+        return Checkpoint(source, use_ema=use_ema)
+    if use_ema:
+        raise CheckpointError(
+            f"{source}: a safetensors file holds one set of weights and no model_ema; convert it "
+            "without --ema"
+        )
+    return SafetensorsFile(source)
+
+
 def _describe(
-    checkpoint: Checkpoint,
+    checkpoint: SourceFile,
     dtype: str,
     labels: str | os.PathLike[str] | None,
     settings: Mapping[str, str],
+    model: str | None,
 ) -> tuple[Metadata, tuple[str, ...]]:
     try:
         network, preprocessing = parse_settings(settings)
-        config, assumptions = infer_config(checkpoint.shapes, network)
+        config, assumptions = infer_config(checkpoint.shapes, network, model)
         metadata = Metadata(
             config=config,
             preprocessing=Preprocessing(**preprocessing),
@@ -108,6 +134,12 @@ def _describe(
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
     if labels is not None:
         metadata = dataclasses.replace(metadata, labels=read_labels(labels, config.num_classes))
+    told = model is not None or "pt_hw_seq_len" in network
+    if not told and not rope.are_tables(config, checkpoint.read):
+        assumptions.append(
+            f"pt_hw_seq_len={config.pt_hw_seq_len}, though the rotary tables are not those that it "
+            "gives; it matters to pictures of another size only"
+        )
     untold = [
         f"{field.name}={to_text(getattr(metadata.preprocessing, field.name))}"
         for field in dataclasses.fields(Preprocessing)
@@ -118,7 +150,7 @@ def _describe(
     return metadata, tuple(assumptions)
 
 
-def _write(destination: Path, metadata: Metadata, checkpoint: Checkpoint) -> None:
+def _write(destination: Path, metadata: Metadata, checkpoint: SourceFile) -> None:
     def tensors() -> Iterator[tuple[str, np.ndarray]]:
         for name in metadata.config.parameter_shapes():
             yield name, checkpoint.read(name)

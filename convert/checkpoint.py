@@ -6,11 +6,8 @@ holds the numbers of one storage, ``NAME/byteorder`` says their order. All of it
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import zipfile
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,45 +15,22 @@ import numpy as np
 from vimnp.convert.layout import find_state_dict
 from vimnp.convert.naming import listing, quoted
 from vimnp.convert.pickled import SAVE_WEIGHTS, load_pickle
+from vimnp.convert.source import FETCH_AGAIN, SAVE_AGAIN, SourceFile
 from vimnp.convert.tensors import Storage, StorageType, TensorRecord
 from vimnp.errors import CheckpointError
 
 # Bytes; Vim-tiny's take 46 thousand, a training dump's four times as many.
 _PICKLE_LIMIT = 4 << 20
-_SAVE_AGAIN = "load it with torch and write it again with torch.save"
-_FETCH_AGAIN = "fetch the file again"
-
-# First bytes of what people hold in place of a checkpoint, and what to do about it.
-_OTHER_FILES = (
-    (
-        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19",  # its magic number, pickled
-        f"torch's legacy format from before version 1.6; {_SAVE_AGAIN}",
-    ),
-    (b"version https://git-lfs", "a Git LFS pointer; fetch the file that it stands for"),
-    (b"<", f"a web page, not the file that was asked for; {_FETCH_AGAIN}"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"\x1f\x8b", "a gzip file; unpack it first"),
-)
 
 
-class Checkpoint:
-    """A checkpoint that was opened and found sound; tensors are read one at a time.
-
-    Use as a context manager::
-
-        with Checkpoint("vim_tiny.pth") as checkpoint:
-            weight = checkpoint.read("head.weight")
+class Checkpoint(SourceFile):
+    """A checkpoint that was opened and found sound.
 
     Parameters
     ----------
     path : path-like
     use_ema : bool
         Take ``model_ema``, the moving average of the weights, from a training dump.
-
-    Attributes
-    ----------
-    shapes : dict of str to tuple of int
-        Shape of every tensor by its name in the state dict.
 
     Raises
     ------
@@ -66,84 +40,40 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, use_ema: bool = False) -> None:
-        self.path = Path(path)
-        self._file = self._open()
-        try:
-            self._members = self._list_members()
-            self._folder = self._find_folder()
-            self._order = self._read_byteorder()
-            self._tensors = self._describe_tensors(use_ema)
-        except BaseException:
-            self._file.close()
-            raise
-        self.shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
+        self._use_ema = use_ema
+        super().__init__(path)
 
-    def __enter__(self) -> Checkpoint:
-        return self
+    def _describe(self) -> dict[str, tuple[int, ...]]:
+        self._members = self._list_members()
+        self._folder = self._find_folder()
+        self._order = self._read_byteorder()
+        self._tensors = self._describe_tensors()
+        return {name: tensor.shape for name, tensor in self._tensors.items()}
 
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+    def _storage_type(self, name: str) -> StorageType:
+        return self._tensors[name].storage.type
 
-    def read(self, name: str) -> np.ndarray:
-        """Read one tensor.
-
-        Parameters
-        ----------
-        name : str
-            One of ``shapes``.
-
-        Returns
-        -------
-        ndarray of float32, C-contiguous
-            Half, bfloat16 and double are converted.
-
-        Raises
-        ------
-        CheckpointError
-            If the bytes fail their CRC, the tensor holds no floating-point numbers, or a double
-            is too large for float32.
-        """
+    def _read_stored(self, name: str) -> np.ndarray:
         tensor = self._tensors[name]
-        kind = tensor.storage.type
-        if not kind.is_floating:
-            raise self._error(f"{quoted(name)}: lies in a {kind.name}; expected floating point")
-        dtype = kind.dtype.newbyteorder(self._order)
+        dtype = tensor.storage.type.dtype.newbyteorder(self._order)
         data = self._read_member(self._storage_member(tensor.storage))
-        view = np.lib.stride_tricks.as_strided(  # inside the buffer: check_bounds saw to it
+        return np.lib.stride_tricks.as_strided(  # inside the buffer: check_bounds saw to it
             np.frombuffer(data, dtype)[tensor.offset :],
             tensor.shape,
             [step * dtype.itemsize for step in tensor.stride],
             writeable=False,
         )
-        try:
-            return _to_float32(view, kind)
-        except FloatingPointError:
-            raise self._error(
-                f"{quoted(name)}: holds a double too large for float32; expected smaller weights"
-            ) from None
-
-    def sha256(self) -> str:
-        """SHA-256 of the whole file, in hexadecimal."""
-        self._file.seek(0)
-        return hashlib.file_digest(self._file, "sha256").hexdigest()
-
-    def _open(self) -> io.BufferedReader:
-        try:
-            return open(self.path, "rb")
-        except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-            reason = getattr(error, "strerror", None) or error
-            raise CheckpointError(f"{self.path}: cannot be opened: {reason}") from None
 
     def _list_members(self) -> dict[str, zipfile.ZipInfo]:
-        start = self._file.read(32)
-        for magic, what in _OTHER_FILES:
-            if start.startswith(magic):
-                raise self._error(what)
+        if self._read_start()[8:9] == b"{":  # after the length of a header in JSON
+            raise self._error(
+                "a safetensors file, it seems; expected a name that ends in .safetensors"
+            )
         try:
             self._archive = zipfile.ZipFile(self._file)
         except Exception as error:  # zipfile raises many kinds on damaged bytes
             raise self._error(
-                f"not a complete zip archive, as torch.save writes ({error}); {_FETCH_AGAIN}"
+                f"not a complete zip archive, as torch.save writes ({error}); {FETCH_AGAIN}"
             ) from None
         members: dict[str, zipfile.ZipInfo] = {}
         for info in self._archive.infolist():
@@ -164,7 +94,7 @@ class Checkpoint:
             )
         folder = found[0].removesuffix("/data.pkl")
         if f"{folder}/constants.pkl" in self._members:
-            raise self._error(f"a TorchScript archive; expected a state dict: {_SAVE_AGAIN}")
+            raise self._error(f"a TorchScript archive; expected a state dict: {SAVE_AGAIN}")
         return folder
 
     def _read_byteorder(self) -> Literal["<", ">"]:
@@ -177,7 +107,7 @@ class Checkpoint:
             )
         return "<" if order == b"little" else ">"
 
-    def _describe_tensors(self, use_ema: bool) -> dict[str, TensorRecord]:
+    def _describe_tensors(self) -> dict[str, TensorRecord]:
         member = f"{self._folder}/data.pkl"
         size = self._members[member].file_size
         if size > _PICKLE_LIMIT:
@@ -186,7 +116,7 @@ class Checkpoint:
             )
         code = self._read_member(member)
         try:
-            tensors = find_state_dict(load_pickle(code), use_ema)
+            tensors = find_state_dict(load_pickle(code), self._use_ema)
         except CheckpointError as error:
             raise self._error(str(error)) from None
         for name, tensor in tensors.items():
@@ -203,7 +133,7 @@ class Checkpoint:
     def _check_storage(self, storage: Storage) -> None:
         member = self._storage_member(storage)
         if member not in self._members:
-            raise CheckpointError(f"its member {quoted(member)} is missing; {_FETCH_AGAIN}")
+            raise CheckpointError(f"its member {quoted(member)} is missing; {FETCH_AGAIN}")
         size = storage.numel * storage.type.dtype.itemsize
         if self._members[member].file_size != size:
             raise CheckpointError(
@@ -214,26 +144,13 @@ class Checkpoint:
     def _read_member(self, name: str) -> bytes:
         info = self._members[name]
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise self._error(f"{quoted(name)} is compressed; expected it stored: {_SAVE_AGAIN}")
+            raise self._error(f"{quoted(name)} is compressed; expected it stored: {SAVE_AGAIN}")
         # A size beyond the file's would be allocated before the bytes turn out to be missing.
         if info.header_offset + info.file_size > os.fstat(self._file.fileno()).st_size:
-            raise self._error(f"{quoted(name)} is longer than the file; {_FETCH_AGAIN}")
+            raise self._error(f"{quoted(name)} is longer than the file; {FETCH_AGAIN}")
         try:
             return self._archive.read(info)  # checks the CRC
         except Exception as error:  # as above
             raise self._error(
-                f"{quoted(name)} cannot be read ({str(error)[:200]}); {_FETCH_AGAIN}"
+                f"{quoted(name)} cannot be read ({str(error)[:200]}); {FETCH_AGAIN}"
             ) from None
-
-    def _error(self, problem: str) -> CheckpointError:
-        return CheckpointError(f"{self.path}: {problem}")
-
-
-def _to_float32(values: np.ndarray, kind: StorageType) -> np.ndarray:
-    """Copy values of a storage, C-contiguous; FloatingPointError if one overflows."""
-    if kind.is_bfloat16:  # the upper half of a float32
-        bits = values.astype(np.uint32, order="C")
-        bits <<= 16
-        return bits.view(np.float32)
-    with np.errstate(over="raise", invalid="ignore"):
-        return values.astype(np.float32, order="C")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 
+from vimnp.config import PUBLISHED
+from vimnp.convert.naming import quoted
 from vimnp.errors import CheckpointError
 
 _LARGEST_STRIDE = 1024
 _USUAL_SIDE = 224
-# (patch_size, patches) -> (stride, side) where the simplest reading would be wrong:
-# vim_t_midclstok_ft_78p3acc.pth and vim_s_midclstok_ft_81p6acc.pth.
-_PUBLISHED = {(16, 729): (8, 224)}
+# (patch_size, patches) -> (stride, img_size). The simplest reading of 729 patches of 16x16 would be
+# a stride of 16; but fine-tuned networks begin as published ones, where it is 8.
+_PUBLISHED = {
+    (network.patch_size, network.num_patches): (network.stride, network.img_size)
+    for network in PUBLISHED.values()
+}
 
 
 def infer_geometry(
@@ -18,6 +23,7 @@ def infer_geometry(
     patches: int | None,
     stride: int | None,
     img_size: tuple[int, int] | None,
+    telling: str = "pos_embed",
 ) -> tuple[int, tuple[int, int]]:
     """Find what is not given of stride and picture size.
 
@@ -26,9 +32,11 @@ def infer_geometry(
     patch_size : int
         From the weights, 1 or more.
     patches : int, optional
-        Number of patches, from the position embedding; None if there is none.
+        Number of patches that the weights are made for; None if they do not tell.
     stride, img_size : optional
         As the user gives them, if so.
+    telling : str
+        The tensor that tells the number of patches, for messages.
 
     Returns
     -------
@@ -46,18 +54,18 @@ def infer_geometry(
         return stride or patch_size, img_size or (_USUAL_SIDE, _USUAL_SIDE)
     if img_size is None:
         if stride is None and (patch_size, patches) in _PUBLISHED:
-            stride, side = _PUBLISHED[patch_size, patches]
-        else:
-            stride = stride or patch_size
-            side = patch_size + (_square_grid(patches) - 1) * stride
+            return _PUBLISHED[patch_size, patches]
+        stride = stride or patch_size
+        side = patch_size + (_square_grid(patches, telling) - 1) * stride
         return stride, (side, side)
     if stride is None:
-        stride = _find_stride(patch_size, patches, img_size)
+        stride = _find_stride(patch_size, patches, img_size, telling)
     found = _count_patches(patch_size, stride, img_size)
     if found != patches:
         raise CheckpointError(
             f"img_size={img_size[0]}x{img_size[1]} and stride={stride} give {found} patches of "
-            f"{patch_size}x{patch_size} pixels, but 'pos_embed' is made for {patches}"
+            f"{patch_size}x{patch_size} pixels, but {quoted(telling)} is made for {patches}; "
+            "say others with --set img_size=HxW and --set stride=N"
         )
     return stride, img_size
 
@@ -66,17 +74,17 @@ def _count_patches(patch_size: int, stride: int, img_size: tuple[int, int]) -> i
     return math.prod(max(0, (side - patch_size) // stride + 1) for side in img_size)
 
 
-def _square_grid(patches: int) -> int:
+def _square_grid(patches: int, telling: str) -> int:
     rows = math.isqrt(patches)
     if rows * rows != patches:
         raise CheckpointError(
-            f"'pos_embed' is made for {patches} patches, which fill no square picture; "
+            f"{quoted(telling)} is made for {patches} patches, which fill no square picture; "
             "say its size with --set img_size=HxW"
         )
     return rows
 
 
-def _find_stride(patch_size: int, patches: int, img_size: tuple[int, int]) -> int:
+def _find_stride(patch_size: int, patches: int, img_size: tuple[int, int], telling: str) -> int:
     """The stride that gives the number of patches: patch_size if it does, else the one that fits.
 
     Larger ones would skip pixels, which no network does. Several can give the same number where
@@ -91,8 +99,8 @@ def _find_stride(patch_size: int, patches: int, img_size: tuple[int, int]) -> in
     if len(best) != 1:
         found = f"every stride from {best[0]} to {best[-1]} gives" if best else "no stride gives"
         raise CheckpointError(
-            f"{found} the {patches} patches of {patch_size}x{patch_size} pixels that 'pos_embed' "
-            f"is made for at img_size={img_size[0]}x{img_size[1]}; "
+            f"{found} the {patches} patches of {patch_size}x{patch_size} pixels that "
+            f"{quoted(telling)} is made for at img_size={img_size[0]}x{img_size[1]}; "
             "say both, with --set img_size=HxW and --set stride=N"
         )
     return best[0]

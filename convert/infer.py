@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from vimnp.config import VimConfig
+from vimnp.config import PUBLISHED, VimConfig
 from vimnp.convert.geometry import infer_geometry
 from vimnp.convert.naming import quoted
 from vimnp.convert.recognise import Shapes, check_tensors, refuse_other_networks
 from vimnp.convert.settings import to_text
 from vimnp.errors import CheckpointError, ConfigError
+from vimnp.rope import COS
 
 
-def infer_config(shapes: Shapes, settings: Mapping[str, Any]) -> tuple[VimConfig, list[str]]:
+def infer_config(
+    shapes: Shapes, settings: Mapping[str, Any], model: str | None = None
+) -> tuple[VimConfig, list[str]]:
     """Find the configuration that a state dict was made with.
 
     Parameters
@@ -23,36 +27,52 @@ def infer_config(shapes: Shapes, settings: Mapping[str, Any]) -> tuple[VimConfig
         Every tensor of the state dict.
     settings : mapping of str to object
         Values of fields that the user gives, parsed.
+    model : str, optional
+        The network in :data:`vimnp.config.PUBLISHED` that settles what neither the weights nor the
+        user tell.
 
     Returns
     -------
     config : VimConfig
         Its ``parameter_shapes()`` are exactly ``shapes``.
     assumptions : list of str
-        What neither the weights nor the user told, as sentences.
+        What neither the weights nor the user told, as sentences. It is taken from the published
+        network that has the same tensors, or is the default.
 
     Raises
     ------
     CheckpointError
-        If the network is not a supported Vision Mamba, or a setting contradicts the weights.
+        If the network is not a Vision Mamba, or a setting or the model contradicts the weights.
     """
     refuse_other_networks(shapes)
-    inferred = _infer_sizes(shapes)
+    inferred = _infer_sizes(shapes) | _infer_options(shapes)
     _refuse_contradictions(settings, inferred)
-    patches = _count_patches(shapes)
+    telling, patches = _count_patches(shapes)
+    if model is not None:
+        _refuse_other_model(model, inferred)
+        settings = dataclasses.asdict(PUBLISHED[model]) | dict(settings)
     stride, img_size = infer_geometry(
-        inferred["patch_size"], patches, settings.get("stride"), settings.get("img_size")
+        inferred["patch_size"], patches, settings.get("stride"), settings.get("img_size"), telling
     )
+    like = _recognise(inferred, patches)
+    untold = PUBLISHED[like] if like else VimConfig()
+    values = {**settings, **inferred, "stride": stride, "img_size": img_size}
     try:
-        config = VimConfig(**{**settings, **inferred, "stride": stride, "img_size": img_size})
+        config = dataclasses.replace(untold, **values)
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     check_tensors(shapes, config)
-    return config, _list_assumptions(config, patches, settings)
+    assumptions = _assume_geometry(config, telling, patches, settings)
+    because = f"as in the published network {like}" if like else "the default"
+    assumptions += [
+        f"{name}={to_text(getattr(config, name))}, {because}"
+        for name in _untold_options(config)
+        if name not in settings
+    ]
+    return config, assumptions
 
 
 def _infer_sizes(shapes: Shapes) -> dict[str, Any]:
-    """Every field that the weights tell."""
     mixer = "layers.0.mixer"
     embed_dim, _, patch_size, patch_width = _shape_of(shapes, "patch_embed.proj.weight", 4)
     if patch_size != patch_width:
@@ -72,10 +92,33 @@ def _infer_sizes(shapes: Shapes) -> dict[str, Any]:
         "expand": d_inner // embed_dim,
         "dt_rank": _shape_of(shapes, f"{mixer}.dt_proj.weight", 2)[1],
         "num_classes": _shape_of(shapes, "head.weight", 2)[0],
-        "rms_norm": "norm_f.bias" not in shapes,
-        "if_cls_token": "cls_token" in shapes,
-        "if_abs_pos_embed": "pos_embed" in shapes,
     }
+
+
+def _infer_options(shapes: Shapes) -> dict[str, Any]:
+    double_cls_token = _has(shapes, r"cls_token_(head|tail)")
+    options = {
+        "rms_norm": "norm_f.bias" not in shapes,
+        "if_cls_token": double_cls_token or "cls_token" in shapes,
+        "if_abs_pos_embed": "pos_embed" in shapes,
+        "bimamba_type": _infer_directions(shapes),
+        "if_rope": _has(shapes, r"rope\..*"),
+        "if_layer_scale": _has(shapes, r"layers\.[0-9]+\.mixer\.gamma"),
+    }
+    if options["if_cls_token"]:  # without, it has no meaning, and may be anything
+        options["use_double_cls_token"] = double_cls_token
+    return options
+
+
+def _infer_directions(shapes: Shapes) -> str:
+    """Which parameters the backward direction has of its own: all, A alone, or none."""
+    if _has(shapes, r"layers\.[0-9]+\.mixer\.((conv1d|x_proj|dt_proj)_b\..*|D_b)"):
+        return "v2"
+    return "v1" if _has(shapes, r"layers\.[0-9]+\.mixer\.A_b_log") else "none"
+
+
+def _has(shapes: Shapes, pattern: str) -> bool:
+    return any(re.fullmatch(pattern, name) for name in shapes)
 
 
 def _shape_of(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
@@ -94,15 +137,39 @@ def _count_layers(shapes: Shapes) -> int:
     return 1 + max(int(match[1]) for match in matches if match)
 
 
-def _count_patches(shapes: Shapes) -> int | None:
-    """Number of patches that the position embedding is made for, None without one."""
-    if "pos_embed" not in shapes:
-        return None
-    tokens = _shape_of(shapes, "pos_embed", 3)[1]
-    patches = tokens - int("cls_token" in shapes)
-    if patches < 1:
-        raise CheckpointError("'pos_embed' has a single row, for the class token; expected patches")
-    return patches
+def _count_patches(shapes: Shapes) -> tuple[str, int | None]:
+    """The tensor with a row for each patch, and how many those are; None where no tensor tells."""
+    if "pos_embed" in shapes:
+        tokens = _shape_of(shapes, "pos_embed", 3)[1]
+        class_tokens = sum(name.startswith("cls_token") for name in shapes)
+        if tokens <= class_tokens:
+            raise CheckpointError(
+                f"'pos_embed' has {tokens} rows for {class_tokens} class tokens and the patches; "
+                "expected more"
+            )
+        return "pos_embed", tokens - class_tokens
+    if COS in shapes:
+        return COS, _shape_of(shapes, COS, 2)[0]
+    return "pos_embed", None
+
+
+def _recognise(inferred: Mapping[str, Any], patches: int | None) -> str | None:
+    """The published network that has the same tensors, if there is one."""
+    for name, network in PUBLISHED.items():
+        told = {field: getattr(network, field) for field in inferred}
+        if told == inferred and network.num_patches == patches:
+            return name
+    return None
+
+
+def _refuse_other_model(model: str, inferred: Mapping[str, Any]) -> None:
+    for name, value in inferred.items():
+        expected = getattr(PUBLISHED[model], name)
+        if expected != value and name != "num_classes":  # a fine-tuned network may have a new head
+            raise CheckpointError(
+                f"the weights have {name} {to_text(value)}, but the network {model} has "
+                f"{to_text(expected)}; leave --model out or name another"
+            )
 
 
 def _refuse_contradictions(settings: Mapping[str, Any], inferred: Mapping[str, Any]) -> None:
@@ -114,26 +181,30 @@ def _refuse_contradictions(settings: Mapping[str, Any], inferred: Mapping[str, A
             )
 
 
-def _list_assumptions(
-    config: VimConfig, patches: int | None, settings: Mapping[str, Any]
+def _assume_geometry(
+    config: VimConfig, telling: str, patches: int | None, settings: Mapping[str, Any]
 ) -> list[str]:
-    assumptions = []
-    geometry = [name for name in ("stride", "img_size") if name not in settings]
-    if geometry:
-        values = " and ".join(f"{name}={to_text(getattr(config, name))}" for name in geometry)
-        because = (
-            f"as the simplest that gives the {patches} patches of 'pos_embed'"
-            if patches and config.stride == config.patch_size
-            else f"as it gives the {patches} patches of 'pos_embed'"
-            if patches
-            else "as there is no 'pos_embed' to tell"
-        )
-        assumptions.append(f"{values}, {because}")
-    untold = ["if_divide_out", "norm_epsilon"]
-    untold.insert(0, "use_middle_cls_token" if config.if_cls_token else "final_pool_type")
-    assumptions += [
-        f"{name}={to_text(getattr(config, name))}, as in the published networks"
-        for name in untold
-        if name not in settings
-    ]
-    return assumptions
+    names = [name for name in ("stride", "img_size") if name not in settings]
+    if not names:
+        return []
+    values = " and ".join(f"{name}={to_text(getattr(config, name))}" for name in names)
+    if patches is None:
+        return [f"{values}, as there is no {quoted(telling)} to tell"]
+    simplest = "the simplest that" if config.stride == config.patch_size else "it"
+    return [f"{values}, as {simplest} gives the {patches} patches of {quoted(telling)}"]
+
+
+def _untold_options(config: VimConfig) -> list[str]:
+    """The fields beside sizes that no tensor tells, as far as they matter to such a network."""
+    names = []
+    if not config.if_cls_token:
+        names.append("final_pool_type")
+    elif not config.use_double_cls_token:
+        names.append("use_middle_cls_token")
+    if config.bimamba_type == "v2":
+        names.append("if_divide_out")  # and nobody has published one with if_bidirectional as well
+    else:
+        names.append("if_bidirectional")
+    if config.if_rope:
+        names.append("if_rope_residual")
+    return [*names, "norm_epsilon"]

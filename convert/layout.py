@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from vimnp.convert.naming import listing, quoted
 from vimnp.convert.tensors import TensorRecord
 from vimnp.errors import CheckpointError
+
+Tensor = TypeVar("Tensor")
 
 _WEIGHTS = ("model", "state_dict")  # as DeiT's and as timm's training scripts write
 _AVERAGED = ("model_ema", "state_dict_ema")
@@ -57,6 +61,11 @@ def _only_tensors(weights: dict[object, object]) -> dict[str, TensorRecord]:
                 f"among its weights {quoted(name)} is {quoted(value)}; expected a tensor"
             )
         tensors[name] = value
-    if tensors and all(name.startswith(_PARALLEL_PREFIX) for name in tensors):
+    return without_parallel_prefix(tensors)
+
+
+def without_parallel_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name tensors as a single process's model does, where all come from a parallel one."""
+    if all(name.startswith(_PARALLEL_PREFIX) for name in tensors):
         return {name.removeprefix(_PARALLEL_PREFIX): value for name, value in tensors.items()}
     return tensors

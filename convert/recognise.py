@@ -1,4 +1,4 @@
-"""Whether a state dict is a Vision Mamba of the supported kind, by its names and shapes."""
+"""Whether a state dict is a Vision Mamba, by its names and shapes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ from vimnp.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# Names that give away an unsupported kind of Vision Mamba, and what that kind is.
-_UNSUPPORTED = (
-    (r"rope\.", "a network with rotary position embedding (if_rope), which is not supported yet"),
-    (r"cls_token_(head|tail)$", "a network with two class tokens (use_double_cls_token)"),
-    (r"layers\.[0-9]+\.mixer\.gamma$", "a network with layer scale (init_layer_scale)"),
-)
-_BACKWARD = ("layers.0.mixer.A_b_log", "layers.0.mixer.conv1d_b.weight")
-
 
 def refuse_other_networks(shapes: Shapes) -> None:
-    """Raise CheckpointError, naming what was seen, for anything but ``bimamba_type="v2"``."""
+    """Raise CheckpointError, naming what was seen, for anything but a Vision Mamba for RGB."""
     if not any(re.match(r"layers\.[0-9]+\.mixer\.", name) for name in shapes):
         common = VimConfig(depth=1).parameter_shapes()  # a ViT has some of these as well
         telling = [name for name in shapes if name not in common]
@@ -29,16 +21,6 @@ def refuse_other_networks(shapes: Shapes) -> None:
             f"no Vision Mamba: it has {listing(telling or shapes) or 'no tensor at all'}; "
             "expected names such as 'layers.0.mixer.in_proj.weight'"
         )
-    for pattern, what in _UNSUPPORTED:
-        seen = [name for name in shapes if re.match(pattern, name)]
-        if seen:
-            raise CheckpointError(f"{what}: it has {listing(seen)}; expected a network without")
-    for name in _BACKWARD:
-        if name not in shapes:
-            raise CheckpointError(
-                f"{quoted(name)} is missing, so its layers have no backward direction of their "
-                "own; expected bimamba_type v2"
-            )
     patches = shapes.get("patch_embed.proj.weight", ())
     if len(patches) == 4 and patches[1] != CHANNELS:
         raise CheckpointError(
@@ -55,8 +37,8 @@ def check_tensors(shapes: Shapes, config: VimConfig) -> None:
     ]
     if any(problems):
         raise CheckpointError(
-            "its tensors are not those of a Vision Mamba of "
-            f"{config.depth} layers: {'; '.join(filter(None, problems))}"
+            f"its tensors are not those of a Vision Mamba of {config.depth} layers with "
+            f"{_describe_options(config)}: {'; '.join(filter(None, problems))}"
         )
     wrong = [name for name, shape in expected.items() if shapes[name] != shape]
     if wrong:
@@ -64,6 +46,13 @@ def check_tensors(shapes: Shapes, config: VimConfig) -> None:
             f"{len(wrong)} tensors have another shape than expected: {quoted(wrong[0])} has "
             f"{shapes[wrong[0]]}, expected {expected[wrong[0]]}"
         )
+
+
+def _describe_options(config: VimConfig) -> str:
+    """What was taken from names alone, so that one name too many or too few can be seen."""
+    options = ["use_double_cls_token", "if_rope", "if_layer_scale"]
+    found = [name for name in options if getattr(config, name)]
+    return " and ".join([f"bimamba_type {config.bimamba_type}", *found])
 
 
 def _problem(what: str, names: Collection[str]) -> str:

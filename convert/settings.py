@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vimnp.config import VimConfig
+from vimnp.config import VimConfig, parse_img_size
 from vimnp.convert.naming import quoted
 from vimnp.errors import ConfigError
 from vimnp.image import Preprocessing
@@ -86,13 +86,6 @@ def _parse_flag(text: str) -> bool:
     return flags[text.strip().lower()]
 
 
-def _parse_sides(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", text.strip().lower())
-    if match is None:
-        raise ValueError("one number of pixels, or HEIGHTxWIDTH")
-    return int(match[1]), int(match[2] or match[1])
-
-
 def _parse_channels(text: str) -> tuple[float, ...]:
     numbers = tuple(_parse_number(part) for part in text.split(","))
     if len(numbers) != 3:
@@ -106,6 +99,6 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "float": _parse_number,
     "bool": _parse_flag,
     "str": str.strip,
-    "tuple[int, int]": _parse_sides,
+    "tuple[int, int]": parse_img_size,
     "tuple[float, float, float]": _parse_channels,
 }

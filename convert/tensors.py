@@ -16,27 +16,25 @@ import numpy as np
 from vimnp.convert.naming import quoted
 from vimnp.errors import CheckpointError
 
-_MOST_DIMENSIONS = 16  # far beyond any weight, and within what NumPy can index
+MOST_DIMENSIONS = 16  # far beyond any weight, and within what NumPy can index
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StorageType:
-    """A torch storage class.
+    """How a tensor's numbers are stored.
 
     Parameters
     ----------
     name : str
-        Of the class, such as ``FloatStorage``.
+        Of torch's storage class, such as ``FloatStorage``, or safetensors' name for the dtype.
     dtype : numpy.dtype
         Of one element in little-endian order; bfloat16, which NumPy lacks, is read as uint16.
+    is_bfloat16 : bool
     """
 
     name: str
     dtype: np.dtype
-
-    @property
-    def is_bfloat16(self) -> bool:
-        return self.name == "BFloat16Storage"
+    is_bfloat16: bool = False
 
     @property
     def is_floating(self) -> bool:
@@ -107,10 +105,10 @@ def rebuild_tensor(*arguments: Any) -> TensorRecord:
     for what, values in (("shape", shape), ("stride", stride)):
         if type(values) is not tuple or not all(map(is_count, values)):
             raise CheckpointError(f"a tensor's {what} is not made of whole numbers from 0 up")
-    if len(shape) != len(stride) or len(shape) > _MOST_DIMENSIONS:
+    if len(shape) != len(stride) or len(shape) > MOST_DIMENSIONS:
         raise CheckpointError(
             f"a tensor has {len(shape)} dimensions and {len(stride)} strides; "
-            f"expected as many of both, at most {_MOST_DIMENSIONS}"
+            f"expected as many of both, at most {MOST_DIMENSIONS}"
         )
     return TensorRecord(storage, offset, shape, stride)
 
@@ -144,7 +142,7 @@ def is_count(value: object) -> bool:
 _STORAGE_TYPES = [
     StorageType("FloatStorage", np.dtype("<f4")),
     StorageType("HalfStorage", np.dtype("<f2")),
-    StorageType("BFloat16Storage", np.dtype("<u2")),
+    StorageType("BFloat16Storage", np.dtype("<u2"), is_bfloat16=True),
     StorageType("DoubleStorage", np.dtype("<f8")),
     StorageType("LongStorage", np.dtype("<i8")),
     StorageType("IntStorage", np.dtype("<i4")),

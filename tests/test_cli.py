@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 from torch_format import random_weights, save
 
 import vimnp
 from vimnp import extension
 from vimnp.cli import main
-from vimnp.config import VimConfig
+from vimnp.config import VIM_TINY_ROPE, VimConfig
 from vimnp.image import read_image
 from vimnp.model import VisionMamba
 from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile, write_weights
@@ -319,6 +320,17 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     ("set: unknown", ["convert", "{pth}", "{new}", "--set", "strides=8"], ["strides"]),
     ("set: no number", ["convert", "{pth}", "{new}", "--set", "stride=two"], ["stride", "two"]),
     ("set: out of range", ["convert", "{pth}", "{new}", "--set", "stride=0"], ["stride"]),
+    (
+        "model: unknown",
+        ["convert", "{pth}", "{new}", "--model", "large"],
+        ["--model", "large", "tiny-rope"],
+    ),
+    (
+        "model: another",
+        ["convert", "{pth}", "{new}", "--model", "tiny"],
+        ["embed_dim 16", "tiny has 192", "leave --model out"],
+    ),
+    ("set: contradiction", ["convert", "{pth}", "{new}", "--set", "bimamba_type=v1"], ["v1", "v2"]),
     ("ema: none there", ["convert", "{pth}", "{new}", "--ema"], ["model_ema"]),
     ("labels: missing", ["convert", "{pth}", "{new}", "--labels", "no.txt"], ["no.txt"]),
     ("into a missing folder", ["convert", "{pth}", "{dir}/no/x.npz"], ["x.npz", "No such file"]),
@@ -534,6 +546,32 @@ def test_convert_says_what_it_assumed(command: Command, checkpoint: Path, tmp_pa
     assumed = [line for line in run.out.splitlines() if line.startswith("assumed ")]
     assert assumed == run.out.splitlines()[:-1]
     assert any("if_divide_out" in line for line in assumed)
+
+
+def test_convert_takes_options_from_a_model(command: Command, tmp_path: Path) -> None:
+    config = dataclasses.replace(VIM_TINY_ROPE, num_classes=7)
+    shapes = config.parameter_shapes()
+    source, out = tmp_path / "rope.pth", tmp_path / "rope.npz"
+    save(source, {"model": {name: np.zeros(shape, np.float16) for name, shape in shapes.items()}})
+    run = command("convert", source, out, "--model", "tiny-rope", "--set", "if_divide_out=true")
+    assert (run.code, run.err) == (0, "")
+    assert run.out.splitlines()[0].startswith("assumed crop_pct=")
+    assert len(run.out.splitlines()) == 2
+    with WeightsFile(out) as file:
+        assert file.metadata.config == dataclasses.replace(config, if_divide_out=True)
+
+
+def test_convert_reads_safetensors(command: Command, tmp_path: Path) -> None:
+    weights = random_weights(MICRO)
+    save_file(weights, tmp_path / "micro.safetensors")
+    out = tmp_path / "micro.npz"
+    run = command("convert", tmp_path / "micro.safetensors", out)
+    assert (run.code, run.err) == (0, "")
+    with WeightsFile(out) as file:
+        assert file.metadata.config == MICRO
+        assert all((file.read(name) == array).all() for name, array in weights.items())
+    refused = command("convert", tmp_path / "micro.safetensors", out, "--ema")
+    assert_refused(refused, "micro.safetensors", "without --ema")
 
 
 def test_a_missing_converter_says_how_to_get_it(

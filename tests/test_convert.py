@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,11 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from configurations import configurations
+from convert_memory import peak_memory, write_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_format import random_weights, save, training_dump
 
-from vimnp.config import VIM_TINY, VimConfig
+from vimnp import rope
+from vimnp.config import PUBLISHED, VIM_SMALL, VIM_TINY, VIM_TINY_ROPE, VimConfig
 from vimnp.convert import Conversion, convert_checkpoint
 from vimnp.convert.geometry import infer_geometry
 from vimnp.convert.infer import infer_config
@@ -70,6 +74,23 @@ def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarr
         (micro(if_abs_pos_embed=False, stride=4), {"stride": "4", "img_size": "32"}),
         (micro(rms_norm=False, norm_epsilon=1e-6), {"norm_epsilon": "1e-6"}),
         (micro(if_divide_out=False), {"if_divide_out": "0"}),
+        (micro(bimamba_type="none"), {"bimamba_type": "none"}),
+        (micro(bimamba_type="v1"), {"bimamba_type": "v1"}),
+        (micro(bimamba_type="v1", if_bidirectional=True), {"if_bidirectional": "true"}),
+        (micro(bimamba_type="none", if_bidirectional=True), {"if_bidirectional": "true"}),
+        (micro(if_bidirectional=True), {"if_bidirectional": "true"}),
+        (micro(use_double_cls_token=True), {}),
+        (micro(use_double_cls_token=True, if_abs_pos_embed=False, img_size=(224, 224)), {}),
+        (micro(use_double_cls_token=True), {"use_double_cls_token": "true"}),
+        (micro(if_cls_token=False, use_double_cls_token=True), {"use_double_cls_token": "true"}),
+        (micro(if_cls_token=False, final_pool_type="max"), {"final_pool_type": "max"}),
+        (micro(if_cls_token=False, final_pool_type="all"), {"final_pool_type": "all"}),
+        (micro(if_layer_scale=True), {}),
+        (micro(if_rope=True), {"if_rope": "true"}),
+        (micro(if_rope=True, if_rope_residual=True), {"if_rope_residual": "true"}),
+        (micro(if_rope=True, if_abs_pos_embed=False), {}),  # the tables' rows tell the patches
+        (micro(if_rope=True, img_size=(16, 40)), {"img_size": "16x40"}),
+        (micro(if_rope=True, pt_hw_seq_len=4), {"pt_hw_seq_len": "4"}),
         (micro(d_conv=3, expand=3, dt_rank=7, d_state=1), {}),
         (micro(num_classes=1, depth=12), {"depth": "12", "rms_norm": "1", "dt_rank": "1"}),
     ],
@@ -78,13 +99,13 @@ def test_round_trip(config: VimConfig, given: dict[str, str], tmp_path: Path) ->
     weights = random_weights(config)
     conversion, found = convert(tmp_path, {"model": weights}, settings=given)
     assert conversion.metadata.config == config
-    assert conversion.parameters == sum(array.size for array in weights.values())
+    learnt = {name: array for name, array in weights.items() if not name.startswith("rope.")}
+    assert conversion.parameters == sum(array.size for array in learnt.values())
     assert conversion.size == (tmp_path / "vim.npz").stat().st_size
     assert_same(found, weights)
 
 
-CONFIGS = st.builds(
-    VimConfig,
+CONFIGS = configurations(
     img_size=st.tuples(st.integers(4, 20), st.integers(4, 20)),
     patch_size=st.integers(1, 4),
     stride=st.integers(1, 5),
@@ -96,13 +117,9 @@ CONFIGS = st.builds(
     dt_rank=st.integers(1, 4),
     num_classes=st.integers(1, 12),
     norm_epsilon=st.sampled_from([1e-5, 1e-6]),
-    rms_norm=st.booleans(),
-    if_abs_pos_embed=st.booleans(),
-    if_cls_token=st.booleans(),
-    use_middle_cls_token=st.booleans(),
-    final_pool_type=st.sampled_from(["mean", "none"]),
-    if_divide_out=st.booleans(),
 )
+TOLD_BY_WEIGHTS = ("dt_rank", "embed_dim", "rms_norm", "patch_size", "num_classes", "if_cls_token")
+TOLD_BY_WEIGHTS += ("bimamba_type", "if_rope", "if_layer_scale", "if_abs_pos_embed")
 
 
 @given(config=CONFIGS)
@@ -110,8 +127,10 @@ CONFIGS = st.builds(
 def test_any_configuration_is_found_again(config: VimConfig) -> None:
     given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     assert infer_config(config.parameter_shapes(), given) == (config, [])
-    for name in ("dt_rank", "embed_dim", "rms_norm", "patch_size", "num_classes", "if_cls_token"):
-        del given[name]  # the weights tell
+    for name in TOLD_BY_WEIGHTS:
+        del given[name]
+    if config.if_cls_token:
+        del given["use_double_cls_token"]
     assert infer_config(config.parameter_shapes(), given) == (config, [])
 
 
@@ -128,6 +147,121 @@ def test_metadata_and_assumptions(tmp_path: Path) -> None:
         "norm_epsilon=1e-05",
         "crop_pct=0.875 and mean=0.485",
     ]
+
+
+# Changes to the small network, what is then assumed of it beside sizes and preprocessing
+@pytest.mark.parametrize(
+    ("changes", "assumed"),
+    [
+        ({}, {"use_middle_cls_token=true", "if_divide_out=true"}),
+        ({"use_double_cls_token": True}, {"if_divide_out=true"}),
+        ({"if_cls_token": False}, {"final_pool_type=mean", "if_divide_out=true"}),
+        ({"bimamba_type": "v1"}, {"use_middle_cls_token=true", "if_bidirectional=false"}),
+        ({"bimamba_type": "none"}, {"use_middle_cls_token=true", "if_bidirectional=false"}),
+        (
+            {"if_rope": True},
+            {"use_middle_cls_token=true", "if_divide_out=true", "if_rope_residual=false"},
+        ),
+    ],
+)
+def test_only_what_matters_is_assumed(changes: dict[str, Any], assumed: set[str]) -> None:
+    _, (geometry, *options) = infer_config(micro(**changes).parameter_shapes(), {})
+    because = "as the simplest that gives the 16 patches of 'pos_embed'"
+    assert geometry == f"stride=8 and img_size=32x32, {because}"
+    assert set(options) == {f"{text}, the default" for text in assumed | {"norm_epsilon=1e-05"}}
+
+
+def rotary(config: VimConfig, dtype: type = np.float32) -> dict[str, np.ndarray]:
+    """Random weights with the rotary tables as the original computes them."""
+    tables = {name: table.astype(dtype) for name, table in rope.tables(config).items()}
+    return random_weights(config) | tables
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_rotary_tables_that_follow_the_formula(dtype: type, tmp_path: Path) -> None:
+    conversion, found = convert(tmp_path, rotary(micro(if_rope=True), dtype))
+    assert "pt_hw_seq_len" not in " ".join(conversion.assumptions)
+    expected = rotary(micro(if_rope=True), dtype)
+    assert_same(found, {name: array.astype(np.float32) for name, array in expected.items()})
+
+
+def test_rotary_tables_of_other_positions(tmp_path: Path) -> None:
+    config = micro(if_rope=True, pt_hw_seq_len=4)
+    conversion, _ = convert(tmp_path, rotary(config))
+    assert any(text.startswith("pt_hw_seq_len=14, though") for text in conversion.assumptions)
+    conversion, _ = convert(tmp_path, rotary(config), settings={"pt_hw_seq_len": "4"})
+    assert "pt_hw_seq_len" not in " ".join(conversion.assumptions)
+    assert conversion.metadata.config == config
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_are_recognised(name: str) -> None:
+    config, assumptions = infer_config(PUBLISHED[name].parameter_shapes(), {})
+    assert config == PUBLISHED[name]
+    values = [text for text in assumptions[1:] if text.startswith("use_middle_cls_token=")]
+    middle = "false" if name == "tiny-rope" else "true"
+    assert values == [f"use_middle_cls_token={middle}, as in the published network {name}"]
+    assert all(text.endswith(f"published network {name}") for text in assumptions[1:])
+
+
+def test_recognised_networks_give_way_to_settings() -> None:
+    config, assumptions = infer_config(
+        VIM_TINY_ROPE.parameter_shapes(), {"if_rope_residual": False}
+    )
+    assert config == dataclasses.replace(VIM_TINY_ROPE, if_rope_residual=False)
+    assert "if_rope_residual" not in " ".join(assumptions)
+
+
+def test_networks_with_another_head_are_not_recognised() -> None:
+    shapes = dataclasses.replace(VIM_TINY_ROPE, num_classes=10).parameter_shapes()
+    config, assumptions = infer_config(shapes, {})
+    assert config.use_middle_cls_token
+    assert "use_middle_cls_token=true, the default" in assumptions
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_model_tells_what_the_weights_do_not(name: str) -> None:
+    fine_tuned = dataclasses.replace(PUBLISHED[name], num_classes=10)
+    assert infer_config(fine_tuned.parameter_shapes(), {}, name) == (fine_tuned, [])
+
+
+def test_settings_win_over_the_model() -> None:
+    config = dataclasses.replace(VIM_TINY, img_size=(384, 320), if_divide_out=False)
+    given = {"img_size": (384, 320), "if_divide_out": False}
+    assert infer_config(config.parameter_shapes(), given, "tiny") == (config, [])
+
+
+# Network of the weights, model, settings, what the message must name
+@pytest.mark.parametrize(
+    ("config", "model", "given", "culprit"),
+    [
+        (
+            VIM_SMALL,
+            "tiny",
+            {},
+            "the weights have embed_dim 384, but the network tiny has 192; leave --model out or "
+            "name another",
+        ),
+        (VIM_TINY_ROPE, "tiny", {}, "have if_rope true, but the network tiny has false"),
+        (VIM_TINY, "tiny-rope", {}, "have if_rope false, but the network tiny-rope has true"),
+        (VIM_TINY, "tiny", {"embed_dim": 384}, "embed_dim is 384, but the weights say 192"),
+        (PUBLISHED["tiny-stride8"], "tiny", {}, "'pos_embed' is made for 729; say others with"),
+        (dataclasses.replace(VIM_TINY, img_size=(384, 384)), "tiny", {}, "--set img_size=HxW"),
+    ],
+)
+def test_a_model_that_does_not_go(
+    config: VimConfig, model: str, given: dict[str, Any], culprit: str
+) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(culprit)):
+        infer_config(config.parameter_shapes(), given, model)
+
+
+def test_a_model_leaves_only_preprocessing_to_assume(tmp_path: Path) -> None:
+    shapes = VIM_TINY_ROPE.parameter_shapes()
+    weights = {name: np.zeros(shape, np.float16) for name, shape in shapes.items()}
+    conversion, _ = convert(tmp_path, {"model": weights}, model="tiny-rope", dtype="float16")
+    assert conversion.metadata.config == VIM_TINY_ROPE
+    assert [text.partition("=")[0] for text in conversion.assumptions] == ["crop_pct"]
 
 
 def test_nothing_is_assumed_that_is_given(tmp_path: Path) -> None:
@@ -218,6 +352,10 @@ def without(part: str) -> dict[str, np.ndarray]:
     return {name: array for name, array in WEIGHTS.items() if part not in name}
 
 
+def pick(weights: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    return {name: array for name, array in weights.items() if part in name}
+
+
 def plus(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
     """The sound weights with some added or replaced; a double underscore stands for a dot."""
     arrays = {name.replace("__", "."): np.ones(s, np.float32) for name, s in shapes.items()}
@@ -229,11 +367,57 @@ OTHER_NETWORKS: list[tuple[str, dict[str, np.ndarray], str]] = [
     ("ViT", without("layers") | {"blocks.0.attn.qkv": WEIGHTS["pos_embed"]}, "'blocks.0.attn.qkv'"),
     ("attention", renamed("mixer", "attn"), "'layers.0.attn.in_proj.weight'"),
     ("backbone", {f"backbone.{name}": a for name, a in WEIGHTS.items()}, "'backbone.cls_token'"),
-    ("RoPE", plus(rope__freqs_cos=(14, 8)), "'rope.freqs_cos'"),
-    ("layer scale", plus(layers__0__mixer__gamma=(16,)), "mixer.gamma'"),
-    ("two tokens", plus(cls_token_head=(1, 1, 16)), "'cls_token_head'"),
-    ("one direction", without("_b"), "'layers.0.mixer.A_b_log' is missing"),
-    ("bimamba v1", without("conv1d_b"), "conv1d_b.weight' is missing"),
+    ("cos only", plus(rope__freqs_cos=(16, 16)), "1 missing ('rope.freqs_sin')"),
+    ("sin only", plus(rope__freqs_sin=(16, 16)), "if_rope: 1 missing ('rope.freqs_cos')"),
+    ("other rope", plus(rope__freqs=(16, 16)), "1 not part of a Vision Mamba ('rope.freqs')"),
+    (
+        "narrow tables",
+        plus(rope__freqs_cos=(16, 8), rope__freqs_sin=(16, 8)),
+        "'rope.freqs_cos' has (16, 8), expected (16, 16)",
+    ),
+    (
+        "short tables",
+        plus(rope__freqs_cos=(15, 16), rope__freqs_sin=(15, 16)),
+        "'rope.freqs_cos' has (15, 16), expected (16, 16)",
+    ),
+    (
+        "uneven tables",
+        without("pos_embed")
+        | pick(plus(rope__freqs_cos=(15, 16), rope__freqs_sin=(15, 16)), "rope"),
+        "'rope.freqs_cos' is made for 15 patches, which fill no square picture",
+    ),
+    (
+        "empty tables",
+        without("pos_embed") | pick(plus(rope__freqs_cos=(0, 16), rope__freqs_sin=(0, 16)), "rope"),
+        "'rope.freqs_cos' has the shape (0, 16)",
+    ),
+    ("gamma in one layer", plus(layers__0__mixer__gamma=(16,)), "1 missing ('layers.1.mixer.gamma"),
+    ("gamma for each", plus(layers__0__mixer__gamma=(1,), layers__1__mixer__gamma=(1,)), "gamma'"),
+    ("first of two tokens", renamed("cls_token", "cls_token_head"), "1 missing ('cls_token_tail')"),
+    ("last of two tokens", renamed("cls_token", "cls_token_tail"), "1 missing ('cls_token_head')"),
+    (
+        "three tokens",
+        plus(cls_token_head=(1, 1, 16), cls_token_tail=(1, 1, 16), pos_embed=(1, 19, 16)),
+        "1 not part of a Vision Mamba ('cls_token')",
+    ),
+    (
+        "two tokens with rope",
+        random_weights(micro(use_double_cls_token=True))
+        | pick(plus(rope__freqs_cos=(16, 16), rope__freqs_sin=(16, 16)), "rope"),
+        "use_double_cls_token is true in a network with if_rope",
+    ),
+    ("v2 without A_b", without("A_b_log"), "bimamba_type v2: 2 missing ('layers.0.mixer.A_b_log'"),
+    ("v2 without conv1d_b", without("conv1d_b"), "4 missing ('layers.0.mixer.conv1d_b.bias'"),
+    (
+        "v2 without x_proj_b",
+        without("1.mixer.x_proj_b"),
+        "1 missing ('layers.1.mixer.x_proj_b.weig",
+    ),
+    (
+        "v1 in one layer",
+        pick(WEIGHTS, "0.mixer.A_b_log") | without("_b"),
+        "layers.1.mixer.A_b_log'",
+    ),
     ("greyscale", plus(patch_embed__proj__weight=(16, 1, 8, 8)), "1 channels"),
     ("oblong patches", plus(patch_embed__proj__weight=(16, 3, 8, 4)), "8x4"),
     ("linear patches", plus(patch_embed__proj__weight=(16, 192)), "(16, 192)"),
@@ -278,6 +462,13 @@ def test_other_network(
         ({"settings": {"std": "1,0,1"}}, "std is (1.0, 0.0, 1.0)"),
         ({"settings": {"crop_pct": "87.5"}}, "crop_pct is 87.5"),
         ({"settings": {"final_pool_type": "max"}}, "final_pool_type is 'max'"),
+        ({"settings": {"final_pool_type": "median"}}, "final_pool_type is 'median'"),
+        ({"settings": {"bimamba_type": "v1"}}, "bimamba_type is v1, but the weights say v2"),
+        ({"settings": {"if_rope": "true"}}, "if_rope is true, but the weights say false"),
+        ({"settings": {"use_double_cls_token": "1"}}, "use_double_cls_token is true, but the weig"),
+        ({"settings": {"if_layer_scale": "1"}}, "if_layer_scale is true, but the weights say fal"),
+        ({"model": "large"}, "there is no model 'large'; expected one of tiny, small, base"),
+        ({"model": "tiny"}, "the weights have embed_dim 16, but the network tiny has 192"),
         ({"settings": {"embed_dim": "192"}}, "embed_dim is 192, but the weights say 16"),
         ({"settings": {"rms_norm": "false"}}, "rms_norm is false, but the weights say true"),
         ({"settings": {"img_size": "224"}}, "no stride gives the 16 patches"),
@@ -322,6 +513,13 @@ def test_destinations_that_do_not_go(destination: str, culprit: str, tmp_path: P
     assert sorted(os.listdir(tmp_path)) == ["folder", "link.pth", "vim.pth"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_memory_of_a_small_network(tmp_path: Path) -> None:
+    source = tmp_path / "small.pth"
+    write_checkpoint(VIM_SMALL, source)
+    assert peak_memory(source, tmp_path / "small.npz") < 3 * source.stat().st_size
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -363,7 +561,9 @@ def test_labels_are_written(tmp_path: Path) -> None:
 
 
 def test_needs_no_torch(tmp_path: Path) -> None:
-    code = "import sys, vimnp.convert; assert not {'torch', 'scipy'} & set(sys.modules)"
+    code = (
+        "import sys, vimnp.convert; assert not {'torch', 'scipy', 'safetensors'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 

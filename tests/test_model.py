@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from implementations import COMPILED_WAYS, NATIVE_WAYS, NUMPY_WAYS, every_scan_of_every_way, only
 from micro import MICRO
+from options import OPTIONS
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
@@ -82,44 +83,20 @@ def test_every_configuration_agrees_with_float64(scan, config):
     assert_close(model.forward_features(pixels), plain_vim.tokens(config, read, pixels))
 
 
-# One at a time: a failure then names the option.
-OPTIONS = {
-    "double class token": {"use_double_cls_token": True},
-    "class token first": {"use_middle_cls_token": False},
-    "last token": {"if_cls_token": False, "final_pool_type": "none"},
-    "mean of tokens": {"if_cls_token": False, "final_pool_type": "mean"},
-    "largest logits": {"if_cls_token": False, "final_pool_type": "max"},
-    "all logits": {"if_cls_token": False, "final_pool_type": "all"},
-    "one direction": {"bimamba_type": "none"},
-    "shared directions": {"bimamba_type": "v1"},
-    "pairs of layers": {"if_bidirectional": True},
-    "an odd layer": {"if_bidirectional": True, "depth": 5},
-    "pairs of one direction": {"if_bidirectional": True, "bimamba_type": "none"},
-    "pairs of shared directions": {"if_bidirectional": True, "bimamba_type": "v1"},
-    "rotation": {"if_rope": True},
-    "rotation with the token first": {"if_rope": True, "use_middle_cls_token": False},
-    "rotation without a token": {"if_rope": True, "if_cls_token": False},
-    "rotation of the residual": {"if_rope": True, "if_rope_residual": True},
-    "rotation of pairs": {"if_rope": True, "if_bidirectional": True},
-    "layer scale": {"if_layer_scale": True},
-    "layer scale of pairs": {"if_layer_scale": True, "if_bidirectional": True},
-    "summed directions": {"if_divide_out": False},
-}
-
-
 @pytest.mark.parametrize("option", OPTIONS)
 def test_each_option_agrees_with_float64(option):
-    config = dataclasses.replace(MICRO, **({"depth": 4} | OPTIONS[option]))
+    config = dataclasses.replace(MICRO, **OPTIONS[option])
     model, read = vimnp.VisionMamba.random(config=config), random_reader(config, 0)
     for pixels in normalised(batch=2):
         assert_close(model(pixels), plain_vim.logits(config, read, pixels))
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", [name for name in OPTIONS if name != "default"])
 def test_each_option_changes_the_logits(option):
     """Otherwise the tests above would prove nothing of it."""
-    config = dataclasses.replace(MICRO, depth=4)
-    changed = dataclasses.replace(config, **OPTIONS[option])
+    changes = OPTIONS[option]
+    config = dataclasses.replace(MICRO, depth=changes.get("depth", MICRO.depth))
+    changed = dataclasses.replace(config, **changes)
     one, other = (vimnp.VisionMamba.random(config=c)(normalised()) for c in (config, changed))
     assert one.shape != other.shape or np.abs(one - other).max() > 1e-4
 
@@ -133,11 +110,11 @@ def test_features_go_into_the_head():
     np.testing.assert_allclose(model(normalised()), logits, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("option", [{}, *OPTIONS.values()])
+@pytest.mark.parametrize("option", OPTIONS)
 def test_a_nan_in_the_picture_comes_out_as_nan(option):
     pixels = normalised()
     pixels[0, 0, 0] = np.nan
-    model = vimnp.VisionMamba.random(config=dataclasses.replace(MICRO, **option))
+    model = vimnp.VisionMamba.random(config=dataclasses.replace(MICRO, **OPTIONS[option]))
     assert np.isnan(model(pixels)).all()
 
 

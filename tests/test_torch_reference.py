@@ -12,6 +12,7 @@ import pytest
 from configurations import configurations
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from options import OPTIONS
 
 from vimnp.config import VimConfig
 
@@ -39,43 +40,12 @@ FLOAT32_RESIDUAL = 3e-7
 
 SMALL = VimConfig(img_size=(8, 12), patch_size=4, stride=4, depth=2, embed_dim=12, num_classes=5)
 MICRO = VimConfig(img_size=(32, 48), patch_size=8, stride=8, depth=2, embed_dim=24, num_classes=5)
-VARIANTS = {
-    "default": {},
-    "overlap": {"stride": 4},
-    "head_token": {"use_middle_cls_token": False},
-    "mean": {"if_cls_token": False},
-    "last": {"if_cls_token": False, "final_pool_type": "none"},
-    "summed": {"if_divide_out": False},
-    "layer_norm": {"rms_norm": False},
-    "no_positions": {"if_abs_pos_embed": False},
-    "other_sizes": {"d_state": 5, "d_conv": 3, "expand": 3, "dt_rank": 7},
-    "double_tokens": {"use_double_cls_token": True},
-    "max": {"if_cls_token": False, "final_pool_type": "max"},
-    "all": {"if_cls_token": False, "final_pool_type": "all"},
-    "forward_only": {"bimamba_type": "none"},
-    "v1": {"bimamba_type": "v1"},
-    "layer_scale": {"if_layer_scale": True},
-    "layer_scale_v1": {"if_layer_scale": True, "bimamba_type": "v1"},
-    "layer_scale_forward_only": {"if_layer_scale": True, "bimamba_type": "none"},
-    "rope": {"if_rope": True},
-    "rope_head_token": {"if_rope": True, "use_middle_cls_token": False},
-    "rope_no_token": {"if_rope": True, "if_cls_token": False, "pt_hw_seq_len": 3},
-    "rope_residual": {"if_rope": True, "if_rope_residual": True},
-    "bidirectional": {"if_bidirectional": True, "depth": 4},
-    "bidirectional_odd": {"if_bidirectional": True, "depth": 3},
-    "bidirectional_rope": {
-        "if_bidirectional": True,
-        "depth": 4,
-        "if_rope": True,
-        "if_rope_residual": True,
-    },
-}
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=OPTIONS)
 def model(request):
     torch.manual_seed(0)
-    config = dataclasses.replace(MICRO, **VARIANTS[request.param])
+    config = dataclasses.replace(MICRO, **OPTIONS[request.param])
     return torch_vim.VisionMamba(config)
 
 
@@ -226,9 +196,9 @@ def test_step_sizes_start_between_their_bounds(model):
         assert log_step.max() < math.log(torch_vim.DT_MAX) + 1e-3
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_each_option_is_plain_vims(name):
-    assert_is_plain(dataclasses.replace(SMALL, **VARIANTS[name]))
+    assert_is_plain(dataclasses.replace(SMALL, **OPTIONS[name]))
 
 
 any_small = configurations(

@@ -127,7 +127,8 @@ cdef class Network:
 
     def workspace_size(self, int num_threads):
         """Floats that a pass on so many threads writes."""
-        return lay_out(&self.n, num_threads, NULL, NULL)
+        cdef workspace unused
+        return lay_out(&self.n, num_threads, NULL, &unused)
 
     def forward(
         self, list images not None, float[:, ::1] out not None, float[::1] memory not None, *,

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import vimnp
 from vimnp.backends import BACKENDS
+from vimnp.config import PUBLISHED, parse_img_size
 from vimnp.errors import ImageError, VimnpError
 from vimnp.image import read_image
 from vimnp.machine import describe_machine
@@ -83,6 +84,11 @@ def _add_predict(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="W.npz",
         help="from `vimnp convert`; without it, the bundled model of handwritten digits",
     )
+    parser.add_argument(
+        "--img-size",
+        metavar="HxW",
+        help="look at pictures in this size, in pixels, or N for NxN (as the network was trained)",
+    )
     parser.add_argument("--top-k", type=int, default=5, metavar="N", help="classes shown (5)")
     parser.add_argument(
         "--scan", choices=BIDIRECTIONAL_METHODS, default="fused", help="how to scan (fused)"
@@ -106,7 +112,11 @@ def _add_predict(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _predict(options: argparse.Namespace) -> int:
     weights = options.weights or BUNDLED_DIGITS
     model = VisionMamba.from_npz(
-        weights, scan=options.scan, num_threads=options.threads, backend=options.backend
+        weights,
+        img_size=_img_size(options.img_size),
+        scan=options.scan,
+        num_threads=options.threads,
+        backend=options.backend,
     )
     answers = []
     for path in options.images:
@@ -124,6 +134,15 @@ def _predict(options: argparse.Namespace) -> int:
     if options.weights is None and any("predictions" in answer for answer in answers):
         _say("no --weights given: using the bundled model of handwritten digits, 0 to 9")
     return FAILURE if any("error" in answer for answer in answers) else 0
+
+
+def _img_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        return parse_img_size(text)
+    except ValueError as error:
+        raise VimnpError(f"--img-size {text}: expected {error}") from None
 
 
 def _print_predictions(path: str, best: list[Prediction]) -> None:
@@ -191,10 +210,11 @@ def _add_convert(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "convert",
         help="turn a PyTorch checkpoint into a weights file",
-        description="Turn a PyTorch checkpoint into a weights file. Needs no PyTorch.",
+        description="Turn a PyTorch checkpoint into a weights file. Needs no PyTorch; for a "
+        ".safetensors file it needs the package safetensors.",
         epilog="example: vimnp convert vim_t_midclstok_76p1acc.pth vim_tiny.npz --labels names.txt",
     )
-    parser.add_argument("source", metavar="IN.pth", help="the checkpoint")
+    parser.add_argument("source", metavar="IN.pth", help="the checkpoint, or a .safetensors file")
     parser.add_argument("destination", metavar="OUT.npz", help="the weights file to write")
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="of the stored weights (float32)"
@@ -203,13 +223,19 @@ def _add_convert(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--labels", metavar="FILE", help="class names: one a line, or JSON (list, or by index)"
     )
     parser.add_argument(
+        "--model",
+        choices=PUBLISHED,
+        help="the published network whose options those are that the checkpoint does not tell",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         dest="settings",
         help="what the checkpoint does not tell, by the original's names: stride=8, "
-        "img_size=48x80 (height x width), if_divide_out=false, ...; may be repeated",
+        "img_size=48x80 (height x width), if_divide_out=false, ...; wins over --model; may be "
+        "repeated",
     )
     parser.add_argument("--ema", action="store_true", help="take model_ema from a training dump")
     parser.set_defaults(run=_convert)
@@ -233,6 +259,7 @@ def _convert(options: argparse.Namespace) -> int:
         labels=options.labels,
         settings=_settings(options.settings),
         use_ema=options.ema,
+        model=options.model,
     )
     for assumption in conversion.assumptions:
         print(f"assumed {assumption}")

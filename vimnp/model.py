@@ -157,7 +157,8 @@ class VisionMamba:
             As for the class, or if the network cannot take pictures of this size.
         """
         with WeightsFile(path) as file:
-            metadata, read = file.metadata, file.read
+            metadata = file.metadata
+            read: Reader = file.read
             if img_size is not None:
                 config, read = resized(metadata.config, read, img_size)
                 metadata = dataclasses.replace(metadata, config=config)
@@ -417,9 +418,9 @@ class VisionMamba:
         """w.x -> u of each direction, (L, Dn)."""
         filters = [Filter(p.conv_weight, p.conv_bias) for p in layer.directions]
         kernels.causal_conv1d(
-            w.x[layer.time],
+            layer.in_time(w.x),
             tuple(filters[: len(w.computed)]),
-            tuple(d.u[layer.time] for d in w.computed),
+            tuple(layer.in_time(d.u) for d in w.computed),
             silu=True,
             num_threads=self.num_threads,
         )
@@ -433,11 +434,11 @@ class VisionMamba:
         """All directions, summed and gated: (L, Dn) -> w.y (L, Dn)."""
         kernels.selective_scan(
             tuple(
-                d.scan_inputs(parameters, layer.time)
+                d.scan_inputs(layer, parameters)
                 for parameters, d in zip(layer.directions, w.directions, strict=True)
             ),
-            w.z[layer.time],
-            w.y[layer.time],
+            layer.in_time(w.z),
+            layer.in_time(w.y),
             delta_softplus=True,
             if_divide_out=self.config.halves_directions,
             method=self.scan,

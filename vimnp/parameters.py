@@ -52,10 +52,9 @@ class Layer(NamedTuple):
     out_proj: np.ndarray  # (Dn, E), with all that scales the layer's output
     is_flipped: bool  # it reads the sequence backwards: its forward direction begins at the end
 
-    @property
-    def time(self) -> slice:
-        """The tokens of an array (L, ...) in the order in which the layer reads them."""
-        return slice(None, None, -1 if self.is_flipped else 1)
+    def in_time(self, array: np.ndarray) -> np.ndarray:
+        """A view of an array (L, ...), its tokens in the order in which the layer reads them."""
+        return array[::-1] if self.is_flipped else array
 
 
 class Parameters(NamedTuple):

@@ -17,7 +17,6 @@ from vimnp.errors import ConfigError
 from vimnp.parameters import Reader
 
 _CUBIC = -0.75  # slope of the kernel at 1, PyTorch's
-_TABLE_TOLERANCE = 1e-3  # of the rotary tables: float16 rounds them by up to 2.5e-4
 
 
 def resized(
@@ -49,8 +48,12 @@ def resized(
     new = dataclasses.replace(config, img_size=sides)
     if new.grid_size == config.grid_size:
         return new, read
-    if config.if_rope:
-        _check_tables(config, read)
+    if not rope.are_tables(config, read):
+        raise ConfigError(
+            f"img_size: the rotary tables are not those of pt_hw_seq_len {config.pt_hw_seq_len}, "
+            "so that others are unknown; convert the checkpoint again with --set pt_hw_seq_len=N, "
+            "or leave img_size out"
+        )
 
     def read_resized(name: str) -> np.ndarray:
         if name == "pos_embed":
@@ -112,13 +115,3 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     near = ((_CUBIC + 2) * x - (_CUBIC + 3)) * x**2 + 1
     far = _CUBIC * (((x - 5) * x + 8) * x - 4)
     return np.where(x <= 1, near, far)
-
-
-def _check_tables(config: VimConfig, read: Reader) -> None:
-    for name, table in rope.tables(config).items():
-        if np.abs(read(name) - table).max() > _TABLE_TOLERANCE:
-            raise ConfigError(
-                f"img_size: {name} is not the table of pt_hw_seq_len {config.pt_hw_seq_len}, so "
-                "that of another size is unknown; convert the checkpoint again with --set "
-                "pt_hw_seq_len=N, or leave img_size out"
-            )

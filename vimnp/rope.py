@@ -7,14 +7,18 @@ channels) or column (in the second), at a frequency of its own (RoFormer, Su et 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vimnp.config import VimConfig
 
+if TYPE_CHECKING:  # parameters imports this file
+    from vimnp.parameters import Reader
+
 _LONGEST_WAVE = 10000.0  # patches, over 2 pi
+
+_TOLERANCE = 4e-3  # of stored tables: bfloat16 rounds by up to 2e-3
 
 COS, SIN = "rope.freqs_cos", "rope.freqs_sin"  # in the state dict
 
@@ -26,7 +30,7 @@ class Rotation(NamedTuple):
     sin: np.ndarray  # (M, E), negative for the first channel of each pair
 
     @classmethod
-    def read(cls, read: Callable[[str], np.ndarray]) -> Rotation:
+    def read(cls, read: Reader) -> Rotation:
         """From the tables of the state dict, (M, E) each."""
         sin = read(SIN).copy()
         sin[:, ::2] *= -1
@@ -75,5 +79,14 @@ def tables(config: VimConfig) -> dict[str, np.ndarray]:
     angles = np.empty((*config.grid_size, 2, 2 * pairs))
     angles[:, :, 0] = of_rows[:, None]
     angles[:, :, 1] = of_columns[None, :]
-    angles = angles.reshape(config.num_patches, config.embed_dim)
-    return {COS: np.cos(angles).astype(np.float32), SIN: np.sin(angles).astype(np.float32)}
+    tables = {COS: np.cos(angles), SIN: np.sin(angles)}
+    shape = (config.num_patches, config.embed_dim)
+    return {name: table.reshape(shape).astype(np.float32) for name, table in tables.items()}
+
+
+def are_tables(config: VimConfig, read: Reader) -> bool:
+    """Whether the state dict's tables, as far as it has any, are those of :func:`tables`."""
+    return not config.if_rope or all(
+        np.allclose(read(name), table, rtol=0, atol=_TOLERANCE)
+        for name, table in tables(config).items()
+    )

@@ -6,7 +6,7 @@ import numpy as np
 
 from vimnp.config import CHANNELS, VimConfig
 from vimnp.kernels import ScanInputs, aligned_empty
-from vimnp.parameters import DirectionParameters
+from vimnp.parameters import DirectionParameters, Layer
 
 
 class DirectionSpace:
@@ -21,14 +21,14 @@ class DirectionSpace:
         self.delta = aligned_empty(length, d_inner)
         self.dt, self.B, self.C = np.split(self.x_dbl, [dt_rank, dt_rank + d_state], axis=1)
 
-    def scan_inputs(self, parameters: DirectionParameters, time: slice) -> ScanInputs:
-        """What a scan of this reads, with the tokens in the order of `time`."""
+    def scan_inputs(self, layer: Layer, parameters: DirectionParameters) -> ScanInputs:
+        """What a scan of this with a layer's parameters reads, in the layer's time."""
         return ScanInputs(
-            self.u[time],
-            self.delta[time],
+            layer.in_time(self.u),
+            layer.in_time(self.delta),
             parameters.A,
-            self.B[time],
-            self.C[time],
+            layer.in_time(self.B),
+            layer.in_time(self.C),
             parameters.D,
             parameters.dt_bias,
         )
