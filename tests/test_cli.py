@@ -147,6 +147,17 @@ def test_predict_answers_in_json(command: Command, micro_npz: Path, picture: Pat
     assert json.loads(run.out) == expected
 
 
+@pytest.mark.parametrize(("asked", "img_size"), [("64", 64), ("40x72", (40, 72))])
+def test_predict_looks_at_pictures_in_another_size(
+    command: Command, micro_npz: Path, picture: Path, asked: str, img_size: int | tuple[int, int]
+) -> None:
+    run = command("predict", picture, "--weights", micro_npz, "--json", "--img-size", asked)
+    model = VisionMamba.from_npz(micro_npz, img_size=img_size)
+    best = [dataclasses.asdict(p) for p in model.predict(read_image(picture))]
+    assert (run.code, run.err) == (0, "")
+    assert json.loads(run.out)[0]["predictions"] == best
+
+
 @pytest.mark.parametrize(("asked", "given"), [((), 5), ((1,), 1), ((7,), 7), ((1000,), 7)])
 def test_predict_shows_as_many_classes_as_asked_for(
     asked: tuple[int, ...], given: int, command: Command, micro_npz: Path, picture: Path
@@ -299,6 +310,13 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
         ["top_k", "0"],
     ),
     ("top-k: text", ["predict", "{png}", "--top-k", "all"], ["--top-k", "all"]),
+    ("size: text", ["predict", "{png}", "--img-size", "big"], ["--img-size big", "HEIGHTxWIDTH"]),
+    ("size: three", ["predict", "{png}", "--img-size", "3x4x5"], ["--img-size 3x4x5"]),
+    (
+        "size: too small",
+        ["predict", "{png}", "--weights", "{npz}", "--img-size", "7"],
+        ["img_size is 7x7", "patch_size 8"],
+    ),
     ("missing weights", ["predict", "{png}", "--weights", "no.npz"], ["no.npz", "No such file"]),
     ("weights: a picture", ["predict", "{png}", "--weights", "{png}"], ["noise.png", ".npz"]),
     ("weights: a folder", ["predict", "{png}", "--weights", "{dir}"], ["directory"]),
