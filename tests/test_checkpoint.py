@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch_format import (
     Persistent,
     Raw,
     Tensor,
+    TorchWriter,
     patched,
     random_weights,
     save,
@@ -71,6 +73,43 @@ def raw(data: bytes) -> Writer:
     return write
 
 
+def said(write: Writer, member: str, **properties: int) -> Writer:
+    """A writer of the same archive, whose directory says something else of a member."""
+
+    def write_said(path: Path) -> None:
+        write(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            info = archive.getinfo(f"archive/{member}")
+            for name, value in properties.items():
+                setattr(info, name, value)
+            archive.comment = b"written again"
+
+    return write_said
+
+
+def wrapped(path: Path) -> None:
+    """A sound checkpoint inside a zip."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("vim_tiny.pth", SOUND)
+
+
+def nested(path: Path) -> None:
+    """A sound checkpoint where the pickle should be."""
+    save(path, SOUND)
+
+
+def followed(path: Path) -> None:
+    """A sound checkpoint, and a bad archive behind it."""
+    save(path, {"model": {}})
+    path.write_bytes(SOUND + path.read_bytes())
+
+
+def weights_file(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in (*CONFIG.parameter_shapes(), "vimnp.json"):
+            archive.writestr(f"{name}.npy", b"")
+
+
 def storage(*identity: object) -> Persistent:
     return Persistent(("storage", *identity))
 
@@ -100,6 +139,13 @@ LONG_MEMBER = patched(  # head.bias: 12 bytes that claim to be 2^30
     struct.pack("<II", 1 << 30, 1 << 30),
 )
 ELSEWHERE = with_bias(Tensor(FLOATS[:3], key="../version"), storages={"../version": None})
+ABSOLUTE = with_bias(Tensor(FLOATS[:3], key="/etc/x"), storages={"/etc/x": None})
+ZEROS = with_bias(  # 32 MB in 33 KB
+    Tensor(np.zeros(1 << 23, np.float32), key="zeros", shape=(3,)),
+    compression={"data/zeros": zipfile.ZIP_DEFLATED},
+)
+BIAS = with_bias(Tensor(FLOATS[:3], key="bias"))
+EMPTY = holding({})
 
 # Name of the attack or the damage, who writes it, what the message must name
 HOSTILE = [
@@ -116,6 +162,13 @@ HOSTILE = [
     ("quantised", beside(Global("torch._utils", "_rebuild_qtensor")), "_rebuild_qtensor'"),
     ("whole module", beside(Call(Global("models_mamba", "VisionMamba"))), "model.state_dict()"),
     ("stack global", beside(Raw(b"\x8c\x02os\x8c\x06system\x93")), "'os.system'"),
+    ("reconstruct", beside(Global("numpy.core.multiarray", "_reconstruct")), "_reconstruct'"),
+    ("import by name", beside(Global("torch._utils", "_import_dotted_name")), "_import_dotted"),
+    ("module's module", beside(Global("argparse", "_os")), "'argparse._os'"),
+    ("module's module's function", beside(Global("argparse", "_os.system")), "'argparse._os.sys"),
+    ("codec", beside(Call(Global("_codecs", "lookup"), ("zip",))), "'_codecs.lookup'"),
+    ("path's module", beside(Global("pathlib", "os")), "'pathlib.os'"),
+    ("empty name", beside(Global("", "")), "'.'"),
     ("number for a name", beside(Raw(b"NK\x01\x93")), "whose name is no text"),
     ("control characters", beside(Global("os\x1b[2J", "system")), r"'os\x1b[2J.system'"),
     # Instructions and arguments that torch.save does not write
@@ -135,6 +188,7 @@ HOSTILE = [
     ("filled OrderedDict", beside(Call(ORDERED_DICT, ([],))), "OrderedDict"),
     # Programs that would crash, hang or fill the memory
     ("key nested deep", pickled(b"})" + b"\x85" * DEEP + b"Ns."), "key is a value of type tuple"),
+    ("dict in itself", pickled(b"}q\x00X\x05\x00\x00\x00modelh\x00s."), "'model' is a value of"),
     ("key that doubles", pickled(b"}" + DOUBLING + b"Ns."), "key is a value of type tuple"),
     ("lists nested deep", pickled(b"]" * DEEP + b"a" * (DEEP - 1) + b"."), "type list"),
     ("marks without end", pickled(b"(" * DEEP + b"."), "damaged"),
@@ -180,6 +234,7 @@ HOSTILE = [
     ("numel too large", with_bias(Tensor(FLOATS, numel=1 << 60)), "has 48 bytes"),
     ("storage missing", with_bias(FLOATS[:3], storages={"0": None}), "'archive/data/0' is missing"),
     ("storage elsewhere", ELSEWHERE, "'archive/data/../version' is missing"),
+    ("storage of the system", ABSOLUTE, "'archive/data//etc/x' is missing"),
     ("integers", with_bias(np.arange(3)), "LongStorage"),
     ("double too large", with_bias(np.full(3, 1e300)), "'head.bias': holds a double too large"),
     ("NaN", with_bias(np.full(3, np.nan, np.float32)), "head.bias: holds NaN"),
@@ -190,6 +245,25 @@ HOSTILE = [
     ("CRC", patched(holding({"model": WEIGHTS}), WEIGHTS["head.bias"].tobytes(), b"\0" * 12),
      "CRC"),
     ("longer than the file", LONG_MEMBER, "longer than the file"),
+    ("encrypted", said(BIAS, "data/bias", flag_bits=1), "data/bias' cannot be read"),
+    ("encrypted pickle", said(EMPTY, "data.pkl", flag_bits=1), "data.pkl' cannot be read"),
+    ("unknown method", said(BIAS, "data/bias", compress_type=99), "data/bias' is compressed"),
+    ("wrong CRC", said(BIAS, "data/bias", CRC=1), "data/bias' cannot be read"),
+    ("wrong CRC of the pickle", said(EMPTY, "data.pkl", CRC=1), "data.pkl' cannot be read"),
+    ("32 MB in 33 KB", ZEROS, "data/zeros' is compressed"),
+    ("40 GB", said(ZEROS, "data/zeros", file_size=40 << 30), "data/zeros' has 42949672960 bytes"),
+    ("more than it says", said(ZEROS, "data/zeros", file_size=12), "data/zeros' has 12 bytes"),
+    ("40 GB stored", said(BIAS, "data/bias", file_size=40 << 30, compress_size=40 << 30),
+     "data/bias' has 42949672960 bytes"),
+    ("40 GB of pickle", said(EMPTY, "data.pkl", file_size=40 << 30), "its pickle has 42949672960"),
+    ("1 MB of pickle", said(EMPTY, "data.pkl", file_size=1 << 20, compress_size=1 << 20),
+     "data.pkl' is longer than the file"),
+    ("beyond the file", said(BIAS, "data/bias", header_offset=1 << 40), "data/bias' is longer"),
+    ("at another's place", said(BIAS, "data/bias", header_offset=0), "data/bias' cannot be read"),
+    ("zip in zip", wrapped, "'vim_tiny.pth'; expected exactly one NAME/data.pkl"),
+    ("zip for the pickle", nested, "damaged"),
+    ("sound one before it", followed, "no tensor at all"),
+    ("weights file", weights_file, "exactly one NAME/data.pkl"),
     ("byteorder", holding({"model": WEIGHTS}, byteorder=b"middle"), "byteorder is 'middle'"),
     ("TorchScript", holding({}, extra=[("constants.pkl", b"")]), "TorchScript"),
     ("two folders", two_folders, "exactly one"),
@@ -212,6 +286,11 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+# What a refusal may take: a sound file read twice over and this file once, and Python's own objects
+# for a program that makes very many of them.
+ALLOWANCE = 24_000_000
+
+
 @pytest.mark.parametrize(("name", "write", "culprit"), HOSTILE, ids=[row[0] for row in HOSTILE])
 def test_hostile_or_damaged(
     name: str, write: Writer, culprit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -220,19 +299,51 @@ def test_hostile_or_damaged(
     source = tmp_path / "hostile.pth"
     write(source)
     before = os.listdir(tmp_path)
-    with pytest.raises(CheckpointError) as caught:
-        convert_checkpoint(source, tmp_path / "converted.npz")
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError) as caught:
+            convert_checkpoint(source, tmp_path / "converted.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert culprit in str(caught.value)
     assert str(caught.value).startswith(f"{source}: ")
     assert len(str(caught.value)) < 700
     assert str(caught.value).isprintable()
     assert os.listdir(tmp_path) == before  # nothing written, nothing executed
+    own_size = source.stat().st_size if source.is_file() else 0
+    assert peak < ALLOWANCE + 2 * len(SOUND) + own_size
+
+
+@pytest.mark.parametrize("kind", ["f4", "f2", "f8"])
+def test_converting_takes_less_memory_than_the_model_twice(kind: str, tmp_path: Path) -> None:
+    config = VimConfig(img_size=(32, 32), patch_size=8, stride=8, depth=4, num_classes=10)
+    weights = {name: array.astype(kind) for name, array in random_weights(config).items()}
+    save(tmp_path / "sound.pth", {"model": weights})
+    del weights
+    tracemalloc.start()
+    try:
+        convert_checkpoint(tmp_path / "sound.pth", tmp_path / "converted.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * config.num_parameters  # once, even
+
+
+def test_members_of_no_tensor_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    source, converted = tmp_path / "folder" / "sound.pth", tmp_path / "folder" / "sound.npz"
+    extra = [("../../x", b"outside"), ("data/99", b"of no tensor"), ("inner.zip", SOUND)]
+    save(source, {"model": WEIGHTS}, extra=extra)
+    convert_checkpoint(source, converted)
+    assert {path.name for path in tmp_path.rglob("*")} == {"folder", source.name, converted.name}
 
 
 @pytest.mark.parametrize(
     "value",
     [
         Raw(b"Nr\xff\xff\xff\x7f"),  # gigabytes in a machine with a list for a memo
+        Raw(b"]q\x63h\x63a"),  # a list in itself
         Raw(b"\x95\xff\xff\xff\xff\xff\xff\xff\x7fN"),  # a frame of 2^63 - 1 bytes
         Raw(b"\x8c\x08argparse\x8c\x09Namespace\x93)\x81\x94}\x8c\x09__class__Nsb"),
         Built(NAMESPACE, (None, {"__class__": FLOAT})),
@@ -347,20 +458,59 @@ POSITIONS = st.one_of(st.integers(0, len(SOUND) - 1), st.integers(*PROGRAM))
 MUTATIONS = st.lists(st.tuples(POSITIONS, st.integers(0, 255)), min_size=1, max_size=4)
 
 
-@given(mutations=MUTATIONS, use_ema=st.booleans())
-@settings(deadline=None, max_examples=300)
-def test_mutated_bytes(mutations: list[tuple[int, int]], use_ema: bool) -> None:
-    data = bytearray(SOUND)
-    for position, byte in mutations:
-        data[position] = byte
+def assert_refused_or_sound(write: Writer, use_ema: bool = False) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source, destination = Path(folder, "mutated.pth"), Path(folder, "mutated.npz")
-        source.write_bytes(data)
+        write(source)
         try:
             convert_checkpoint(source, destination, use_ema=use_ema)
         except CheckpointError:
             assert os.listdir(folder) == ["mutated.pth"]
         else:
             with WeightsFile(destination) as file:
-                for name in file.metadata.config.parameter_shapes():
-                    file.read(name)
+                for name, shape in file.metadata.config.parameter_shapes().items():
+                    array = file.read(name)
+                    assert array.shape == shape
+                    assert np.isfinite(array).all()
+
+
+@given(mutations=MUTATIONS, use_ema=st.booleans())
+@settings(deadline=None, max_examples=300)
+def test_mutated_bytes(mutations: list[tuple[int, int]], use_ema: bool) -> None:
+    data = bytearray(SOUND)
+    for position, byte in mutations:
+        data[position] = byte
+    assert_refused_or_sound(raw(bytes(data)), use_ema)
+
+
+LENGTHS = st.sampled_from((0, 1, 2, 4, 30, 100, 1000))
+
+
+@given(start=POSITIONS, end=POSITIONS | st.just(len(SOUND)), inserted=st.binary(max_size=50))
+@settings(deadline=None, max_examples=100)
+def test_cut_and_longer(start: int, end: int, inserted: bytes) -> None:
+    assert_refused_or_sound(raw(SOUND[:start] + inserted + SOUND[end:]))
+
+
+@given(start=POSITIONS, length=LENGTHS, removed=LENGTHS, target=POSITIONS)
+@settings(deadline=None, max_examples=100)
+def test_pieces_repeated_or_put_over_others(
+    start: int, length: int, removed: int, target: int
+) -> None:
+    piece = SOUND[start : start + length]
+    assert_refused_or_sound(raw(SOUND[:target] + piece + SOUND[target + removed :]))
+
+
+WRITER = TorchWriter()
+CODE = WRITER.pickle({"model": WEIGHTS, "args": NAMESPACE})
+PLACES = st.integers(0, len(CODE))
+
+
+@given(start=PLACES, length=LENGTHS, removed=LENGTHS, target=PLACES, byte=st.binary(max_size=2))
+@settings(deadline=None, max_examples=300)
+def test_programs_changed_with_a_matching_checksum(
+    start: int, length: int, removed: int, target: int, byte: bytes
+) -> None:
+    piece = CODE[start : start + length] + byte
+    code = CODE[:target] + piece + CODE[target + removed :]
+    assert_refused_or_sound(holding(code, storages=WRITER.storages))

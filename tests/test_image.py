@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
+import os
 import struct
+import subprocess
+import sys
 import tracemalloc
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +22,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from processes import run
 
 from vimnp.errors import ConfigError, ImageError
 from vimnp.image import (
+    FORMATS,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
@@ -393,17 +400,71 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, rows: bytes, depth: int = 8) -> bytes:
-    """A grey PNG of these raw rows, whatever size it declares."""
-    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
-    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + data
+def png(
+    width: int, height: int, rows: bytes, depth: int = 8, colour_type: int = 0, chunks: bytes = b""
+) -> bytes:
+    """A PNG, grey if nothing is said, of these raw rows, whatever size it declares."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunks + chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + data + chunk(b"IEND", b"")
 
 
-def encoded(kind: str) -> bytes:
+def tiff(
+    width: int,
+    height: int,
+    data: bytes,
+    *tags: tuple[int, int],
+    order: str = "<",
+    big: bool = False,
+) -> bytes:
+    """A grey TIFF of these bytes, deflated, in one strip or tile, whatever size it declares."""
+    entries = [(256, width), (257, height), (258, 8), (259, 8), (262, 1), (277, 1), *tags]
+    is_tiled = any(tag == 322 for tag, _ in tags)
+    count = len(entries) + (2 if is_tiled else 3)
+    head = ("HHHQQ", 43, 8, 0, 16, count) if big else ("HIH", 42, 8, count)
+    start = (b"II" if order == "<" else b"MM") + struct.pack(order + head[0], *head[1:])
+    begin = len(start) + (20 * count + 8 if big else 12 * count + 4)
+    packed = zlib.compress(data)
+    entries += [(324, begin), (325, len(packed))] if is_tiled else [(273, begin), (278, height)]
+    entries += [] if is_tiled else [(279, len(packed))]
+    for tag, value in sorted(entries, key=lambda entry: entry[0]):
+        start += struct.pack(order + ("HHQII" if big else "HHII"), tag, 4, 1, value, *([0] * big))
+    return start + bytes(8 if big else 4) + packed
+
+
+def gif(width: int, height: int, frame: tuple[int, int] = (1, 1)) -> bytes:
+    """A GIF of one red pixel in a first frame and on a screen of these sizes."""
+    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\xff\0\0\0\0\0"
+    return screen + b"," + struct.pack("<HHHHB", 0, 0, *frame, 0) + b"\x02\x02\x44\x01\0;"
+
+
+def webp(width: int, height: int) -> bytes:
+    """An animation of a single small frame on a canvas of this size."""
+    frame = bytes(6) + (7).to_bytes(3, "little") * 2 + (100).to_bytes(3, "little") + b"\0"
+    frame += saved(Image.new("RGB", (8, 8)), "WEBP", lossless=True)[12:]
+    canvas = struct.pack("<I", 2) + b"".join(
+        (side - 1).to_bytes(3, "little") for side in (width, height)
+    )
+    parts = [(b"VP8X", canvas), (b"ANIM", bytes(6)), (b"ANMF", frame)]
+    body = b"".join(kind + struct.pack("<I", len(data)) + data for kind, data in parts)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+def icon(inner: bytes) -> bytes:
+    """An icon that declares 8x8 pixels of this picture."""
+    entry = struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, len(inner), 22)
+    return struct.pack("<HHH", 0, 1, 1) + entry + inner
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    random_picture(64, 64).save(file, kind)
+    image.save(file, kind, **options)
     return file.getvalue()
+
+
+@functools.cache
+def encoded(kind: str) -> bytes:
+    return saved(random_picture(64, 64), kind)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
@@ -450,40 +511,373 @@ def cut(kind: str, share: float) -> bytes:
     return data[: int(len(data) * share)]
 
 
-# (name, content, what the message must say)
-BAD_FILES: list[tuple[str, bytes, str]] = [
-    ("empty", b"", "not a picture"),
-    ("text", b"not a picture\n" * 100, "not a picture"),
-    ("half a PNG", cut("PNG", 0.5), "cannot be read"),
-    ("half a JPEG", cut("JPEG", 0.5), "cannot be read"),
-    ("half a GIF", cut("GIF", 0.5), "cannot be read"),
-    ("a JPEG's first bytes", cut("JPEG", 0.005), ""),
-    ("a PNG's first bytes", encoded("PNG")[:20], ""),
-    ("a PNG without pixels", png(8, 8, b""), ""),
-    ("a PNG of too few rows", png(8, 8, bytes(20)), ""),
-    ("a damaged PNG", encoded("PNG").replace(b"IDAT", b"IDAT\xff\xff", 1), ""),
-    ("a bomb", png(60_000, 60_000, bytes(100)), "too large"),
-    ("a wide bomb", png(2**31 - 1, 2**31 - 1, bytes(100)), "too large"),
-]
+def dotted(data: bytes, position: int, replacement: bytes) -> bytes:
+    """The same bytes but for some in the middle."""
+    return data[:position] + replacement + data[position + len(replacement) :]
+
+
+def without_adobe_marker(data: bytes) -> bytes:
+    start = data.index(b"Adobe") - 4
+    (length,) = struct.unpack(">H", data[start + 2 : start + 4])
+    return data[:start] + data[start + 2 + length :]
+
+
+def plain(mode: str, colour: Any, size: tuple[int, int] = (8, 8)) -> Image.Image:
+    return Image.new(mode, size, colour)
+
+
+def coloured(transparency: bytes | int | None = None) -> Image.Image:
+    """A picture of a palette, RED, which may have an alpha."""
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 255, *RED])
+    if transparency is not None:
+        image.info["transparency"] = transparency
+    return image
+
+
+def animated(kind: str, frames: int = 3, **options: Any) -> bytes:
+    """A red frame and then other ones."""
+    others = [plain("RGB", (0, 255, index % 256)) for index in range(1, frames)]
+    return saved(plain("RGB", RED), kind, save_all=True, append_images=others, **options)
+
+
+def oriented(orientation: int, kind: str, **options: Any) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(MARKED, kind, exif=exif, **options)
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+RED = (255, 0, 0)
+GREY = (128, 128, 128)
+MARKED = random_picture(12, 10)  # no two corners are the same
+ZEROS = bytes(1 << 25)  # 33 KB when they are deflated
+BOMB = zlib.compress(ZEROS)
+Image.init()
+READ = [kind for kind in FORMATS if kind in Image.SAVE]  # older versions of pillow have no AVIF
+OTHERS = ["EPS", "TGA", "PCX", "ICNS", "SGI", "DDS", "PDF", "SPIDER", "XBM"]
+WRONG_KIND = f"not a picture in a format that is read; expected one of {', '.join(FORMATS)}"
+CMYK_RED = saved(plain("CMYK", (0, 255, 255, 0)), "JPEG", quality=95)
+# Transform 2: what was stored as C, M, Y is to be taken for Y, Cb, Cr, of which this is cyan.
+YCCK = saved(plain("CMYK", (255 - 179, 255 - 171, 255 - 1, 0)), "JPEG", quality=95)
+YCCK = dotted(YCCK, YCCK.index(b"Adobe") + 11, b"\x02")
+TIFF_16 = saved(Image.fromarray(np.full((8, 8), 0x80FF, np.uint16)), "TIFF")
+SIDES = struct.pack(">II", 64, 64)
+
+# What must come of it: an array, the pixels; a colour, of all of them, about; or the error's words.
+Expected = np.ndarray | tuple[int, int, int] | str
+# (name, the file's content or what makes the file, what must come of it)
+PICTURES: list[tuple[str, bytes | Callable[[Path], object], Expected]] = [
+    # Formats
+    *[(kind, saved(plain("RGB", RED, (64, 64)), kind), RED) for kind in READ],
+    ("JPEG, progressive", saved(plain("RGB", RED), "JPEG", progressive=True), RED),
+    ("JPEG, grey", saved(plain("L", 128), "JPEG"), GREY),
+    ("MPO", saved(plain("RGB", RED), "MPO", save_all=True, append_images=[plain("RGB", 0)]), RED),
+    ("PBM", b"P4 8 8\n" + bytes(8), (255, 255, 255)),
+    ("PPM of text", b"P3 1 1 255\n255 0 0\n", RED),
+    ("TIFF of JPEG", saved(plain("RGB", RED), "TIFF", compression="jpeg"), RED),
+    ("TIFF of fax", saved(plain("1", 1), "TIFF", compression="group4"), (255, 255, 255)),
+    ("TIFF in tiles", tiff(8, 8, b"\x80" * 4096, (322, 64), (323, 64)), GREY),
+    ("TIFF in a big-endian strip", tiff(8, 8, b"\x80" * 64, order=">"), GREY),
+    ("BigTIFF", tiff(8, 8, b"\x80" * 64, big=True), GREY),
+    *[(f"other: {kind}", saved(plain("1" if kind == "XBM" else "RGB", 1), kind), WRONG_KIND)
+      for kind in OTHERS],
+    ("SVG", b'<svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>',
+     WRONG_KIND),
+    ("PostScript", b"%!PS-Adobe-3.0\n(touch executed) system\n", WRONG_KIND),
+    ("a program", b"#!/bin/sh\ntouch executed\n", WRONG_KIND),
+    ("text", b"not a picture\n" * 100, WRONG_KIND),
+    ("web page", b"<!DOCTYPE html><html></html>", WRONG_KIND),
+    ("zip of a picture", zipped("red.png", saved(plain("RGB", RED), "PNG")), WRONG_KIND),
+    ("weights", zipped("vimnp.json", b"{}"), WRONG_KIND),
+    ("array of NumPy", b"\x93NUMPY\x01\0v\0{'descr': '|u1', 'fortran_order': False}", WRONG_KIND),
+    ("zeros", bytes(1000), WRONG_KIND),
+    ("empty", b"", WRONG_KIND),
+    ("a folder", Path.mkdir, "directory"),
+    ("nothing", lambda path: None, "No such file"),
+    # Modes; test_every_mode_becomes_rgb has those that no file has
+    ("CMYK", saved(plain("CMYK", (0, 255, 255, 0)), "TIFF"), RED),
+    ("CMYK of Adobe, inverted", CMYK_RED, RED),
+    ("CMYK without Adobe's marker", without_adobe_marker(CMYK_RED), RED),
+    ("CMYK as YCCK", YCCK, RED),
+    ("palette", saved(coloured(), "PNG"), RED),
+    ("palette of 1 bit", saved(coloured(), "PNG", bits=1), RED),
+    ("palette with a transparent colour", saved(coloured(1), "PNG"), RED),
+    ("palette with alpha", saved(coloured(b"\xff\x40"), "PNG"), RED),
+    ("palette that is too short", png(1, 1, b"\0\x07", 8, 3, chunk(b"PLTE", bytes(3))), (0, 0, 0)),
+    ("GIF with a transparent colour", saved(coloured(), "GIF", transparency=1), RED),
+    ("RGB with a transparent colour", saved(plain("RGB", RED), "PNG", transparency=RED), RED),
+    ("alpha", saved(plain("RGBA", (*RED, 0)), "PNG"), RED),
+    ("alpha in WEBP", saved(plain("RGBA", (*RED, 0)), "WEBP", lossless=True, exact=True), RED),
+    ("grey with alpha", saved(plain("LA", (128, 0)), "PNG"), GREY),
+    ("1 bit", saved(plain("1", 1), "PNG"), (255, 255, 255)),
+    ("2 bits", png(4, 1, b"\0\xaa", 2), (170, 170, 170)),
+    ("16 bits", png(1, 1, b"\0\x80\xff", 16), GREY),
+    ("16 bits with a transparent one",
+     png(1, 1, b"\0\x80\xff", 16, chunks=chunk(b"tRNS", b"\x80\xff")), GREY),
+    ("16 bits of RGB", png(1, 1, b"\0\xff\xff\0\xff\0\xff", 16, 2), RED),
+    ("16 bits of grey and alpha", png(1, 1, b"\0\x80\xff\0\0", 16, 4), GREY),
+    ("16 bits of RGBA", png(1, 1, b"\0\xff\xff\0\xff\0\xff\0\0", 16, 6), RED),
+    ("16 bits in TIFF", TIFF_16, GREY),
+    ("16 bits in JPEG2000", saved(wide(0x80FF).resize((64, 64)), "JPEG2000"), GREY),
+    ("16 bits in PPM", b"P5 1 1 65535\n\x80\xff", GREY),
+    ("10 bits in PPM", b"P5 1 1 1023\n\x02\x01", GREY),
+    ("16 bits of RGB in PPM", b"P6 1 1 65535\n\xff\xff\0\xff\0\xff", RED),
+    ("32 bits in TIFF", saved(plain("I", 128), "TIFF"), GREY),
+    ("floats in TIFF", saved(plain("F", 128.0), "TIFF"), GREY),
+    ("NaN in TIFF", saved(plain("F", np.nan), "TIFF"), (0, 0, 0)),
+    ("L*a*b*", saved(plain("LAB", (0, 128, 128)), "TIFF"), (0, 0, 0)),
+    # Animations: the first frame
+    ("moving GIF", animated("GIF"), RED),
+    ("moving WEBP", animated("WEBP", lossless=True), RED),
+    ("moving PNG", animated("PNG"), RED),
+    ("moving TIFF", animated("TIFF"), RED),
+    ("1,000 frames", animated("GIF", 1000), RED),
+    ("damaged second frame", animated("GIF", 2)[:-8] + bytes(100), RED),
+    # Sizes
+    *[(f"{width}x{height}", saved(plain("RGB", RED, (width, height)), "PNG"), RED)
+      for width, height in ((1, 1), (1, 2), (1, 64), (64, 1), (640, 10))],
+    *[(f"{width}x{height}", saved(plain("RGB", RED, (width, height)), "PNG"), "factor of 64")
+      for width, height in ((1, 65), (65, 1), (10_000, 1), (1, 10_000))],
+    ("0x0", png(0, 0, b""), ""),
+    ("0x5", png(0, 5, bytes(5)), ""),
+    ("0x5 in PPM", b"P6 0 5 255\n", ""),
+    ("0x0 in GIF", gif(0, 0, (0, 0)), ""),
+    # Orientations; JPEG's are in test_pictures_are_turned_upright
+    *[(f"{kind}, orientation {number}", oriented(number, kind, **options), turn(np.asarray(MARKED)))
+      for kind, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True}))
+      for number, turn in ORIENTATIONS.items() if number < 9],
+    # Damage; test_damaged_files_give_a_picture_or_an_image_error makes more
+    *[(f"{share:.0%} of {kind}", cut(kind, share), "cannot be read" if is_known else "")
+      for kind in READ for share in (0.02, 0.1, 0.5, 0.9)
+      for is_known in [share >= 0.5 and kind not in ("ICO", "AVIF")]],
+    ("JPEG, first bytes", cut("JPEG", 0.005), ""),
+    ("PNG, first bytes", encoded("PNG")[:20], ""),
+    ("PNG without pixels", png(8, 8, b""), ""),
+    ("PNG of too few rows", png(8, 8, bytes(20)), ""),
+    ("PNG, damaged", encoded("PNG").replace(b"IDAT", b"IDAT\xff\xff", 1), ""),
+    ("PNG of no such depth", png(8, 8, bytes(100), 7), ""),
+    ("JPEG without tables", encoded("JPEG")[:2] + encoded("JPEG")[600:], ""),
+    ("control characters", b"P6 \x1b[2J\x1b]0;owned\x07 1 255\n" + bytes(99), "cannot be read"),
+    # Bombs
+    ("PNG of 60,000 x 60,000", png(60_000, 60_000, bytes(100)), "too large"),
+    ("PNG of 2^31 x 2^31", png(2**31 - 1, 2**31 - 1, bytes(100)), "too large"),
+    ("PNG of more rows than it says", png(1, 1, b"\0\x80" + ZEROS), GREY),
+    ("PNG with a text", png(1, 1, b"\0\x80", chunks=chunk(b"zTXt", b"a\0\0" + BOMB)),
+     "Decompressed"),
+    ("PNG with a text of Unicode",
+     png(1, 1, b"\0\x80", chunks=chunk(b"iTXt", b"a\0\1\0\0\0" + BOMB)), "Decompressed"),
+    ("PNG with a profile", png(1, 1, b"\0\x80", chunks=chunk(b"iCCP", b"a\0\0" + BOMB)),
+     "Decompressed"),
+    ("PNG with very many texts",
+     png(1, 1, b"\0\x80", chunks=chunk(b"zTXt", b"a\0\0" + zlib.compress(ZEROS[: 1 << 20])) * 80),
+     "Too much memory"),
+    ("GIF of 65,535 x 65,535", gif(65535, 65535), "too large"),
+    ("GIF of a frame beyond it", gif(8, 8, (65535, 65535)), "too large"),
+    ("BMP of 60,000 x 60,000", dotted(encoded("BMP"), 18, struct.pack("<II", 60_000, 60_000)),
+     "too large"),
+    ("PPM of 60,000 x 60,000", b"P6 60000 60000 255\n", "too large"),
+    ("JPEG of 65,500 x 65,500",
+     encoded("JPEG").replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 65_500, 65_500)),
+     "too large"),
+    ("WEBP of 16,000 x 16,000", webp(16_000, 16_000), ""),
+    ("JPEG2000 of 60,000 x 60,000",
+     encoded("JPEG2000").replace(SIDES, struct.pack(">II", 60_000, 60_000)), "too large"),
+    ("JPEG2000 of more than it says",
+     encoded("JPEG2000").replace(SIDES + bytes(8), struct.pack(">II", 60_000, 60_000) + bytes(8)),
+     "cannot be read"),
+    ("icon of more than it says", icon(png(60_000, 60_000, bytes(100))), "too large"),
+    ("TIFF of 60,000 x 60,000", tiff(60_000, 60_000, bytes(100)), "too large"),
+    ("TIFF of more rows than it says", tiff(8, 8, b"\x80" * 64 + ZEROS), GREY),
+    ("TIFF of a vast tile", tiff(8, 8, ZEROS, (322, 16_384), (323, 16_384)), "too large"),
+    ("TIFF of two tile sizes", tiff(8, 8, ZEROS, (322, 16_384), (323, 16_384), (322, 16)),
+     "too large"),
+    ("TIFF of a vast big-endian tile", tiff(8, 8, ZEROS, (322, 16_384), (323, 16_384), order=">"),
+     "too large"),
+    ("BigTIFF of a vast tile", tiff(8, 8, ZEROS, (322, 16_384), (323, 16_384), big=True),
+     "too large"),
+]  # fmt: skip
+
+
+def write_picture(path: Path, content: bytes | Callable[[Path], object]) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        content(path)
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What would have been started, had starting programs not been forbidden."""
+    started: list[object] = []
+
+    def refuse(*arguments: object, **options: object) -> None:
+        started.append(arguments)
+        raise OSError("started a program")
+
+    for module, name in ((subprocess, "Popen"), (os, "system"), (os, "posix_spawn"), (os, "fork")):
+        monkeypatch.setattr(module, name, refuse)
+    return started
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [pytest.param(*row[1:], id=row[0]) for row in BAD_FILES]
+    ("content", "expected"), [pytest.param(*row[1:], id=row[0]) for row in PICTURES]
 )
-def test_a_bad_file_is_refused_by_name_and_takes_no_memory(
-    content: bytes, word: str, tmp_path: Path
+def test_a_picture_is_right_or_refused_by_name_and_takes_no_memory(
+    content: bytes | Callable[[Path], object],
+    expected: Expected,
+    tmp_path: Path,
+    programs: list[object],
 ) -> None:
-    path = tmp_path / "bad.png"
-    path.write_bytes(content)
-    tracemalloc.start()
+    path = tmp_path / "picture"
+    write_picture(path, content)
+    tracemalloc.start()  # of Python's memory: pillow's own is measured below
     try:
-        with pytest.raises(ImageError) as caught:
-            read_image(path)
+        if isinstance(expected, str):
+            assert_refused(path, expected)
+        else:
+            assert_pixels(read_image(path), expected)
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
-    assert str(caught.value).startswith(f"{path}: ")
-    assert word in str(caught.value)
+    assert not programs
+
+
+def assert_refused(path: Path, words: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        preprocess(read_image(path), (16, 16), PLAIN)
+    message = str(caught.value)
+    assert words in message
+    assert message.isprintable()
+    if "factor of 64" not in message and "converted to RGB" not in message:  # of any picture
+        assert message.startswith(f"{path}: ")
+
+
+def assert_pixels(image: Image.Image, expected: np.ndarray | tuple[int, int, int]) -> None:
+    if isinstance(expected, np.ndarray):
+        np.testing.assert_array_equal(pixels(to_rgb(image)), expected)
+    else:  # a lossy format keeps a colour only about
+        found = preprocess(image, (16, 16), PLAIN).transpose(1, 2, 0) * 255
+        np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=3)
+
+
+MEASURING = """
+import sys
+from pathlib import Path
+from vimnp.errors import ImageError
+from vimnp.image import Preprocessing, preprocess, read_image
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+for path in sorted(Path.cwd().iterdir()):
+    before = peak()
+    try:
+        preprocess(read_image(path), (16, 16), Preprocessing())
+    except ImageError:
+        pass
+    print(f"{peak() - before} {path.name}")
+"""
+
+
+def test_pillows_own_memory_stays_small(tmp_path: Path) -> None:
+    """The peak of a process, KB, that reads what decoders load with and then every row above."""
+    for index, kind in enumerate(READ):
+        (tmp_path / f"  0 {index}").write_bytes(encoded(kind))
+    for index, (name, content, _) in enumerate(PICTURES):
+        write_picture(tmp_path / f"{index:3} {name.replace('/', '')}", content)
+    process = run(MEASURING, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    rises = [line.partition(" ") for line in process.stdout.splitlines()]
+    assert len(rises) >= len(READ) + len(PICTURES) - 1
+    assert not [name for rise, _, name in rises if int(rise) > 20_000]
+    assert sum(int(rise) for rise, _, _ in rises[len(READ) :]) < 60_000
+
+
+def test_pillow_itself_would_have_called_ghostscript(
+    tmp_path: Path, programs: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "has_ghostscript", lambda: True)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    path = tmp_path / "picture.eps"
+    path.write_bytes(saved(plain("RGB", RED), "EPS"))
+    with pytest.raises(ImageError, match=r"picture\.eps: not a picture .* JPEG, PNG.*: convert it"):
+        read_image(path)
+    assert not programs
+    with pytest.raises(OSError, match="started a program"), Image.open(path) as image:
+        image.load()
+    assert programs
+
+
+def test_only_the_plugins_that_are_needed_are_loaded(tmp_path: Path) -> None:
+    def loaded_by(kind: str) -> set[str]:
+        (tmp_path / kind).write_bytes(encoded(kind))
+        code = f"""
+import sys
+from vimnp.image import read_image
+read_image({str(tmp_path / kind)!r})
+print(*(name.split(".")[1] for name in sys.modules if name.endswith("ImagePlugin")))
+"""
+        return set(run(code, cwd=tmp_path).stdout.split())
+
+    assert "WebPImagePlugin" not in loaded_by("PNG") | loaded_by("JPEG")
+    assert "WebPImagePlugin" in loaded_by("WEBP")
+    assert not {"EpsImagePlugin", "PsdImagePlugin"} & loaded_by("WEBP")
+
+
+def test_a_format_that_this_pillow_lacks_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_image_of = tmp_path / "picture"
+    read_image_of.write_bytes(encoded("TIFF"))
+    read_image(read_image_of)  # loads the plugins
+    monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
+    monkeypatch.setitem(sys.modules, "PIL.AvifImagePlugin", None)
+    assert read_image(read_image_of).format == "TIFF"
+    read_image_of.write_bytes(b"\0\0\0\x1cftypavif" + bytes(100))
+    with pytest.raises(ImageError, match="not a picture"):
+        read_image(read_image_of)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("\x1b[2J\n"), "?[2J?"),
+        (ValueError("a" * 10_000), "a" * 200),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_any_reason_is_told_in_one_printable_line(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    (tmp_path / "picture").write_bytes(b"")
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ImageError) as caught:
+        read_image(tmp_path / "picture")
+    assert str(caught.value) == f"{tmp_path / 'picture'}: cannot be read as a picture: {reason}"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_a_picture_from_a_pipe_is_read(kind: str, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, encoded(kind))  # fits into its buffer
+    os.close(writing)
+    try:
+        assert read_image(f"/proc/self/fd/{reading}").size == (64, 64)
+    finally:
+        os.close(reading)
 
 
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
@@ -517,16 +911,14 @@ def test_a_limit_met_only_while_decoding_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An icon says how large its pictures are, and then they are larger."""
-    inner = png(64, 64, bytes(65) * 64)
-    entry = struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, len(inner), 22)
-    (tmp_path / "icon.ico").write_bytes(struct.pack("<HHH", 0, 1, 1) + entry + inner)
+    (tmp_path / "icon.ico").write_bytes(icon(png(64, 64, bytes(65) * 64)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
     with pytest.raises(ImageError, match=r"icon\.ico: too large: .*4096 pixels"):
         read_image(tmp_path / "icon.ico")
 
 
 @settings(deadline=None, max_examples=60)
-@given(data=st.data(), kind=st.sampled_from(("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")))
+@given(data=st.data(), kind=st.sampled_from(READ))
 def test_damaged_files_give_a_picture_or_an_image_error(
     data: st.DataObject, kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vimnp import VisionMamba
 from vimnp.config import VimConfig
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.image import Preprocessing
@@ -333,6 +334,10 @@ class Member:
     flags: int = 0
     crc: int | None = None
     declared: int | None = None  # size
+    unpacked: int | None = None  # size once it is unpacked, where that is another one
+    zip64: tuple[int, ...] = ()  # sizes, once unpacked and stored, that need 64 bits
+    version: int = 20  # of the zip format
+    offset: int | None = None  # where it is said to lie
     step: int | None = None  # how far into its data the next member begins
 
     @property
@@ -360,13 +365,17 @@ def npy_with_header(header: str, data: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
 
 
-def declaring(shape: str, descr: str = "<f4", size: int = 12) -> bytes:
+def declaring(shape: str, descr: object = "<f4", size: int = 12) -> bytes:
     header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}}}"
     return npy_with_header(header, bytes(size))
 
 
 def write_zip(path: Path, members: list[Member]) -> None:
     """Write a zip by hand, since zipfile would not write most of these."""
+    path.write_bytes(zipped(members))
+
+
+def zipped(members: list[Member]) -> bytes:
     body, starts, position = bytearray(), [], 0
     for member in members:
         starts.append(position)
@@ -378,20 +387,28 @@ def write_zip(path: Path, members: list[Member]) -> None:
     for member, start in reversed([*zip(members, starts, strict=True)]):  # from the inside out
         name = member.name.encode()
         begin = start + 30 + len(name)
+        offset = start if member.offset is None else member.offset
         stored, plain = len(member.stored), len(member.data)
         if member.declared is not None:
             stored = plain = member.declared
+        if member.unpacked is not None:
+            plain = member.unpacked
+        extra = b""
+        if member.zip64:
+            stored = plain = 0xFFFFFFFF
+            extra = struct.pack(f"<HH{len(member.zip64)}Q", 1, 16, *member.zip64)
         crc = member.crc
         if crc is None:
             crc = zlib.crc32(member.data if member.step is None else body[begin : begin + plain])
-        numbers = (20, member.flags, member.method, 0, 33, crc, stored, plain, len(name), 0)
-        header = struct.pack("<HHHHHIIIHH", *numbers)
-        body[start:begin] = b"PK\x03\x04" + header + name
-        attributes = struct.pack("<HHHII", 0, 0, 0, 0o600 << 16, start)
-        directory = b"PK\x01\x02\x14\x03" + header + attributes + name + directory
+        numbers = (member.version, member.flags, member.method, 0, 33, crc, stored, plain)
+        header = struct.pack("<HHHHHIIIH", *numbers, len(name))
+        body[start:begin] = b"PK\x03\x04" + header + b"\0\0" + name
+        attributes = struct.pack("<HHHHII", len(extra), 0, 0, 0, 0o600 << 16, offset)
+        entry = b"PK\x01\x02\x14\x03" + header + attributes + name + extra
+        directory = entry + directory
     count = len(members)
     end = struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(body), 0)
-    path.write_bytes(bytes(body) + directory + b"PK\x05\x06" + end)
+    return bytes(body) + directory + b"PK\x05\x06" + end
 
 
 def crafted(change: Callable[[list[Member]], object]) -> Callable[[Path], None]:
@@ -491,9 +508,62 @@ def write_nothing(path: Path) -> None:
     assert not path.exists()
 
 
+class Attack:
+    """Runs a command where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch executed",)
+
+
+def good_file() -> bytes:
+    return zipped(good_members())
+
+
+def behind_a_good_one(write: Callable[[Path], object]) -> Callable[[Path], None]:
+    """A writer of a sound archive with this one behind it."""
+
+    def write_both(path: Path) -> None:
+        write(path)
+        path.write_bytes(good_file() + path.read_bytes())
+
+    return write_both
+
+
+def within_a_zip(path: Path) -> None:
+    write_zip(path, [Member("tiny.npz", good_file())])
+
+
+def crowd(path: Path, directory_size: int) -> None:
+    """An archive of empty members without a name, as many as its directory has room for."""
+    count = directory_size // 46
+    entry = b"PK\x01\x02" + bytes(42)
+    end = struct.pack("<HHHHIIH", 0, 0, count % 65536, count % 65536, count * 46, 0, 0)
+    path.write_bytes(entry * count + b"PK\x05\x06" + end)
+
+
 BIAS = "head.bias.npy"
 WEIGHT = "head.weight.npy"
 DEEP = "[" * 100_000
+ATTACKS = np.array([Attack()] * 3, object)
+ZEROS = bytes(1 << 25)  # 33 KB when they are deflated
+DEFLATED = zipfile.ZIP_DEFLATED
+FEW = len(zlib.compress(ZEROS, wbits=-15))
+GB_40 = (40 << 30, 40 << 30)
+
+# A value of each wrong kind for every field of the configuration, by the type of the field.
+WRONG_VALUES: dict[str, list[Any]] = {
+    "bool": [None, 1, 0.0, "true", [True], {}],
+    "int": [None, True, 1.0, "1", [1], {}, 0, -1, 10**30],
+    "int | None": [True, 1.0, "1", [1], {}, 0, -1, 10**30],
+    "float": [None, True, 1, "1e-5", [1e-5], {}, 0.0, -1e-5, 1.0],
+    "str": [None, True, 1, "v3", ["v2"], {}],
+    "tuple[int, int]": [None, 4, "44", {}, [4], [4, True], [4.0, 4], [0, 4], [4, -4]],
+}
+WRONG_FIELDS = [
+    (field.name, value)
+    for field in dataclasses.fields(VimConfig)
+    for value in WRONG_VALUES[str(field.type)]
+]
 
 # (name of the case, how the file is made, what the message must name, what it must say)
 BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
@@ -516,12 +586,37 @@ BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("a name of control characters", added("\x1b[2J\n"), r"'\x1b[2J\n'", "not a member"),
     ("a tensor twice", added(BIAS, npy(TENSORS["head.bias"])), BIAS, "twice"),
     ("metadata twice", added(METADATA, METADATA_OF_TINY.to_json()), METADATA, "twice"),
+    ("a tensor twice, by a zero", added(f"{BIAS}\0x", b""), BIAS, "twice"),
+    ("another case of letters", added("HEAD.BIAS.npy"), "HEAD.BIAS.npy", "not a member"),
+    ("a member outside, for Windows", added("..\\x", b"x"), "..\\x", "not a member"),
     ("members inside members", nested_members, ".mixer.A", ""),
+    ("members without end", lambda path: crowd(path, 2 << 20), "", "its directory takes"),
+    ("zip in zip", within_a_zip, METADATA, "no vimnp weights file"),
+    ("a zip for a tensor", changed(BIAS, data=good_file()), BIAS, "header"),
+    ("a zip for the metadata", json_text(good_file()), METADATA, "not JSON"),
+    ("a zip too many", added("tiny.npz", good_file()), "tiny.npz", "not a member"),
+    ("lacking what lies before it", behind_a_good_one(removed(BIAS)), BIAS, "missing"),
+    ("worse than what lies before it", behind_a_good_one(removed(METADATA)), METADATA, "missing"),
     ("a tensor compressed", changed(BIAS, method=zipfile.ZIP_DEFLATED), BIAS, "compressed"),
     ("metadata compressed", changed(METADATA, method=zipfile.ZIP_DEFLATED), METADATA, "compressed"),
     ("an unknown method", changed(BIAS, method=99), BIAS, "compressed"),
     ("a tensor encrypted", changed(BIAS, flags=1), BIAS, "encrypted"),
     ("metadata encrypted", changed(METADATA, flags=1), METADATA, "encrypted"),
+    ("encrypted with AES", changed(BIAS, flags=1, method=99), BIAS, "encrypted"),
+    ("strongly encrypted", changed(BIAS, flags=0x41), BIAS, "encrypted"),
+    ("a later zip format", changed(BIAS, version=99), "", "zip file version 9.9"),
+    ("a member before the file", changed(BIAS, offset=0xFFFFFFF0), BIAS, "header"),
+    ("a member at another's place", changed(BIAS, offset=0), BIAS, "differ"),
+    ("40 GB of a tensor", changed(BIAS, method=DEFLATED, zip64=(40 << 30, FEW)), BIAS, "longer"),
+    ("40 GB of metadata", changed(METADATA, method=DEFLATED, zip64=GB_40), METADATA, "compressed"),
+    ("more than it says", changed(BIAS, data=ZEROS, method=DEFLATED, unpacked=FEW), BIAS,
+     "compressed"),
+    ("more metadata than they say", changed(METADATA, data=ZEROS, method=DEFLATED, unpacked=FEW),
+     METADATA, "compressed"),
+    ("40 GB that are stored", changed(BIAS, zip64=GB_40), BIAS, "longer than the file"),
+    ("40 GB that are stored, of metadata", changed(METADATA, zip64=GB_40), METADATA, "longer than"),
+    ("a negative size", changed(BIAS, zip64=(2**64 - 1,) * 2), BIAS, "longer than the file"),
+    ("a size cut short", changed(BIAS, zip64=(12,)), "", "not a complete .npz"),
     ("patched data", changed(BIAS, flags=0x20), BIAS, "patched"),
     ("wrong CRC of a tensor", changed(WEIGHT, crc=1), WEIGHT, "CRC"),
     ("wrong CRC of the metadata", changed(METADATA, crc=1), METADATA, "CRC"),
@@ -551,6 +646,12 @@ BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("int32", changed(BIAS, data=npy(np.ones(3, "<i4"))), BIAS, "int32"),
     ("complex", changed(BIAS, data=npy(np.ones(3, "<c8"))), BIAS, "complex64"),
     ("objects", changed(BIAS, data=declaring("(3,)", "|O")), BIAS, "object"),
+    ("objects that run code", changed(BIAS, data=npy(ATTACKS)), BIAS, "object"),
+    ("objects in a record", changed(BIAS, data=declaring("(3,)", [("a", "|O")])), BIAS, "dtype"),
+    ("a pickle that runs code", changed(BIAS, data=ATTACKS.dumps()), BIAS, "header"),
+    ("a pickle of metadata", json_text(ATTACKS.dumps()), METADATA, "not JSON"),
+    ("arrays in an array", changed(BIAS, data=declaring("()", ("<f4", (3,)))), BIAS, "shape ()"),
+    ("a shape of floats", changed(BIAS, data=declaring("(3.0,)")), BIAS, "header"),
     ("a huge dtype", changed(BIAS, data=declaring("(3,)", "|V2000000000")), BIAS, "dtype"),
     ("no dtype", changed(BIAS, data=declaring("(3,)", "?!")), BIAS, "header"),
     ("too long", changed(BIAS, data=npy(TENSORS["head.bias"]) + b"x"), BIAS, "141 bytes"),
@@ -587,6 +688,24 @@ BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("config of infinity", json_inside("config", norm_epsilon=math.inf), METADATA, "norm_epsilon"),
     ("config beyond bounds", json_inside("config", embed_dim=10**9), METADATA, "embed_dim"),
     ("config of very many tokens", json_inside("config", img_size=[9999] * 2), METADATA, "patches"),
+    *[
+        (f"{name} of {value!r}", json_inside("config", **{name: value}), METADATA, f"{name} is ")
+        for name, value in WRONG_FIELDS
+    ],
+    ("max with a class token", json_inside("config", final_pool_type="max"), METADATA,
+     "final_pool_type is 'max'"),
+    ("rope of odd pairs", json_inside("config", if_rope=True), METADATA, "embed_dim is 2"),
+    ("rope with two class tokens",
+     json_inside("config", if_rope=True, embed_dim=4, use_double_cls_token=True), METADATA,
+     "use_double_cls_token is true"),
+    ("one layer of a pair", json_inside("config", if_bidirectional=True), METADATA, "depth is 1"),
+    ("a patch beyond the picture", json_inside("config", patch_size=5), METADATA, "4x4"),
+    ("config with rope", json_inside("config", if_rope=True, embed_dim=4), "rope.", "missing"),
+    ("config with gamma", json_inside("config", if_layer_scale=True), "mixer.gamma", "missing"),
+    ("config one way", json_inside("config", bimamba_type="none"), ".mixer.A_b_log.npy", "remove"),
+    ("config of v1", json_inside("config", bimamba_type="v1"), ".mixer.D_b.npy", "remove"),
+    ("config of two class tokens", json_inside("config", use_double_cls_token=True),
+     "cls_token_head.npy", "missing"),
     ("img_size of three", json_inside("config", img_size=[4, 4, 4]), METADATA, "img_size"),
     ("img_size of text", json_inside("config", img_size="44"), METADATA, "img_size"),
     ("preprocessing null", json_values(preprocessing=None), METADATA, "preprocessing"),
@@ -603,7 +722,11 @@ BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("labels of numbers", json_values(labels=[1, 2, 3]), METADATA, "labels"),
     ("labels of half characters", json_values(labels=["a", "b", "\ud800"]), METADATA, "Unicode"),
     ("source a number", json_values(source=1), METADATA, "source is 1"),
-]
+]  # fmt: skip
+
+# What a refusal may take: a sound file read whole twice over and this file once, and Python's own
+# objects, which are many beside a network of a hundred weights.
+ALLOWANCE = 2_000_000
 
 
 @contextlib.contextmanager
@@ -615,13 +738,35 @@ def quiet() -> Iterator[None]:
     assert not caught
 
 
+@pytest.fixture(scope="module")
+def size_of_a_good_file() -> int:
+    return len(good_file())
+
+
 @pytest.mark.parametrize(
     ("write", "culprit", "word"), [pytest.param(*row[1:], id=row[0]) for row in BAD_FILES]
 )
 def test_a_bad_file_is_refused_by_name_and_takes_no_memory(
-    write: Callable[[Path], object], culprit: str, word: str, path: Path
+    write: Callable[[Path], object],
+    culprit: str,
+    word: str,
+    path: Path,
+    size_of_a_good_file: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(path.parent)
     write(path)
+    before = os.listdir()
+    problem, peak = refusal(path)
+    assert culprit in problem
+    assert word in problem
+    own_size = path.stat().st_size if path.is_file() else 0
+    assert peak < ALLOWANCE + 2 * size_of_a_good_file + own_size
+    assert os.listdir() == before  # nothing written, nothing executed
+
+
+def refusal(path: Path) -> tuple[str, int]:
+    """What the error says behind the file's name, and the peak of what was allocated."""
     tracemalloc.start()
     try:
         with quiet(), pytest.raises(WeightsError) as caught:
@@ -629,13 +774,92 @@ def test_a_bad_file_is_refused_by_name_and_takes_no_memory(
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    problem = message.removeprefix(f"{path}: ")
-    assert culprit in problem
-    assert word in problem
+    assert str(caught.value).startswith(f"{path}: ")
+    problem = str(caught.value).removeprefix(f"{path}: ")
     assert problem.isprintable()
-    assert peak < 2_000_000 + (path.stat().st_size if path.is_file() else 0)
+    return problem, peak
+
+
+# Each as long as it may be, of what takes Python the most memory for a byte of the file.
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda path: crowd(path, 1 << 20), id="members"),
+        pytest.param(json_text("[" + "[]," * 340_000 + "1]"), id="lists"),
+        pytest.param(json_text(json.dumps({f"{i}": {} for i in range(80_000)})), id="dicts"),
+        pytest.param(json_values(labels=[f"{i}" for i in range(80_000)]), id="labels"),
+        pytest.param(json_inside("config", bimamba_type=[[]] * 250_000), id="a field"),
+    ],
+)
+def test_the_longest_lists_take_a_bounded_number_of_objects(
+    write: Callable[[Path], object], path: Path
+) -> None:
+    write(path)
+    assert refusal(path)[1] < 40_000_000
+
+
+def test_the_largest_network_has_a_shorter_directory_than_the_longest(path: Path) -> None:
+    largest = VimConfig(depth=512, rms_norm=False, if_layer_scale=True, bimamba_type="v2")
+    write_zip(path, [Member(f"{name}.npy", b"") for name in largest.parameter_shapes()])
+    with pytest.raises(WeightsError, match=f"{METADATA}: missing"):
+        WeightsFile(path)
+
+
+def test_a_good_file_behind_another_archive_is_read(path: Path) -> None:
+    behind_a_good_one(lambda path: write_zip(path, good_members()))(path)
+    path.write_bytes(zipped([Member("other", b"archive")]) + path.read_bytes())
+    assert_same(read_all(path)[1], TENSORS)
+
+
+def test_sizes_of_64_bits_are_read(path: Path) -> None:
+    members = good_members()
+    for member in members:
+        member.zip64 = (len(member.data),) * 2
+    write_zip(path, members)
+    assert_same(read_all(path)[1], TENSORS)
+
+
+# ---- Memory of sound files -----------------------------------------------------------------------
+
+# A few MB; its largest tensor is longer than a directory may be, and no large part of it.
+LARGER = VimConfig(img_size=(32, 32), patch_size=8, stride=8, depth=4, num_classes=1500)
+
+
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def larger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("larger") / f"{request.param}.npz"
+    metadata = Metadata(config=LARGER, dtype=request.param)
+    write_weights(path, metadata, random_tensors(LARGER).items())
+    return path
+
+
+def peak_of(action: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        result = action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        del result
+
+
+def test_reading_takes_the_memory_of_the_largest_tensor(larger: Path) -> None:
+    def read_each() -> None:
+        with WeightsFile(larger) as file:
+            for name in LARGER.parameter_shapes():
+                file.read(name)
+
+    largest = max(map(math.prod, LARGER.parameter_shapes().values()))
+    assert peak_of(read_each) < ALLOWANCE + 4 * 2 * largest
+
+
+def test_reading_everything_takes_less_than_the_model_twice(larger: Path) -> None:
+    assert peak_of(lambda: read_all(larger)) < 2 * 4 * LARGER.num_parameters
+
+
+@pytest.mark.usefixtures("way")
+def test_loading_a_model_takes_less_memory_than_the_model_twice(larger: Path) -> None:
+    assert peak_of(lambda: VisionMamba.from_npz(larger)) < 2 * 4 * LARGER.num_parameters
 
 
 def test_the_zips_written_by_hand_are_read_where_nothing_is_wrong(path: Path) -> None:
@@ -718,6 +942,20 @@ def test_a_cut_or_longer_file_is_refused_or_whole(data: st.DataObject, path: Pat
     start = data.draw(st.integers(0, len(content)))
     end = data.draw(st.integers(start, len(content)))
     path.write_bytes(content[:start] + data.draw(st.binary(max_size=50)) + content[end:])
+    assert_refused_or_unchanged(path)
+
+
+@FUZZING
+@given(data=st.data())
+def test_repeated_and_moved_pieces_are_refused_or_change_nothing(
+    data: st.DataObject, path: Path
+) -> None:
+    content = good_file()
+    start = data.draw(st.integers(0, len(content)))
+    piece = content[start : start + data.draw(st.sampled_from((1, 4, 30, 100, 1000, 10_000)))]
+    rest = content[:start] + content[start + len(piece) :] if data.draw(st.booleans()) else content
+    target = data.draw(st.integers(0, len(rest)) | st.just(start))
+    path.write_bytes(rest[:target] + piece + rest[target:])
     assert_refused_or_unchanged(path)
 
 

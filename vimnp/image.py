@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
+import io
 import os
+import struct
 import warnings
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +25,22 @@ if TYPE_CHECKING:  # pillow loads when the first picture does, not with the pack
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# What people keep pictures in and pillow decodes by itself, not all that it knows: an EPS file is a
+# program, for which pillow calls Ghostscript, and any decoder more is one more that a hostile file
+# may choose. pillow has the first kind loaded, and the plugins of the second take time to load.
+_LOADED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # JPEG brings MPO along, PNG APNG
+_OTHER_FORMATS = {
+    "WEBP": "WebPImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "ICO": "IcoImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+    "AVIF": "AvifImagePlugin",  # from pillow 11.3 on
+}
+FORMATS = (*_LOADED_FORMATS, *_OTHER_FORMATS)
+"""Names that pillow has for the formats which :func:`read_image` reads."""
+
+_REASON_LIMIT = 200  # characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +91,8 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     Parameters
     ----------
     path : path-like
-        A file in any format that pillow knows.
+        A file in one of :data:`FORMATS`. A picture of any other kind can be opened with pillow and
+        given to the network as it is.
 
     Returns
     -------
@@ -82,8 +102,8 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises
     ------
     ImageError
-        If the file is missing, is no picture, is cut short, or declares more pixels than
-        pillow's limit against decompression bombs.
+        If the file is missing, is no picture in one of these formats, is cut short, or declares
+        more pixels than pillow's limit against decompression bombs.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -93,18 +113,75 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
             # Between once and twice its limit pillow only warns; here that is an error as well.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with open(path, "rb") as file:  # pillow would leave some kinds of files open
-                image = Image.open(file)
+                image = _open(file)
                 image.load()
                 with contextlib.suppress(Exception):  # damaged EXIF; read once, it stays quiet
                     image.getexif()
     except UnidentifiedImageError:
-        raise ImageError(f"{path}: not a picture in a format that pillow reads") from None
+        raise ImageError(
+            f"{path}: not a picture in a format that is read; expected one of "
+            f"{', '.join(FORMATS)}: convert it"
+        ) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: too large: {error}") from None
     except Exception as error:  # damaged files make pillow's decoders raise almost anything
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
+        # It may echo what stands in the file, which is not for a terminal to obey.
+        reason = "".join(c if c.isprintable() else "?" for c in reason[:_REASON_LIMIT])
         raise ImageError(f"{path}: cannot be read as a picture: {reason}") from None
     return image
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    """Open, without decoding, a picture in one of the formats that are read."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not file.seekable():  # a pipe: it can be looked at only once
+        file = io.BytesIO(file.read())
+    try:
+        return Image.open(file, formats=_LOADED_FORMATS)
+    except UnidentifiedImageError:
+        for plugin in _OTHER_FORMATS.values():
+            with contextlib.suppress(ImportError):  # this pillow lacks it
+                importlib.import_module(f"PIL.{plugin}")
+        from PIL import TiffImagePlugin
+
+        image = Image.open(file, formats=[name for name in _OTHER_FORMATS if name in Image.OPEN])
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.offset is not None:
+            _check_tiles(file, image.tag_v2.offset)
+        return image
+
+
+def _check_tiles(file: IO[bytes], offset: int) -> None:
+    """Hold a TIFF picture's tiles against pillow's limit of pixels, as pillow does with pictures.
+
+    libtiff unpacks a tile whole, however little of it the picture shows: of 400 KB, one of 20,000 x
+    20,000 pixels. The tags are read here again, from where they begin, because pillow's list of
+    them has the last of two equal ones, and libtiff takes the first.
+    """
+    from PIL import Image
+
+    file.seek(0)
+    start = file.read(4)
+    order = "<" if start.startswith(b"II") else ">"
+    is_big = b"+" in start  # BigTIFF, with longer numbers
+    header = struct.Struct(order + ("Q" if is_big else "H"))
+    entry = struct.Struct(order + ("HHQ4s4x" if is_big else "HHI4s"))
+    file.seek(offset)
+    (count,) = header.unpack(file.read(header.size))
+    sides = {322: 1, 323: 1}  # the tags TileWidth and TileLength
+    for _ in range(count):
+        tag, kind, length, value = entry.unpack(file.read(entry.size))
+        if tag in sides:
+            if kind not in (3, 4) or length != 1:
+                raise ValueError("the size of its tiles is not a number of 16 or 32 bits")
+            (side,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), value)
+            sides[tag] = max(sides[tag], side)
+    width, height = sides.values()
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError(
+            f"its tiles have {width}x{height} pixels; expected at most {Image.MAX_IMAGE_PIXELS}"
+        )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -121,8 +198,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     from PIL import Image, ImageOps
 
-    # Older versions of pillow open 16-bit grey PNG files in mode I.
-    is_16_bit = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG")
+    # pillow opens 16-bit grey PPM files in mode I, and its older versions PNG files, too.
+    is_16_bit = image.mode.startswith("I;16") or (
+        image.mode == "I" and image.format in ("PNG", "PPM")
+    )
     try:
         image.load()
         with contextlib.suppress(Exception):  # the parser of EXIF data raises almost anything

@@ -15,6 +15,7 @@ import io
 import json
 import math
 import os
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ DTYPES = ("float32", "float16")
 BUNDLED_DIGITS = Path(__file__).parent / "data" / "digits.npz"
 """A small network of our own for handwritten digits, to try everything with."""
 
+_DIRECTORY_LIMIT = 1 << 20  # bytes; the largest configuration's takes eight hundred thousand
 _METADATA_LIMIT = 1 << 20  # bytes; a thousand labels take thirty thousand
 _HEADER_LIMIT = 1 << 10  # bytes of a .npy header; ours take 128
 _MESSAGE_LIMIT = 400  # characters
@@ -104,7 +106,8 @@ class Metadata:
         version = values.pop("format_version", None)
         if version != FORMAT_VERSION or type(version) is not int:
             raise ConfigError(
-                f"format_version is {version!r}; this vimnp reads version {FORMAT_VERSION}: {_MENDING}"
+                f"format_version is {version!r}; this vimnp reads version {FORMAT_VERSION}: "
+                f"{_MENDING}"
             )
         expected = {field.name for field in dataclasses.fields(cls)}
         if set(values) != expected:
@@ -205,6 +208,19 @@ def _to_stored(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
     return np.ascontiguousarray(tensor, dtype=np.dtype(dtype).newbyteorder("<"))
 
 
+class _DirectoryGuard(io.BufferedReader):
+    """A file whose zip directory must be short: Python's objects for it take nine times as much."""
+
+    limit = _DIRECTORY_LIMIT
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > self.limit:
+            raise zipfile.BadZipFile(
+                f"its directory takes {size} bytes; expected at most {self.limit}"
+            )
+        return super().read(size)
+
+
 class WeightsFile:
     """A weights file that was opened and found sound; tensors are read one at a time.
 
@@ -236,14 +252,14 @@ class WeightsFile:
         try:
             self.metadata = self._preflight()
         except BaseException:
-            self._archive.close()
+            self._file.close()
             raise
 
     def __enter__(self) -> WeightsFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._archive.close()
+        self._file.close()
 
     def read(self, name: str) -> np.ndarray:
         """Read one tensor, widened to float32.
@@ -264,13 +280,19 @@ class WeightsFile:
 
     def _open(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(self.path)
-        except OSError as error:
-            raise WeightsError(f"{self.path}: {error.strerror or error}") from error
+            self._file = _DirectoryGuard(io.FileIO(self.path))
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+            reason = getattr(error, "strerror", None) or error
+            raise WeightsError(f"{self.path}: {reason}") from error
+        try:
+            archive = zipfile.ZipFile(self._file)
         except Exception as error:  # zipfile raises many kinds on damaged bytes
+            self._file.close()
             raise WeightsError(
                 f"{self.path}: not a complete .npz file ({error}); {_MENDING}"
             ) from None
+        self._file.limit = sys.maxsize  # members may be longer
+        return archive
 
     def _preflight(self) -> Metadata:
         members: dict[str, zipfile.ZipInfo] = {}
