@@ -7,11 +7,11 @@ holds the numbers of one storage, ``NAME/byteorder`` says their order. All of it
 from __future__ import annotations
 
 import os
-import zipfile
 from typing import Literal
 
 import numpy as np
 
+from vimnp.archive import Archive, MemberError
 from vimnp.convert.layout import find_state_dict
 from vimnp.convert.naming import listing, quoted
 from vimnp.convert.pickled import SAVE_WEIGHTS, load_pickle
@@ -21,6 +21,7 @@ from vimnp.errors import CheckpointError
 
 # Bytes; Vim-tiny's take 46 thousand, a training dump's four times as many.
 _PICKLE_LIMIT = 4 << 20
+_DIRECTORY_LIMIT = 4 << 20  # a training dump of Vim-tiny has a quarter of a million
 
 
 class Checkpoint(SourceFile):
@@ -44,7 +45,8 @@ class Checkpoint(SourceFile):
         super().__init__(path)
 
     def _describe(self) -> dict[str, tuple[int, ...]]:
-        self._members = self._list_members()
+        self._archive = self._list_members()
+        self._members = self._archive.members
         self._folder = self._find_folder()
         self._order = self._read_byteorder()
         self._tensors = self._describe_tensors()
@@ -64,23 +66,19 @@ class Checkpoint(SourceFile):
             writeable=False,
         )
 
-    def _list_members(self) -> dict[str, zipfile.ZipInfo]:
+    def _list_members(self) -> Archive:
         if self._read_start()[8:9] == b"{":  # after the length of a header in JSON
             raise self._error(
                 "a safetensors file, it seems; expected a name that ends in .safetensors"
             )
         try:
-            self._archive = zipfile.ZipFile(self._file)
+            return Archive(self._file, _DIRECTORY_LIMIT)
+        except MemberError as error:
+            raise self._member_error(error) from None
         except Exception as error:  # zipfile raises many kinds on damaged bytes
             raise self._error(
                 f"not a complete zip archive, as torch.save writes ({error}); {FETCH_AGAIN}"
             ) from None
-        members: dict[str, zipfile.ZipInfo] = {}
-        for info in self._archive.infolist():
-            if info.filename in members:
-                raise self._error(f"{quoted(info.filename)} stands twice in the archive")
-            members[info.filename] = info
-        return members
 
     def _find_folder(self) -> str:
         """Name of the one folder that everything in the archive lies in."""
@@ -119,7 +117,14 @@ class Checkpoint(SourceFile):
             tensors = find_state_dict(load_pickle(code), self._use_ema)
         except CheckpointError as error:
             raise self._error(str(error)) from None
+        storages: dict[str, Storage] = {}
         for name, tensor in tensors.items():
+            storage = storages.setdefault(tensor.storage.key, tensor.storage)
+            if storage != tensor.storage:  # torch.save writes none such
+                raise self._error(
+                    f"{quoted(name)}: takes the storage {quoted(storage.key)} for a "
+                    f"{tensor.storage.type.name}, and another tensor for a {storage.type.name}"
+                )
             try:
                 self._check_storage(tensor.storage)
                 tensor.check_bounds()
@@ -142,15 +147,12 @@ class Checkpoint(SourceFile):
             )
 
     def _read_member(self, name: str) -> bytes:
-        info = self._members[name]
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise self._error(f"{quoted(name)} is compressed; expected it stored: {SAVE_AGAIN}")
-        # A size beyond the file's would be allocated before the bytes turn out to be missing.
-        if info.header_offset + info.file_size > os.fstat(self._file.fileno()).st_size:
-            raise self._error(f"{quoted(name)} is longer than the file; {FETCH_AGAIN}")
         try:
-            return self._archive.read(info)  # checks the CRC
-        except Exception as error:  # as above
-            raise self._error(
-                f"{quoted(name)} cannot be read ({str(error)[:200]}); {FETCH_AGAIN}"
-            ) from None
+            return self._archive.read(name)
+        except MemberError as error:
+            raise self._member_error(error) from None
+
+    def _member_error(self, error: MemberError) -> CheckpointError:
+        return self._error(
+            f"{quoted(error.member)} {error.problem}; {FETCH_AGAIN}, or {SAVE_AGAIN}"
+        )

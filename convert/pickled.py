@@ -20,6 +20,8 @@ from vimnp.errors import CheckpointError
 
 SAVE_WEIGHTS = "save the weights alone: torch.save({'model': model.state_dict()}, ...)"
 
+_MOST_INSTRUCTIONS = 1 << 18  # Vim-tiny's has 13 thousand, a training dump four times as many
+
 
 def load_pickle(code: bytes) -> object:
     """Run a checkpoint's pickle.
@@ -70,7 +72,11 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self, code: bytes) -> object:
-        for opcode, argument, _ in pickletools.genops(code):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(code)):
+            if count == _MOST_INSTRUCTIONS:  # each may make an object of a hundred bytes
+                raise CheckpointError(
+                    f"its pickle has more than {_MOST_INSTRUCTIONS} instructions; {SAVE_WEIGHTS}"
+                )
             name = opcode.name
             if name in _PUSH_ARGUMENT:
                 self._stack.append(argument)

@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from vimnp.archive import BoundedReader
 from vimnp.convert.naming import quoted
 from vimnp.convert.tensors import StorageType
 from vimnp.errors import CheckpointError
@@ -122,9 +123,9 @@ class SourceFile(abc.ABC):
     def _read_stored(self, name: str) -> np.ndarray:
         """A tensor's numbers as they are stored, in the dtype of its storage type."""
 
-    def _open(self) -> io.BufferedReader:
+    def _open(self) -> BoundedReader:
         try:
-            return open(self.path, "rb")
+            return BoundedReader(io.FileIO(self.path))
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(f"{self.path}: cannot be opened: {reason}") from None

@@ -7,6 +7,7 @@ import struct
 import tempfile
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +111,30 @@ def weights_file(path: Path) -> None:
             archive.writestr(f"{name}.npy", b"")
 
 
+def crowded(path: Path) -> None:
+    """A list of members of 8 MB, of which none is there."""
+    count = (8 << 20) // 46
+    numbers = (0, 0, count % 65536, count % 65536, count * 46, 0, 0)
+    end = b"PK\x05\x06" + struct.pack("<HHHHIIH", *numbers)
+    path.write_bytes((b"PK\x01\x02" + bytes(42)) * count + end)
+
+
+def members_in_members(path: Path) -> None:
+    """One storage's numbers are the whole record of another, with sound checksums of both."""
+    inner, name = FLOATS[:3].tobytes(), b"archive/data/inner"
+    numbers = (20, 0, 0, 0, 33, zlib.crc32(inner), len(inner), len(inner), len(name), 0)
+    record = b"PK\x03\x04" + struct.pack("<HHHHHIIIHH", *numbers) + name + inner
+    outer = np.frombuffer(record, np.float32)
+    tensors = {
+        "head.bias": Tensor(FLOATS[:3], key="inner"),
+        "norm_f.weight": Tensor(outer, key="outer", shape=(8,)),
+    }
+    save(path, {"model": WEIGHTS | tensors})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.getinfo(name.decode()).header_offset = path.read_bytes().index(record)
+        archive.comment = b"written again"
+
+
 def storage(*identity: object) -> Persistent:
     return Persistent(("storage", *identity))
 
@@ -139,6 +164,15 @@ LONG_MEMBER = patched(  # head.bias: 12 bytes that claim to be 2^30
     struct.pack("<II", 1 << 30, 1 << 30),
 )
 ELSEWHERE = with_bias(Tensor(FLOATS[:3], key="../version"), storages={"../version": None})
+LONGEST = (4 << 20) - 10  # bytes of a pickle
+TWO_TYPES = holding(
+    {
+        "model": {
+            "head.bias": Tensor(FLOATS, key="shared", shape=(3,)),
+            "norm_f.weight": Tensor(FLOATS.view(np.float16), key="shared", shape=(8,)),
+        }
+    }
+)
 ABSOLUTE = with_bias(Tensor(FLOATS[:3], key="/etc/x"), storages={"/etc/x": None})
 ZEROS = with_bias(  # 32 MB in 33 KB
     Tensor(np.zeros(1 << 23, np.float32), key="zeros", shape=(3,)),
@@ -190,7 +224,10 @@ HOSTILE = [
     ("key nested deep", pickled(b"})" + b"\x85" * DEEP + b"Ns."), "key is a value of type tuple"),
     ("dict in itself", pickled(b"}q\x00X\x05\x00\x00\x00modelh\x00s."), "'model' is a value of"),
     ("key that doubles", pickled(b"}" + DOUBLING + b"Ns."), "key is a value of type tuple"),
-    ("lists nested deep", pickled(b"]" * DEEP + b"a" * (DEEP - 1) + b"."), "type list"),
+    ("lists nested deep", pickled(b"]" * DEEP + b"a" * (DEEP // 4) + b"."), "type list"),
+    ("dicts without end", pickled(b"}" * LONGEST), "more than 262144 instructions"),
+    ("lists without end", pickled(b"]" * LONGEST), "more than 262144 instructions"),
+    ("memo without end", pickled(b"N" + b"\x94" * LONGEST), "more than 262144 instructions"),
     ("marks without end", pickled(b"(" * DEEP + b"."), "damaged"),
     ("too long", pickled(b"N0" * (3 << 20) + b"."), "expected at most 4194304"),
     ("text beyond the end", pickled(b"X\xff\xff\xff\x7fa."), "damaged"),
@@ -233,6 +270,7 @@ HOSTILE = [
     ("numel too small", with_bias(Tensor(FLOATS, numel=3, shape=(3,))), "has 48 bytes"),
     ("numel too large", with_bias(Tensor(FLOATS, numel=1 << 60)), "has 48 bytes"),
     ("storage missing", with_bias(FLOATS[:3], storages={"0": None}), "'archive/data/0' is missing"),
+    ("storage of two types", TWO_TYPES, "the storage 'shared' for a HalfStorage"),
     ("storage elsewhere", ELSEWHERE, "'archive/data/../version' is missing"),
     ("storage of the system", ABSOLUTE, "'archive/data//etc/x' is missing"),
     ("integers", with_bias(np.arange(3)), "LongStorage"),
@@ -245,8 +283,8 @@ HOSTILE = [
     ("CRC", patched(holding({"model": WEIGHTS}), WEIGHTS["head.bias"].tobytes(), b"\0" * 12),
      "CRC"),
     ("longer than the file", LONG_MEMBER, "longer than the file"),
-    ("encrypted", said(BIAS, "data/bias", flag_bits=1), "data/bias' cannot be read"),
-    ("encrypted pickle", said(EMPTY, "data.pkl", flag_bits=1), "data.pkl' cannot be read"),
+    ("encrypted", said(BIAS, "data/bias", flag_bits=1), "data/bias' is encrypted"),
+    ("encrypted pickle", said(EMPTY, "data.pkl", flag_bits=1), "data.pkl' is encrypted"),
     ("unknown method", said(BIAS, "data/bias", compress_type=99), "data/bias' is compressed"),
     ("wrong CRC", said(BIAS, "data/bias", CRC=1), "data/bias' cannot be read"),
     ("wrong CRC of the pickle", said(EMPTY, "data.pkl", CRC=1), "data.pkl' cannot be read"),
@@ -260,6 +298,8 @@ HOSTILE = [
      "data.pkl' is longer than the file"),
     ("beyond the file", said(BIAS, "data/bias", header_offset=1 << 40), "data/bias' is longer"),
     ("at another's place", said(BIAS, "data/bias", header_offset=0), "data/bias' cannot be read"),
+    ("members without end", crowded, "its directory takes"),
+    ("members inside members", members_in_members, "outer' reaches into the next member"),
     ("zip in zip", wrapped, "'vim_tiny.pth'; expected exactly one NAME/data.pkl"),
     ("zip for the pickle", nested, "damaged"),
     ("sound one before it", followed, "no tensor at all"),

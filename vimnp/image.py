@@ -12,13 +12,13 @@ import dataclasses
 import importlib
 import io
 import os
-import struct
 import warnings
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from vimnp.errors import ConfigError, ImageError
+from vimnp.tiff import largest_tile
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
     from PIL import Image
@@ -144,40 +144,17 @@ def _open(file: IO[bytes]) -> Image.Image:
         for plugin in _OTHER_FORMATS.values():
             with contextlib.suppress(ImportError):  # this pillow lacks it
                 importlib.import_module(f"PIL.{plugin}")
-        from PIL import TiffImagePlugin
-
         image = Image.open(file, formats=[name for name in _OTHER_FORMATS if name in Image.OPEN])
-        if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.offset is not None:
-            _check_tiles(file, image.tag_v2.offset)
+        if image.format == "TIFF":
+            _check_tiles(image, file)
         return image
 
 
-def _check_tiles(file: IO[bytes], offset: int) -> None:
-    """Hold a TIFF picture's tiles against pillow's limit of pixels, as pillow does with pictures.
-
-    libtiff unpacks a tile whole, however little of it the picture shows: of 400 KB, one of 20,000 x
-    20,000 pixels. The tags are read here again, from where they begin, because pillow's list of
-    them has the last of two equal ones, and libtiff takes the first.
-    """
+def _check_tiles(image: Image.Image, file: IO[bytes]) -> None:
+    """Hold a TIFF picture's tiles against the limit that pillow has for pictures."""
     from PIL import Image
 
-    file.seek(0)
-    start = file.read(4)
-    order = "<" if start.startswith(b"II") else ">"
-    is_big = b"+" in start  # BigTIFF, with longer numbers
-    header = struct.Struct(order + ("Q" if is_big else "H"))
-    entry = struct.Struct(order + ("HHQ4s4x" if is_big else "HHI4s"))
-    file.seek(offset)
-    (count,) = header.unpack(file.read(header.size))
-    sides = {322: 1, 323: 1}  # the tags TileWidth and TileLength
-    for _ in range(count):
-        tag, kind, length, value = entry.unpack(file.read(entry.size))
-        if tag in sides:
-            if kind not in (3, 4) or length != 1:
-                raise ValueError("the size of its tiles is not a number of 16 or 32 bits")
-            (side,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), value)
-            sides[tag] = max(sides[tag], side)
-    width, height = sides.values()
+    width, height = largest_tile(file, image.tag_v2.offset)  # type: ignore[attr-defined]
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError(
             f"its tiles have {width}x{height} pixels; expected at most {Image.MAX_IMAGE_PIXELS}"

@@ -15,7 +15,6 @@ import io
 import json
 import math
 import os
-import sys
 import warnings
 import zipfile
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy_format
 
+from vimnp.archive import Archive, BoundedReader, MemberError
 from vimnp.config import VimConfig
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.image import Preprocessing
@@ -208,19 +208,6 @@ def _to_stored(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
     return np.ascontiguousarray(tensor, dtype=np.dtype(dtype).newbyteorder("<"))
 
 
-class _DirectoryGuard(io.BufferedReader):
-    """A file whose zip directory must be short: Python's objects for it take nine times as much."""
-
-    limit = _DIRECTORY_LIMIT
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > self.limit:
-            raise zipfile.BadZipFile(
-                f"its directory takes {size} bytes; expected at most {self.limit}"
-            )
-        return super().read(size)
-
-
 class WeightsFile:
     """A weights file that was opened and found sound; tensors are read one at a time.
 
@@ -248,9 +235,13 @@ class WeightsFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._archive = self._open()
+        self._file = self._open()
         try:
+            self._archive = self._list_members()
             self.metadata = self._preflight()
+        except MemberError as error:
+            self._file.close()
+            raise self._error(error.member, f"{error.problem}; {_MENDING}") from None
         except BaseException:
             self._file.close()
             raise
@@ -270,7 +261,10 @@ class WeightsFile:
             If its bytes are damaged, or a value is NaN or infinite.
         """
         shape = self._shapes[name]
-        data = self._read_member(f"{name}.npy")
+        try:
+            data = self._archive.read(f"{name}.npy")
+        except MemberError as error:
+            raise self._error(error.member, f"{error.problem}; {_MENDING}") from None
         stored = np.dtype(self.metadata.dtype).newbyteorder("<")
         size = math.prod(shape) * stored.itemsize
         tensor = np.frombuffer(data, stored, offset=len(data) - size).reshape(shape)
@@ -278,28 +272,25 @@ class WeightsFile:
             raise self._error(f"{name}.npy", "holds NaN or infinity; expected finite weights")
         return tensor.astype(np.float32, copy=False)
 
-    def _open(self) -> zipfile.ZipFile:
+    def _open(self) -> BoundedReader:
         try:
-            self._file = _DirectoryGuard(io.FileIO(self.path))
+            return BoundedReader(io.FileIO(self.path))
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             reason = getattr(error, "strerror", None) or error
             raise WeightsError(f"{self.path}: {reason}") from error
+
+    def _list_members(self) -> Archive:
         try:
-            archive = zipfile.ZipFile(self._file)
+            return Archive(self._file, _DIRECTORY_LIMIT)
+        except MemberError:
+            raise
         except Exception as error:  # zipfile raises many kinds on damaged bytes
-            self._file.close()
             raise WeightsError(
                 f"{self.path}: not a complete .npz file ({error}); {_MENDING}"
             ) from None
-        self._file.limit = sys.maxsize  # members may be longer
-        return archive
 
     def _preflight(self) -> Metadata:
-        members: dict[str, zipfile.ZipInfo] = {}
-        for info in self._archive.infolist():
-            if info.filename in members:
-                raise self._error(info.filename, "stands twice; expected every member once")
-            members[info.filename] = info
+        members = self._archive.members
         metadata = self._preflight_metadata(members)
         self._shapes = metadata.config.parameter_shapes()
         expected = {METADATA} | {f"{name}.npy" for name in self._shapes}
@@ -307,7 +298,6 @@ class WeightsFile:
             raise self._error(name, f"missing; {_MENDING}")
         for name in sorted(set(members) - expected):
             raise self._error(name, "not a member that this network has; remove it")
-        self._preflight_sizes(members)
         for name, shape in self._shapes.items():
             self._preflight_tensor(members[f"{name}.npy"], shape, metadata.dtype)
         return metadata
@@ -315,17 +305,16 @@ class WeightsFile:
     def _preflight_metadata(self, members: dict[str, zipfile.ZipInfo]) -> Metadata:
         if METADATA not in members:
             raise self._error(METADATA, f"missing, so this is no vimnp weights file; {_MENDING}")
-        self._preflight_storage(members[METADATA])
+        self._archive.check(METADATA)
         if members[METADATA].file_size > _METADATA_LIMIT:
             raise self._error(METADATA, f"longer than {_METADATA_LIMIT} bytes")
         try:
-            return Metadata.from_json(self._read_member(METADATA))
+            return Metadata.from_json(self._archive.read(METADATA))
         except (ConfigError, RecursionError) as error:
             raise self._error(METADATA, str(error)) from None
 
     def _preflight_tensor(self, info: zipfile.ZipInfo, shape: tuple[int, ...], dtype: str) -> None:
-        self._preflight_storage(info)
-        found = self._read_header(info)
+        found = self._read_header(info.filename)
         wanted = (shape, False, np.dtype(dtype).newbyteorder("<"))
         for what, is_there, should_be in zip(
             ("shape", "Fortran order", "dtype"), found, wanted, strict=False
@@ -336,25 +325,10 @@ class WeightsFile:
         if info.file_size != size:
             raise self._error(info.filename, f"{info.file_size} bytes; expected {size}")
 
-    def _preflight_sizes(self, members: dict[str, zipfile.ZipInfo]) -> None:
-        """Members lie one after the other, so none can be larger than what the rest leave."""
-        left = self.path.stat().st_size
-        for info in members.values():
-            left -= info.file_size
-            if left < 0:
-                raise self._error(info.filename, f"declared {-left} bytes longer than the file")
-
-    def _preflight_storage(self, info: zipfile.ZipInfo) -> None:
-        if info.flag_bits & 0x1:
-            raise self._error(info.filename, "encrypted; expected plain")
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise self._error(info.filename, "compressed; expected stored, as np.savez does")
-
-    def _read_header(self, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    def _read_header(self, member: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
         """Shape, order, dtype and length of a member's ``.npy`` header."""
+        start = io.BytesIO(self._archive.read(member, _HEADER_LIMIT))
         try:
-            with self._archive.open(info) as member:
-                start = io.BytesIO(member.read(_HEADER_LIMIT))
             if npy_format.read_magic(start) != (1, 0):
                 raise ValueError("not version 1.0 of the .npy format")
             with warnings.catch_warnings():
@@ -363,14 +337,8 @@ class WeightsFile:
                     start, max_header_size=_HEADER_LIMIT
                 )
         except Exception as error:  # NumPy's parser raises as many
-            raise self._error(info.filename, f"no readable .npy header ({error})") from None
+            raise self._error(member, f"no readable .npy header ({error})") from None
         return shape, fortran, dtype, start.tell()
-
-    def _read_member(self, name: str) -> bytes:
-        try:
-            return self._archive.read(name)  # checks the CRC
-        except Exception as error:  # as for the header
-            raise self._error(name, f"cannot be read ({error}); {_MENDING}") from None
 
     def _error(self, member: str, problem: str) -> WeightsError:
         name = member if member.isprintable() else repr(member)
