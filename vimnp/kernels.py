@@ -187,8 +187,8 @@ def selective_scan(
     if_divide_out : bool
         Halve the result.
     method : {"sequential", "fixlen", "fused", "fused_fixlen"}
-        "fused" methods are for two directions: they run both for a block of channels before they
-        turn to the next block.
+        "fused" methods run both directions for a block of channels before they turn to the next
+        block; of a single direction they make no difference.
     num_threads : int
     """
     compiled = extension.for_operation("selective_scan")

@@ -384,7 +384,7 @@ class VisionMamba:
         windows = sliding_window_view(pixels, (size, size), axis=(1, 2))[:, ::stride, ::stride]
         np.copyto(w.patches, windows.transpose(1, 2, 0, 3, 4))
         patches = w.patches.reshape(self.config.num_patches, -1)
-        start = 0
+        start = 0  # of a run of patches; `before` class tokens stand in front of it
         for before, stop in enumerate([*self.config.class_tokens.values(), len(w.residual)]):
             np.matmul(
                 patches[start - before : stop - before],
@@ -416,10 +416,10 @@ class VisionMamba:
 
     def _convolve(self, layer: Layer, w: Workspace) -> None:
         """w.x -> u of each direction, (L, Dn)."""
-        filters = [Filter(p.conv_weight, p.conv_bias) for p in layer.directions]
+        computed = layer.directions[: len(w.computed)]  # in "v1" both directions have the same
         kernels.causal_conv1d(
             layer.in_time(w.x),
-            tuple(filters[: len(w.computed)]),
+            tuple(Filter(p.conv_weight, p.conv_bias) for p in computed),
             tuple(layer.in_time(d.u) for d in w.computed),
             silu=True,
             num_threads=self.num_threads,
