@@ -678,3 +678,19 @@ def test_a_reader_that_leaves_early_is_no_error(unbuffered: str, micro_npz: Path
     )
     os.close(writer)
     assert done.stderr == b""
+
+
+def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_need() -> None:
+    late = ["argparse", "subprocess", "PIL", "vimnp.cli", "vimnp.machine", "vimnp.native"]
+    late += ["vimnp.ops", "vimnp.resize", "vimnp.tiff", "vimnp.convert"]
+    code = f"import numpy, sys; before = set(sys.modules); import vimnp; late = {late}; "
+    code += "assert not {*late} & ({*sys.modules} - before), {*late} & {*sys.modules}; "
+    code += "vimnp.causal_conv1d; assert 'vimnp.ops' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there() -> None:
+    assert {*vimnp.__all__} <= {*dir(vimnp)}
+    assert all(hasattr(vimnp, name) for name in vimnp.__all__)
+    with pytest.raises(AttributeError, match="'vimnp' has no attribute 'selective_scam'"):
+        vimnp.selective_scam  # noqa: B018

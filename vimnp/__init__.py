@@ -6,11 +6,15 @@
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING
+
 from vimnp.config import VimConfig
 from vimnp.errors import CheckpointError, ConfigError, ImageError, VimnpError, WeightsError
 from vimnp.model import Prediction, VimBase, VimSmall, VimTiny, VisionMamba
-from vimnp.ops import causal_conv1d, selective_scan, selective_scan_bidirectional
 from vimnp.reference import Direction
+
+if TYPE_CHECKING:
+    from vimnp.ops import causal_conv1d, selective_scan, selective_scan_bidirectional
 
 __all__ = [
     "CheckpointError",
@@ -29,3 +33,16 @@ __all__ = [
     "selective_scan",
     "selective_scan_bidirectional",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The operations load when they are used: no network needs them."""
+    if name not in ("causal_conv1d", "selective_scan", "selective_scan_bidirectional"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vimnp import ops
+
+    return getattr(ops, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -16,7 +16,6 @@ from vimnp.backends import BACKENDS
 from vimnp.config import PUBLISHED, parse_img_size
 from vimnp.errors import ImageError, VimnpError
 from vimnp.image import read_image
-from vimnp.machine import describe_machine
 from vimnp.model import Prediction, VisionMamba
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import BUNDLED_DIGITS, DTYPES, Metadata, WeightsFile
@@ -169,6 +168,8 @@ def _add_info(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
+    from vimnp.machine import describe_machine
+
     machine = describe_machine()  # first: a wrong setting is then all that is said
     with WeightsFile(options.weights or BUNDLED_DIGITS) as file:
         _print_weights(file)

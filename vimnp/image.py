@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from vimnp.errors import ConfigError, ImageError
-from vimnp.tiff import largest_tile
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
     from PIL import Image
@@ -39,6 +38,8 @@ _OTHER_FORMATS = {
 }
 FORMATS = (*_LOADED_FORMATS, *_OTHER_FORMATS)
 """Names that pillow has for the formats which :func:`read_image` reads."""
+
+_ORIENTATION, _UPRIGHT = 0x0112, 1  # a tag of EXIF data, and its usual value
 
 _REASON_LIMIT = 200  # characters
 
@@ -154,6 +155,8 @@ def _check_tiles(image: Image.Image, file: IO[bytes]) -> None:
     """Hold a TIFF picture's tiles against the limit that pillow has for pictures."""
     from PIL import Image
 
+    from vimnp.tiff import largest_tile
+
     width, height = largest_tile(file, image.tag_v2.offset)  # type: ignore[attr-defined]
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError(
@@ -173,7 +176,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     ImageError
         If pillow knows no way from the picture's mode to RGB, or cannot decode the picture.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     # pillow opens 16-bit grey PPM files in mode I, and its older versions PNG files, too.
     is_16_bit = image.mode.startswith("I;16") or (
@@ -182,7 +185,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     try:
         image.load()
         with contextlib.suppress(Exception):  # the parser of EXIF data raises almost anything
-            image = ImageOps.exif_transpose(image)
+            if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+                from PIL import ImageOps
+
+                image = ImageOps.exif_transpose(image)
         if is_16_bit:
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         if image.mode == "P" and "transparency" in image.info:

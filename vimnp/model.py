@@ -30,7 +30,6 @@ from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError
 from vimnp.image import to_input
 from vimnp.kernels import Filter
-from vimnp.native import NativeNetwork
 from vimnp.parameters import (
     DirectionParameters,
     Layer,
@@ -40,13 +39,14 @@ from vimnp.parameters import (
     random_reader,
 )
 from vimnp.reference import BIDIRECTIONAL_METHODS
-from vimnp.resize import resized
 from vimnp.threads import resolve_num_threads
 from vimnp.weights import Metadata, WeightsFile
 from vimnp.workspace import DirectionSpace, Workspace
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from vimnp.native import NativeNetwork
 
     Picture: TypeAlias = Image.Image | np.ndarray
     Pictures: TypeAlias = Picture | list[Any] | tuple[Any, ...]
@@ -123,6 +123,8 @@ class VisionMamba:
         self.backend = resolve_backend(backend, scan)
         self._native: NativeNetwork | None = None
         if self.backend == "native":
+            from vimnp.native import NativeNetwork
+
             self._native = NativeNetwork(self.config, read, self.num_threads)
             return
         self._parameters = load_parameters(self.config, read)
@@ -160,6 +162,8 @@ class VisionMamba:
             metadata = file.metadata
             read: Reader = file.read
             if img_size is not None:
+                from vimnp.resize import resized
+
                 config, read = resized(metadata.config, read, img_size)
                 metadata = dataclasses.replace(metadata, config=config)
             return cls(metadata, read, scan=scan, num_threads=num_threads, backend=backend)

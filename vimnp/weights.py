@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -39,6 +40,7 @@ BUNDLED_DIGITS = Path(__file__).parent / "data" / "digits.npz"
 _DIRECTORY_LIMIT = 1 << 20  # bytes; the largest configuration's takes eight hundred thousand
 _METADATA_LIMIT = 1 << 20  # bytes; a thousand labels take thirty thousand
 _HEADER_LIMIT = 1 << 10  # bytes of a .npy header; ours take 128
+_HEADER_START = 10  # of them before its text: magic, version, and the text's length
 _MESSAGE_LIMIT = 400  # characters
 _MENDING = "convert the checkpoint again with `vimnp convert`"
 
@@ -327,21 +329,36 @@ class WeightsFile:
 
     def _read_header(self, member: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
         """Shape, order, dtype and length of a member's ``.npy`` header."""
-        start = io.BytesIO(self._archive.read(member, _HEADER_LIMIT))
         try:
-            if npy_format.read_magic(start) != (1, 0):
-                raise ValueError("not version 1.0 of the .npy format")
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # Python's and NumPy's, of odd spellings
-                shape, fortran, dtype = npy_format.read_array_header_1_0(
-                    start, max_header_size=_HEADER_LIMIT
-                )
-        except Exception as error:  # NumPy's parser raises as many
+            return _parse_header(self._archive.read(member, _HEADER_LIMIT))
+        except MemberError:
+            raise
+        except Exception as error:  # NumPy's parser raises many kinds
             raise self._error(member, f"no readable .npy header ({error})") from None
-        return shape, fortran, dtype, start.tell()
 
     def _error(self, member: str, problem: str) -> WeightsError:
         name = member if member.isprintable() else repr(member)
         if len(problem) > _MESSAGE_LIMIT:  # it may echo what a damaged file holds
             problem = f"{problem[:_MESSAGE_LIMIT]}..."
         return WeightsError(f"{self.path}: {name}: {problem}")
+
+
+def _parse_header(start: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, order, dtype and length of the header that a ``.npy`` member starts with.
+
+    Layers have the same headers, and NumPy takes long to parse one: a network has but a few.
+    """
+    return _parse_whole_header(start[: _HEADER_START + int.from_bytes(start[8:10], "little")])
+
+
+@functools.lru_cache(maxsize=64)
+def _parse_whole_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    file = io.BytesIO(header)
+    if npy_format.read_magic(file) != (1, 0):
+        raise ValueError("not version 1.0 of the .npy format")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Python's and NumPy's, of odd spellings
+        shape, fortran, dtype = npy_format.read_array_header_1_0(
+            file, max_header_size=_HEADER_LIMIT
+        )
+    return shape, fortran, dtype, file.tell()
