@@ -24,15 +24,15 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from children import peak_memory
 from deit_tiny import deit_session
 from limits import Call, forward_pass, medians, network, pixels, with_threads
+from random_weights import write_random
 from surroundings import header, print_table, refusal
 
 import vimnp
 from vimnp import extension, kernels
 from vimnp.backends import BACKENDS
-from vimnp.parameters import random_reader
-from vimnp.weights import Metadata, write_weights
 
 SIDES = (224, 448, 672)
 WARM = 3  # passes before one that counts
@@ -267,33 +267,26 @@ def milliseconds(seconds: float | None) -> str:
 
 # ---- Memory --------------------------------------------------------------------------------------
 
-# Not getrusage's maximum, which a process takes over from the one that started it.
 ONE_PICTURE = """
-import re, sys, numpy, vimnp
+import sys, numpy, vimnp
 model = vimnp.VimTiny.from_npz(sys.argv[1], backend=sys.argv[2])
 model(numpy.zeros((3, 224, 224), numpy.float32))
-print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
 
-def peak_memory() -> dict[str, float]:
+def memory_of_backends() -> dict[str, float]:
     """Megabytes of a process that loads Vim-tiny and classifies a picture, by backend."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "tiny.npz")
-        config = vimnp.config.VIM_TINY
-        read = random_reader(config, 0)
-        tensors = ((name, read(name)) for name in config.parameter_shapes())
-        write_weights(path, Metadata(config=config), tensors)
-        found = {}
-        for backend in BACKENDS:
-            command = [sys.executable, "-c", ONE_PICTURE, str(path), backend]
-            runs = [int(subprocess.check_output(command)) for _ in range(5)]
-            found[backend] = float(np.median(runs)) / 1024
-    return found
+        path = write_random(Path(folder, "tiny.npz"), vimnp.config.VIM_TINY)
+        return {
+            backend: float(np.median([peak_memory(ONE_PICTURE, path, backend) for _ in range(5)]))
+            / 1e6
+            for backend in BACKENDS
+        }
 
 
 def memory_row() -> tuple[str, str, str]:
-    found = peak_memory()
+    found = memory_of_backends()
     ratio = found["native"] / found["numpy"]
     what = f"peak memory over the NumPy backend's ({found['numpy']:.0f} MB)"
     return what, "1.0x", f"{ratio:.2f}x"

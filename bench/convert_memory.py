@@ -5,28 +5,23 @@ PYTHONPATH=tests python bench/convert_memory.py [NETWORK ...]
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from children import peak_memory
 from safetensors.numpy import save_file
 from surroundings import print_table
 from torch_format import random_weights, save
 
 from vimnp.config import PUBLISHED, VimConfig
 
-# The child reads its own high-water mark: getrusage would count what the parent had before exec.
-_CONVERT = """
+CONVERT = """
 import sys
-from pathlib import Path
 from vimnp.convert import convert_checkpoint
-
 convert_checkpoint(sys.argv[1], sys.argv[2])
-status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-print(1024 * int(status["VmHWM"].removesuffix("kB")))
 """
 
 
@@ -39,12 +34,6 @@ def write_checkpoint(config: VimConfig, path: Path) -> None:
         save_file(weights, path)
 
 
-def peak_memory(source: Path, destination: Path) -> int:
-    """Convert in a process of its own; its peak resident memory in bytes."""
-    command = [sys.executable, "-c", _CONVERT, source, destination]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def rows(networks: list[str]) -> Iterator[tuple[str, ...]]:
     for network in networks:
         for suffix in (".pth", ".safetensors"):
@@ -52,7 +41,7 @@ def rows(networks: list[str]) -> Iterator[tuple[str, ...]]:
                 source = Path(folder, "random").with_suffix(suffix)
                 write_checkpoint(PUBLISHED[network], source)
                 size = source.stat().st_size
-                peak = peak_memory(source, Path(folder, "random.npz"))
+                peak = peak_memory(CONVERT, source, Path(folder, "random.npz"))
             ratio = f"{peak / size:.2f}"
             yield network, suffix, f"{size / 1e6:.0f} MB", f"{peak / 1e6:.0f} MB", ratio
 

@@ -14,26 +14,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from random_weights import write_random
 from surroundings import header, print_table
 
 from vimnp import VisionMamba
 from vimnp.config import PUBLISHED
 from vimnp.convert import convert_checkpoint
-from vimnp.parameters import random_reader
-from vimnp.weights import DTYPES, Metadata, write_weights
+from vimnp.weights import DTYPES
 
 PICTURES = 8
 
 
 def random_files(folder: Path, name: str) -> dict[str, Path]:
     """Weights files of random weights, by dtype."""
-    config, files = PUBLISHED[name], {}
-    read = random_reader(config, seed=0)
-    for dtype in DTYPES:
-        files[dtype] = folder / f"{name}.{dtype}.npz"
-        tensors = ((tensor, read(tensor)) for tensor in config.parameter_shapes())
-        write_weights(files[dtype], Metadata(config=config, dtype=dtype), tensors)
-    return files
+    return {
+        dtype: write_random(folder / f"{name}.{dtype}.npz", PUBLISHED[name], dtype)
+        for dtype in DTYPES
+    }
 
 
 def converted_files(folder: Path, checkpoint: Path) -> dict[str, Path]:

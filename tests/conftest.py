@@ -11,10 +11,9 @@ import pytest
 from implementations import implementation as implementation
 from implementations import way as way
 from micro import MICRO
+from random_weights import write_random
 
 from vimnp import kernels
-from vimnp.parameters import random_reader
-from vimnp.weights import Metadata, write_weights
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,11 +42,7 @@ def data() -> Path:
 @pytest.fixture
 def micro_npz(tmp_path: Path) -> Path:
     """A weights file of random weights."""
-    path = tmp_path / "micro.npz"
-    read = random_reader(MICRO, seed=0)
-    tensors = ((name, read(name)) for name in MICRO.parameter_shapes())
-    write_weights(path, Metadata(config=MICRO), tensors)
-    return path
+    return write_random(tmp_path / "micro.npz", MICRO)
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from children import peak_memory
 from configurations import configurations
-from convert_memory import peak_memory, write_checkpoint
+from convert_memory import CONVERT, write_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_format import random_weights, save, training_dump
@@ -517,7 +518,7 @@ def test_destinations_that_do_not_go(destination: str, culprit: str, tmp_path: P
 def test_memory_of_a_small_network(tmp_path: Path) -> None:
     source = tmp_path / "small.pth"
     write_checkpoint(VIM_SMALL, source)
-    assert peak_memory(source, tmp_path / "small.npz") < 3 * source.stat().st_size
+    assert peak_memory(CONVERT, source, tmp_path / "small.npz") < 3 * source.stat().st_size
 
 
 @pytest.mark.parametrize(

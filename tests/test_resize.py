@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from micro import MICRO
+from random_weights import write_random
 
 import vimnp
 from vimnp import rope
 from vimnp.config import VIM_TINY, VIM_TINY_ROPE, VimConfig
 from vimnp.parameters import random_reader
 from vimnp.resize import bicubic_weights, resize_pos_embed, resized
-from vimnp.weights import Metadata, write_weights
 
 TOKENS = {
     "in the middle": {},
@@ -26,14 +26,6 @@ TOKENS = {
     "none": {"if_cls_token": False},
 }
 SIZES = [(32, 32), (64, 32), (40, 56), (8, 8), (20, 33), (96, 96)]
-
-
-def stored(path: Path, config: VimConfig, dtype: str = "float32") -> Path:
-    """A weights file of random weights."""
-    read = random_reader(config, seed=0)
-    tensors = ((name, read(name)) for name in config.parameter_shapes())
-    write_weights(path, Metadata(config=config, dtype=dtype), tensors)
-    return path
 
 
 def resize(pos_embed: np.ndarray, old: VimConfig, img_size: tuple[int, int]) -> np.ndarray:
@@ -157,7 +149,7 @@ OPTIONS = {
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_resized_network_agrees_with_float64(option: str, tmp_path: Path) -> None:
     config = dataclasses.replace(MICRO, **OPTIONS[option])
-    path = stored(tmp_path / "vim.npz", config)
+    path = write_random(tmp_path / "vim.npz", config)
     for img_size in (64, (40, 72)):
         model = vimnp.VisionMamba.from_npz(path, img_size=img_size)
         sides = (64, 64) if img_size == 64 else img_size
@@ -176,7 +168,7 @@ def test_the_trained_size_gives_the_same_bits(micro_npz: Path) -> None:
 
 
 def test_rotary_tables_of_a_float16_file_are_recognised(tmp_path: Path) -> None:
-    path = stored(tmp_path / "vim.npz", dataclasses.replace(MICRO, if_rope=True), "float16")
+    path = write_random(tmp_path / "vim.npz", dataclasses.replace(MICRO, if_rope=True), "float16")
     assert vimnp.VisionMamba.from_npz(path, img_size=64).config.img_size == (64, 64)
 
 
@@ -201,6 +193,6 @@ def test_sizes_that_do_not_go_are_named(micro_npz: Path, img_size: object, found
 
 def test_named_networks_may_be_resized(tmp_path: Path) -> None:
     config = dataclasses.replace(VIM_TINY, num_classes=2)
-    path = stored(tmp_path / "tiny.npz", config, "float16")
+    path = write_random(tmp_path / "tiny.npz", config, "float16")
     model = vimnp.VimTiny.from_npz(path, img_size=(64, 96))
     assert model(np.zeros((3, 64, 96), np.float32)).shape == (2,)
