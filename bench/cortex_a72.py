@@ -129,12 +129,16 @@ def llvm_version(llvm_mca: str) -> str:
 
 
 def compiler_flags() -> list[str]:
-    """UNIX_FLAGS of setup.py: read, because importing that file would start a build."""
-    for statement in ast.parse((ROOT / "setup.py").read_text("utf-8")).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "UNIX_FLAGS":
-            flags: list[str] = ast.literal_eval(statement.value)
-            return flags
-    sys.exit("setup.py has no UNIX_FLAGS any more")
+    """Those of setup.py: read, because importing that file would start a build."""
+    found = {
+        ast.unparse(statement.targets[0]): statement.value
+        for statement in ast.parse((ROOT / "setup.py").read_text("utf-8")).body
+        if isinstance(statement, ast.Assign)
+    }
+    if not {"UNIX_FLAGS", "LITERALS_FLAG"} <= found.keys():
+        sys.exit("setup.py has no UNIX_FLAGS or LITERALS_FLAG any more")
+    flags: list[str] = ast.literal_eval(found["UNIX_FLAGS"])
+    return [*flags, ast.literal_eval(found["LITERALS_FLAG"])]
 
 
 def compile_kernels(compiler: str) -> list[str]:

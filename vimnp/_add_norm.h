@@ -14,46 +14,72 @@ INLINE float FN(total)(FN(vec) sums)
     return total;
 }
 
+/* Each step goes over whole vectors, where nothing is left to decide, and then over the rest. */
+
 INLINE float FN(mean)(const float *x, ptrdiff_t channels)
 {
     FN(vec) sums = FN(set1)(0.0f);
-    for (ptrdiff_t c = 0; c < channels; c += W)
-        sums += FN(load)(x + c, FN(lanes_from)(c, channels));
+    ptrdiff_t c = 0;
+    for (; c + W <= channels; c += W)
+        sums += FN(load)(x + c, W);
+    if (c < channels)
+        sums += FN(load)(x + c, (int)(channels - c));
     return FN(total)(sums) / (float)channels;
+}
+
+INLINE FN(vec) FN(difference)(const float *x, float mean, int lanes)
+{
+    return FN(load)(x, lanes) - FN(set_lanes)(mean, lanes);
 }
 
 INLINE float FN(mean_square)(const float *x, float mean, ptrdiff_t channels)
 {
-    FN(vec) sums = FN(set1)(0.0f);
-    for (ptrdiff_t c = 0; c < channels; c += W) {
-        const int lanes = FN(lanes_from)(c, channels);
-        const FN(vec) difference = FN(load)(x + c, lanes) - FN(set_lanes)(mean, lanes);
-        sums = FN(fma)(difference, difference, sums);
+    FN(vec) sums = FN(set1)(0.0f), rest;
+    ptrdiff_t c = 0;
+    for (; c + W <= channels; c += W) {
+        rest = FN(difference)(x + c, mean, W);
+        sums = FN(fma)(rest, rest, sums);
+    }
+    if (c < channels) {
+        rest = FN(difference)(x + c, mean, (int)(channels - c));
+        sums = FN(fma)(rest, rest, sums);
     }
     return FN(total)(sums) / (float)channels;
+}
+
+INLINE void FN(add)(float *residual, const float *hidden, int lanes)
+{
+    FN(store)(residual, FN(load)(residual, lanes) + FN(load)(hidden, lanes), lanes);
+}
+
+/* A vector of the result. */
+INLINE void FN(normalise)(
+    const struct add_norm *n, const float *residual, float mean, float scale, float *out,
+    ptrdiff_t c, int lanes)
+{
+    const FN(vec) x = (FN(load)(residual + c, lanes) - mean) * scale;
+    const FN(vec) weight = FN(load)(n->weight + c, lanes);
+    FN(store)(out + c, FN(fma)(x, weight, FN(load_optional)(n->bias, c, lanes)), lanes);
 }
 
 /* residual += hidden where there is one; out = (residual - mean) / sqrt(variance + epsilon) * weight
  * + bias, and without bias the same with a mean of zero. */
 INLINE void FN(add_norm_token)(const struct add_norm *n, ptrdiff_t t)
 {
-    float *residual = n->residual + t * n->residual_step;
-    if (n->hidden)
-        for (ptrdiff_t c = 0; c < n->channels; c += W) {
-            const int lanes = FN(lanes_from)(c, n->channels);
-            const FN(vec) hidden = FN(load)(n->hidden + t * n->hidden_step + c, lanes);
-            FN(store)(residual + c, FN(load)(residual + c, lanes) + hidden, lanes);
-        }
+    float *residual = n->residual + t * n->residual_step, *out = n->out + t * n->out_step;
+    const float *hidden = n->hidden ? n->hidden + t * n->hidden_step : NULL;
+    ptrdiff_t c = 0;
+    for (; hidden && c + W <= n->channels; c += W)
+        FN(add)(residual + c, hidden + c, W);
+    if (hidden && c < n->channels)
+        FN(add)(residual + c, hidden + c, (int)(n->channels - c));
     const float mean = n->bias ? FN(mean)(residual, n->channels) : 0.0f;
     const float variance = FN(mean_square)(residual, mean, n->channels);
     const float scale = 1.0f / sqrtf(variance + n->epsilon);
-    float *out = n->out + t * n->out_step;
-    for (ptrdiff_t c = 0; c < n->channels; c += W) {
-        const int lanes = FN(lanes_from)(c, n->channels);
-        const FN(vec) x = (FN(load)(residual + c, lanes) - mean) * scale;
-        const FN(vec) weight = FN(load)(n->weight + c, lanes);
-        FN(store)(out + c, FN(fma)(x, weight, FN(load_optional)(n->bias, c, lanes)), lanes);
-    }
+    for (c = 0; c + W <= n->channels; c += W)
+        FN(normalise)(n, residual, mean, scale, out, c, W);
+    if (c < n->channels)
+        FN(normalise)(n, residual, mean, scale, out, c, (int)(n->channels - c));
 }
 
 /* The tokens from `begin` to `end`. */

@@ -57,14 +57,26 @@ INLINE FN(vec) FN(decay)(FN(vec) delta, FN(vec) A, const int bounded)
     return bounded ? FN(exp2_product)(delta, A) : FN(exp2)(delta * A);
 }
 
+/* One of a token's d_state numbers, in every lane. */
+INLINE FN(vec) FN(spread)(const float *values, int n, const int d_state)
+{
+#if ISA == ISA_NEON
+    /* Products take a factor from a lane: then four numbers need one load, and no place for the copies. */
+    if (__builtin_constant_p(d_state) && d_state % W == 0)
+        return FN(set1)(FN(load)(values + n / W * W, W)[n % W]);
+#endif
+    (void)d_state;
+    return FN(set1)(values[n]);
+}
+
 /* B or C of one token and state: one value for all channels, or constant over time with one each. */
 INLINE FN(vec) FN(coefficient)(
     const struct scan *s, const float *values, ptrdiff_t at, int is_constant, int n,
-    const struct FN(run) *run)
+    const int d_state, const struct FN(run) *run)
 {
     if (is_constant)
         return FN(load)(values + n * s->channels + run->channel, run->lanes);
-    return FN(set1)(values[at + n]);
+    return FN(spread)(values + at, n, d_state);
 }
 
 INLINE FN(vec) FN(load_u)(const struct scan *s, ptrdiff_t t, const struct FN(run) *run)
@@ -90,9 +102,9 @@ INLINE void FN(advance)(
         UNROLL
         for (int n = 0; n < d_state; n++) {
             const FN(vec) B =
-                FN(coefficient)(s, s->B, t * s->B_step, constants && s->B_constant, n, run);
+                FN(coefficient)(s, s->B, t * s->B_step, constants && s->B_constant, n, d_state, run);
             const FN(vec) C =
-                FN(coefficient)(s, s->C, t * s->C_step, constants && s->C_constant, n, run);
+                FN(coefficient)(s, s->C, t * s->C_step, constants && s->C_constant, n, d_state, run);
             h[n] = FN(fma)(FN(decay)(delta, A[n], bounded), h[n], delta_u * B);
             y = FN(fma)(C, h[n], y);
         }
@@ -116,7 +128,7 @@ INLINE void FN(advance_fixlen)(
         const FN(vec) delta = run->delta[i], delta_u = delta * u;
         FN(vec) *now = states + i * d_state;
         for (int n = 0; n < d_state; n++) {
-            const FN(vec) B = FN(coefficient)(s, s->B, t * s->B_step, s->B_constant, n, run);
+            const FN(vec) B = FN(coefficient)(s, s->B, t * s->B_step, s->B_constant, n, d_state, run);
             now[n] = FN(fma)(FN(decay)(delta, A[n], bounded), before[n], delta_u * B);
         }
         before = now;
@@ -125,7 +137,7 @@ INLINE void FN(advance_fixlen)(
         const ptrdiff_t t = run->first + i;
         FN(vec) y = D * FN(load_u)(s, t, run);
         for (int n = 0; n < d_state; n++) {
-            const FN(vec) C = FN(coefficient)(s, s->C, t * s->C_step, s->C_constant, n, run);
+            const FN(vec) C = FN(coefficient)(s, s->C, t * s->C_step, s->C_constant, n, d_state, run);
             y = FN(fma)(C, states[i * d_state + n], y);
         }
         run->y[i] = y;
