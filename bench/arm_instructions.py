@@ -2,8 +2,8 @@
 
     python bench/arm_instructions.py PYTHON
 
-PYTHON is an emulated 64-bit ARM Python with vimnp, numpy and threadpoolctl. qemu-user counts, by the
-plugin count_instructions.c. Counts are exact and repeatable; they say nothing of how long an
+PYTHON is an emulated 64-bit ARM Python with vimnp, numpy and threadpoolctl. qemu-user counts, by
+the plugin count_instructions.c. Counts are exact and repeatable; they say nothing of how long an
 instruction takes (for that see cortex_a72.py).
 """
 
