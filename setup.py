@@ -1,5 +1,7 @@
 """Builds the extension; everything else stands in pyproject.toml."""
 
+import os
+import sys
 import sysconfig
 import tempfile
 from pathlib import Path
@@ -20,6 +22,9 @@ UNIX_FLAGS = [
     "-ffp-contract=fast",
     "-Wno-psabi",
 ]
+# Python's own flags have -g, which would make the wheel twice as large. Your CFLAGS come before
+# ours and would lose: a -g among them holds.
+NO_DEBUG_INFORMATION = [] if "-g" in os.environ.get("CFLAGS", "").split() else ["-g0"]
 # GCC for AArch64: constants beside the code take one instruction to fetch, and not two; the scan
 # fetches 44 of them for each token.
 LITERALS_FLAG = "-mpc-relative-literal-loads"
@@ -34,7 +39,7 @@ class BuildKernels(build_ext):
 
     def build_extensions(self) -> None:
         kind = self.compiler.compiler_type
-        flags = ["/O2"] if kind == "msvc" else UNIX_FLAGS
+        flags = ["/O2"] if kind == "msvc" else UNIX_FLAGS + NO_DEBUG_INFORMATION
         if "aarch64" in sysconfig.get_platform() and self._compiles_with([LITERALS_FLAG], TRIAL):
             flags = [*flags, LITERALS_FLAG]
         openmp = [OPENMP_FLAG[kind]] if kind in OPENMP_FLAG else []
@@ -75,6 +80,10 @@ def kernels() -> list[Extension]:
     )
     return cythonize([extension])
 
+
+# Up to CPython 3.14 the stable ABI needs the GIL; and nothing was tested without it.
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    sys.exit("vimnp does not support free-threaded CPython: use the build with the GIL")
 
 setup(
     ext_modules=kernels(),

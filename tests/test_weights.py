@@ -9,7 +9,7 @@ import io
 import json
 import math
 import os
-import resource
+import re
 import struct
 import tracemalloc
 import warnings
@@ -264,6 +264,7 @@ def test_a_failure_leaves_everything_as_it_was(
 
 def test_a_full_disk_leaves_everything_as_it_was(path: Path) -> None:
     path.write_bytes(b"the file before")
+    resource = pytest.importorskip("resource", reason="needs limits of the system's")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
@@ -881,10 +882,18 @@ def test_metadata_of_any_depth_are_refused(path: Path) -> None:
 def test_a_file_cut_while_it_is_open_is_refused(path: Path) -> None:
     config = dataclasses.replace(TINY, embed_dim=64, dt_rank=4)  # more than a buffer holds
     write_weights(path, Metadata(config=config), random_tensors(config).items())
-    with WeightsFile(path) as file:
-        os.truncate(path, 1000)
-        with pytest.raises(WeightsError, match=r"tiny\.npz: layers\.0\.mixer\.in_proj"):
-            file.read("layers.0.mixer.in_proj.weight")
+    name, size = "layers.0.mixer.in_proj.weight", path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo(f"{name}.npy").header_offset
+    for cut in (size - 1, start + 200, start + 40, start + 10, start, 1000, 0):
+        write_weights(path, Metadata(config=config), random_tensors(config).items())
+        with WeightsFile(path) as file:
+            os.truncate(path, cut)
+            if cut == size - 1:
+                file.read(name)  # which stands before
+                continue
+            with pytest.raises(WeightsError, match=rf"tiny\.npz: {re.escape(name)}"):
+                file.read(name)
 
 
 def test_a_file_is_closed_whatever_happens(tiny: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ INLINE float *FN(hidden)(const struct worker *worker)
 static void FN(begin_block)(struct worker *worker, int layer, struct range tokens)
 {
     const struct network *n = worker->n;
-    float **normed = worker->w->normed, *hidden = layer ? FN(hidden)(worker) : NULL;
+    float *const *normed = worker->w->normed, *hidden = layer ? FN(hidden)(worker) : NULL;
     if (layer == n->depth)
         FN(norm)(worker, &n->norm_f, hidden, normed[0], tokens);
     else {

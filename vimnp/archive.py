@@ -108,16 +108,23 @@ class Archive:
         self.check(name)
         info = self.members[name]
         self._file.seek(info.header_offset)
-        signature, name_length, extra_length = _HEADER.unpack(self._file.read(_HEADER.size))
-        own_name = self._file.read(name_length).decode(
-            "utf-8" if info.flag_bits & _UTF8 else "cp437", errors="replace"
-        )
+        header = self._next(name, _HEADER.size)
+        signature, name_length, extra_length = _HEADER.unpack(header)
+        encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
+        own_name = self._next(name, name_length).decode(encoding, errors="replace")
         if signature != _SIGNATURE or own_name != info.orig_filename:
             raise MemberError(name, "cannot be read (the list and its own header differ)")
         self._file.seek(extra_length, os.SEEK_CUR)
         if 0 <= size < info.file_size:
-            return self._file.read(size)
-        data = self._file.read(info.file_size)
+            return self._next(name, size)
+        data = self._next(name, info.file_size)
         if zlib.crc32(data) != info.CRC:
             raise MemberError(name, "cannot be read (its CRC-32 is another)")
+        return data
+
+    def _next(self, name: str, size: int) -> bytes:
+        """The next bytes of the file, which belong to a member."""
+        data = self._file.read(size)
+        if len(data) < size:
+            raise MemberError(name, "cannot be read (the file ends within it)")
         return data
