@@ -1,18 +1,19 @@
-"""Estimates, without a Raspberry Pi, how long the selective scan takes on one.
+"""Estimates, without a Raspberry Pi, how long a picture takes on one: its products and its scans.
 
     python bench/cortex_a72.py
     python bench/cortex_a72.py --cpu neoverse-n1 --gigahertz 2.4
 
-Compiles the kernels for AArch64 with the flags of setup.py, picks the scan's loops out of the
-assembly, and has llvm-mca count their cycles. The default is the Cortex-A72 of a Raspberry Pi 4.
-The Raspberry Pi 5's Cortex-A76 has no model of its own in LLVM 14 or 19; its server sibling, the
-Neoverse N1, has one in 19 but not in 14.
+Compiles the kernels for AArch64 with the flags of setup.py, picks the loops of products and scans
+out of the assembly, and has llvm-mca count their cycles. The default is the Cortex-A72 of a
+Raspberry Pi 4. The Raspberry Pi 5's Cortex-A76 has no model of its own in LLVM 14 or 19; its server
+sibling, the Neoverse N1, has one in 19 but not in 14.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import math
 import re
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+from vimnp.config import VIM_TINY
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,7 +49,8 @@ void gate(vec_neon *z, vec_neon *divisors, int run)
 
 # Vim-tiny: 384 channels of 16 states each, 4 channels in a vector; the 14 x 14 patches of a 224x224
 # image and the class token.
-NETWORK = {"tokens": 197, "blocks": 384 // 4, "layers": 24, "cores": 4}
+VECTOR = 4
+NETWORK = {"tokens": 197, "blocks": 384 // VECTOR, "layers": 24, "cores": 4}
 DIRECTIONS, STATES = 2, 16
 ITERATIONS = 100
 
@@ -56,8 +60,14 @@ each other. Both are bounds from below: llvm-mca knows no cache, no memory, and 
 guessed wrong. Step sizes and gate are the loops of softplus and SiLU; the short loops between them
 (bias, test of the bound, product with the gate, stores) are not counted.
 ms per image: {tokens} tokens x {blocks} blocks x directions x {layers} layers, spread evenly over
-{cores} cores at {gigahertz:g} GHz. The gate applies once, to the sum of both directions.
+{cores} cores at {gigahertz:g} GHz. The gate applies once, to the sum of both directions. A
+product's tile takes 5 tokens and 16 outputs one input further; all products of the network have
+{multiply_adds:.2f} billion multiply-adds, dt_proj among them. Convolutions, norms, loading and the
+picture's way into the network are not in the sum.
 """
+
+# Outputs of a tile: ROWS x PANEL vectors of vimnp/_product.h.
+TILE = 5 * 4
 
 
 class Estimate(NamedTuple):
@@ -75,22 +85,29 @@ def main() -> None:
     states = states_loop(assembly)
     step_sizes = straight_loops(function(assembly, "step_sizes"))
     gate = straight_loops(function(assembly, "gate"))
+    tile = product_loop(assembly)
     print(f"compiler: {run([options.compiler, '--version']).splitlines()[0]}")
     print(f"llvm-mca: {llvm_version(options.llvm_mca)}, -mcpu={options.cpu}")
     print(f"model:    {model(simulate(options, states), options.cpu)}\n")
     print("One token of one direction, 4 channels:\n")
     print("            instructions  micro-ops  cycles  throughput  directions  ms per image")
-    print_stage("states", [states], DIRECTIONS, options)
-    print_stage("step sizes", step_sizes, DIRECTIONS, options)
-    print_stage("gate", gate, 1, options)
-    print()
-    print(ASSUMPTIONS.format(gigahertz=options.gigahertz, **NETWORK), end="")
+    total = print_stage("states", [states], DIRECTIONS, options)
+    total += print_stage("step sizes", step_sizes, DIRECTIONS, options)
+    total += print_stage("gate", gate, 1, options)
+    total += print_products(tile, options)
+    print(f"{'sum':67}  {total:12.1f}\n")
+    print(
+        ASSUMPTIONS.format(
+            gigahertz=options.gigahertz, multiply_adds=multiply_adds() / 1e9, **NETWORK
+        ),
+        end="",
+    )
 
 
 def print_stage(
     name: str, loops: list[list[str]], directions: int, options: argparse.Namespace
-) -> None:
-    """A line for loops that run one after the other."""
+) -> float:
+    """A line for loops that run one after the other; returns milliseconds per image."""
     each = [estimate(simulate(options, loop)) for loop in loops]
     whole = Estimate(*(sum(figures) for figures in zip(*each, strict=True)))
     time = milliseconds(whole.cycles * directions, options.gigahertz)
@@ -98,6 +115,32 @@ def print_stage(
         f"{name:10}  {whole.instructions:12.0f}  {whole.micro_ops:9.0f}  {whole.cycles:6.1f}  "
         f"{whole.throughput:10.1f}  {directions:10}  {time:12.1f}"
     )
+    return time
+
+
+def print_products(tile: list[str], options: argparse.Namespace) -> float:
+    """A line for a tile; returns milliseconds per image of all products."""
+    each = estimate(simulate(options, tile))
+    tiles = multiply_adds() / (TILE * VECTOR)
+    time = each.cycles * tiles / NETWORK["cores"] / (options.gigahertz * 1e6)
+    print(
+        f"{'products':10}  {each.instructions:12.0f}  {each.micro_ops:9.0f}  {each.cycles:6.1f}  "
+        f"{each.throughput:10.1f}  {'':10}  {time:12.1f}"
+    )
+    return time
+
+
+def multiply_adds() -> float:
+    """Of all products of Vim-tiny with a picture of 224x224 pixels."""
+    of_token = sum(
+        math.prod(shape)
+        for name, shape in VIM_TINY.parameter_shapes().items()
+        if name.endswith("weight")
+        and "conv1d" not in name
+        and len(shape) > 1
+        and "head" not in name
+    )
+    return float(of_token * NETWORK["tokens"])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -182,6 +225,14 @@ def states_loop(assembly: list[str]) -> list[str]:
     if count(longest, "fmla") < 2 * STATES:  # one for the state, one for the output, and exp's
         sys.exit("the assembly has no loop with all states written out and without clamps")
     return longest
+
+
+def product_loop(assembly: list[str]) -> list[str]:
+    """The loop over inputs of a whole tile: nothing but loads and its multiply-adds."""
+    for loop in straight_loops(assembly):
+        if count(loop, "fmla") == TILE and not count(loop, "fmul", "fadd", "fsub", "shl"):
+            return loop
+    sys.exit(f"the assembly has no loop of {TILE} multiply-adds alone")
 
 
 def count(loop: list[str], *mnemonics: str) -> int:
