@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vimnp import VisionMamba
+from vimnp.archive import BoundedReader
 from vimnp.config import VimConfig
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.image import Preprocessing
@@ -894,6 +895,18 @@ def test_a_file_cut_while_it_is_open_is_refused(path: Path) -> None:
                 continue
             with pytest.raises(WeightsError, match=rf"tiny\.npz: {re.escape(name)}"):
                 file.read(name)
+
+
+def test_a_card_that_fails_is_an_error_that_names_the_member(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with WeightsFile(tiny) as file:
+        monkeypatch.setattr(BoundedReader, "read", fail)
+        with pytest.raises(WeightsError, match=r"head\.bias\.npy: cannot be read \(Input/output"):
+            file.read("head.bias")
 
 
 def test_a_file_is_closed_whatever_happens(tiny: Path, tmp_path: Path) -> None:

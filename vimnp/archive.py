@@ -72,11 +72,11 @@ class Archive:
         self._size = os.fstat(file.fileno()).st_size
         file.most = directory_limit  # zipfile reads the directory at once
         try:
-            self._archive = zipfile.ZipFile(file)
+            infos = zipfile.ZipFile(file).infolist()
         finally:
             file.most = sys.maxsize
         self.members: dict[str, zipfile.ZipInfo] = {}
-        for info in self._archive.infolist():
+        for info in infos:
             if info.filename in self.members:
                 raise MemberError(info.filename, "stands twice; expected every member once")
             self.members[info.filename] = info
@@ -124,7 +124,10 @@ class Archive:
 
     def _next(self, name: str, size: int) -> bytes:
         """The next bytes of the file, which belong to a member."""
-        data = self._file.read(size)
+        try:
+            data = self._file.read(size)
+        except OSError as error:  # a card that fails
+            raise MemberError(name, f"cannot be read ({error.strerror or error})") from None
         if len(data) < size:
             raise MemberError(name, "cannot be read (the file ends within it)")
         return data
