@@ -66,24 +66,24 @@ def memory(folder: Path) -> Iterator[tuple[str, str, str]]:
 def cold_start(folder: Path, rounds: int) -> Iterator[tuple[str, str, str]]:
     python = [sys.executable]
     commands = {
-        "numpy": [*python, "-c", "import numpy"],
-        "deit": [*python, "-c", TRANSFORMER, folder / "deit.onnx"],
+        "import": [*python, "-c", "import numpy"],
+        "DeiT": [*python, "-c", TRANSFORMER, folder / "deit.onnx"],
         **{
             backend: [*python, "-m", "vimnp", *arguments(folder, "tiny", backend)]
             for backend in BACKENDS
         },
     }
     seconds = seconds_of(commands, rounds)
-    yield "time of `import numpy`", "-", f"{seconds['numpy'] * 1e3:.0f} ms"
-    yield "time of DeiT-tiny", "-", f"{seconds['deit'] * 1e3:.0f} ms"
+    yield "time of `import numpy`", "-", f"{seconds['import'] * 1e3:.0f} ms"
+    yield "time of DeiT-tiny", "-", f"{seconds['DeiT'] * 1e3:.0f} ms"
     for backend in BACKENDS:
         forward = medians({"": forward_pass(*network(224, 2, backend))}, rounds, pause=0.1)[""]
         yield f"a forward pass, {backend}, 2 threads", "-", f"{forward * 1e3:.0f} ms"
         start = seconds[backend]
         yield f"time of `vimnp predict`, {backend}", "-", f"{start * 1e3:.0f} ms"
-        ratio = f"{start / (seconds['numpy'] + forward):.2f}x"
+        ratio = f"{start / (seconds['import'] + forward):.2f}x"
         yield f"`vimnp predict` over `import numpy` and a pass, {backend}", "1.6x", ratio
-        ratio = f"{start / seconds['deit']:.2f}x"
+        ratio = f"{start / seconds['DeiT']:.2f}x"
         yield f"`vimnp predict` over DeiT-tiny, {backend}", "0.9x", ratio
 
 
