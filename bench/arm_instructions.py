@@ -15,30 +15,28 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from layer_arrays import add_norm, convolution, scan
+from surroundings import print_table
+
+from vimnp.backends import BACKENDS
 
 ASK = 4242  # count_instructions.c
 CORES = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
 TOKENS, LAYERS = 197, 24
-KERNELS = ("scan", "convolutions", "norm")
-PASSES = ("a pass, numpy", "a pass, native")
+KERNELS = {"scan": scan, "convolutions": convolution, "norm": add_norm}
 
 
 def calls() -> dict[str, Callable[[], object]]:
     """One layer's kernels, and whole passes of Vim-tiny, each on one thread."""
     from limits import forward_pass, network
 
-    found: dict[str, Callable[[], object]] = {
-        "scan": scan(TOKENS, 1),
-        "convolutions": convolution(TOKENS, 1),
-        "norm": add_norm(TOKENS, 1),
+    return {
+        **{name: kernel(TOKENS, 1) for name, kernel in KERNELS.items()},
+        **{name: forward_pass(*network(224, 1, name)) for name in BACKENDS},
     }
-    for name in PASSES:
-        found[name] = forward_pass(*network(224, 1, name.rpartition(" ")[2]))
-    return found
 
 
 def count() -> None:
@@ -65,7 +63,7 @@ def counted(python: str, core: str, plugin: Path) -> dict[str, int]:
     if done.returncode:
         sys.exit(done.stderr)
     found = dict(re.findall(r"^instructions (\d+) (\d+)$", done.stderr, re.MULTILINE))
-    return {name: int(found[str(label)]) for label, name in enumerate((*KERNELS, *PASSES), 1)}
+    return {name: int(found[str(label)]) for label, name in enumerate((*KERNELS, *BACKENDS), 1)}
 
 
 def main() -> None:
@@ -79,16 +77,18 @@ def main() -> None:
         source = Path(__file__).with_name("count_instructions.c")
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", source, "-o", plugin], check=True)
         found = {core: counted(sys.argv[1], core, plugin) for core in CORES}
-    print("| millions of instructions |", " | ".join(f"{c} ({CORES[c]})" for c in CORES), "|")
-    print("|---|---|---|")
+    columns = ("millions of instructions", *(f"{core} ({CORES[core]})" for core in CORES))
+    print_table(columns, rows(list(found.values())))
+
+
+def rows(found: list[dict[str, int]]) -> Iterator[tuple[str, ...]]:
+    """A line for each call, and one for the kernels of all layers; a column for each core."""
     for name in KERNELS:
-        cells = (f"{counts[name] / 1e6:.2f}" for counts in found.values())
-        print(f"| {name} of one layer |", " | ".join(cells), "|")
-    sums = (LAYERS * sum(counts[name] for name in KERNELS) for counts in found.values())
-    print(f"| all three, {LAYERS} layers |", " | ".join(f"{s / 1e6:.0f}" for s in sums), "|")
-    for name in PASSES:
-        cells = (f"{counts[name] / 1e6:.0f}" for counts in found.values())
-        print(f"| {name} |", " | ".join(cells), "|")
+        yield f"{name} of one layer", *(f"{counts[name] / 1e6:.2f}" for counts in found)
+    sums = (LAYERS * sum(counts[name] for name in KERNELS) for counts in found)
+    yield f"all three, {LAYERS} layers", *(f"{total / 1e6:.0f}" for total in sums)
+    for name in BACKENDS:
+        yield f"a pass, {name}", *(f"{counts[name] / 1e6:.0f}" for counts in found)
 
 
 if __name__ == "__main__":

@@ -111,10 +111,7 @@ def print_stage(
     each = [estimate(simulate(options, loop)) for loop in loops]
     whole = Estimate(*(sum(figures) for figures in zip(*each, strict=True)))
     time = milliseconds(whole.cycles * directions, options.gigahertz)
-    print(
-        f"{name:10}  {whole.instructions:12.0f}  {whole.micro_ops:9.0f}  {whole.cycles:6.1f}  "
-        f"{whole.throughput:10.1f}  {directions:10}  {time:12.1f}"
-    )
+    print_row(name, whole, directions, time)
     return time
 
 
@@ -123,11 +120,15 @@ def print_products(tile: list[str], options: argparse.Namespace) -> float:
     each = estimate(simulate(options, tile))
     tiles = multiply_adds() / (TILE * VECTOR)
     time = each.cycles * tiles / NETWORK["cores"] / (options.gigahertz * 1e6)
-    print(
-        f"{'products':10}  {each.instructions:12.0f}  {each.micro_ops:9.0f}  {each.cycles:6.1f}  "
-        f"{each.throughput:10.1f}  {'':10}  {time:12.1f}"
-    )
+    print_row("products", each, "", time)
     return time
+
+
+def print_row(name: str, each: Estimate, directions: int | str, time: float) -> None:
+    print(
+        f"{name:10}  {each.instructions:12.0f}  {each.micro_ops:9.0f}  {each.cycles:6.1f}  "
+        f"{each.throughput:10.1f}  {directions:>10}  {time:12.1f}"
+    )
 
 
 def multiply_adds() -> float:
@@ -135,10 +136,7 @@ def multiply_adds() -> float:
     of_token = sum(
         math.prod(shape)
         for name, shape in VIM_TINY.parameter_shapes().items()
-        if name.endswith("weight")
-        and "conv1d" not in name
-        and len(shape) > 1
-        and "head" not in name
+        if name.endswith("weight") and len(shape) in (2, 4) and name != "head.weight"
     )
     return float(of_token * NETWORK["tokens"])
 

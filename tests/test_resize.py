@@ -15,7 +15,7 @@ from random_weights import write_random
 
 import vimnp
 from vimnp import rope
-from vimnp.config import VIM_TINY, VIM_TINY_ROPE, VimConfig
+from vimnp.config import VIM_TINY, VIM_TINY_ROPE
 from vimnp.parameters import random_reader
 from vimnp.resize import bicubic_weights, resize_pos_embed, resized
 
@@ -26,10 +26,6 @@ TOKENS = {
     "none": {"if_cls_token": False},
 }
 SIZES = [(32, 32), (64, 32), (40, 56), (8, 8), (20, 33), (96, 96)]
-
-
-def resize(pos_embed: np.ndarray, old: VimConfig, img_size: tuple[int, int]) -> np.ndarray:
-    return resize_pos_embed(pos_embed, old, dataclasses.replace(old, img_size=img_size))
 
 
 # ---- Interpolation -------------------------------------------------------------------------------
@@ -106,7 +102,7 @@ def test_positions_are_what_pytorchs_interpolate_gives(
 
 def test_the_same_size_leaves_every_position_as_it_is() -> None:
     pos_embed = random_reader(MICRO, 0)("pos_embed")
-    np.testing.assert_array_equal(resize(pos_embed, MICRO, MICRO.img_size), pos_embed)
+    np.testing.assert_array_equal(resize_pos_embed(pos_embed, MICRO, MICRO), pos_embed)
 
 
 # ---- Rotary tables -------------------------------------------------------------------------------

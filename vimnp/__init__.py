@@ -37,7 +37,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """The operations load when they are used: no network needs them."""
-    if name not in ("causal_conv1d", "selective_scan", "selective_scan_bidirectional"):
+    if name not in __all__:  # what else is public is there already
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from vimnp import ops
 

@@ -178,10 +178,11 @@ def random_reader(config: VimConfig, seed: int) -> Reader:
     constructor), with noise where they would all be equal.
     """
     shapes = config.parameter_shapes()
+    tables = rope.tables(config) if config.if_rope else {}
 
     def read(name: str) -> np.ndarray:
-        if name.startswith("rope."):
-            return rope.tables(config)[name]
+        if name in tables:
+            return tables[name]
         # Seeded by name, so that a tensor does not depend on which were read before it.
         generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
         return _random_tensor(name, shapes[name], generator).astype(np.float32)

@@ -55,12 +55,12 @@ def resized(
             "or leave img_size out"
         )
 
+    tables = rope.tables(new) if new.if_rope else {}
+
     def read_resized(name: str) -> np.ndarray:
         if name == "pos_embed":
             return resize_pos_embed(read(name), config, new)
-        if name in (rope.COS, rope.SIN):
-            return rope.tables(new)[name]
-        return read(name)
+        return tables[name] if name in tables else read(name)
 
     return new, read_resized
 

@@ -243,7 +243,7 @@ class WeightsFile:
             self.metadata = self._preflight()
         except MemberError as error:
             self._file.close()
-            raise self._error(error.member, f"{error.problem}; {_MENDING}") from None
+            raise self._member_error(error) from None
         except BaseException:
             self._file.close()
             raise
@@ -266,7 +266,7 @@ class WeightsFile:
         try:
             data = self._archive.read(f"{name}.npy")
         except MemberError as error:
-            raise self._error(error.member, f"{error.problem}; {_MENDING}") from None
+            raise self._member_error(error) from None
         stored = np.dtype(self.metadata.dtype).newbyteorder("<")
         size = math.prod(shape) * stored.itemsize
         tensor = np.frombuffer(data, stored, offset=len(data) - size).reshape(shape)
@@ -335,6 +335,9 @@ class WeightsFile:
             raise
         except Exception as error:  # NumPy's parser raises many kinds
             raise self._error(member, f"no readable .npy header ({error})") from None
+
+    def _member_error(self, error: MemberError) -> WeightsError:
+        return self._error(error.member, f"{error.problem}; {_MENDING}")
 
     def _error(self, member: str, problem: str) -> WeightsError:
         name = member if member.isprintable() else repr(member)
