@@ -17,7 +17,7 @@ from vimnp.convert.naming import listing, quoted
 from vimnp.convert.pickled import SAVE_WEIGHTS, load_pickle
 from vimnp.convert.source import FETCH_AGAIN, SAVE_AGAIN, SourceFile
 from vimnp.convert.tensors import Storage, StorageType, TensorRecord
-from vimnp.errors import CheckpointError
+from vimnp.errors import CheckpointError, excerpt
 
 # Bytes; Vim-tiny's take 46 thousand, a training dump's four times as many.
 _PICKLE_LIMIT = 4 << 20
@@ -76,8 +76,9 @@ class Checkpoint(SourceFile):
         except MemberError as error:
             raise self._member_error(error) from None
         except Exception as error:  # zipfile raises many kinds on damaged bytes
+            reason = excerpt(error)
             raise self._error(
-                f"not a complete zip archive, as torch.save writes ({error}); {FETCH_AGAIN}"
+                f"not a complete zip archive, as torch.save writes ({reason}); {FETCH_AGAIN}"
             ) from None
 
     def _find_folder(self) -> str:

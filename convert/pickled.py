@@ -11,12 +11,13 @@ and numbers, and calls nothing but the functions in :data:`vimnp.convert.tensors
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from vimnp.convert.naming import quoted
 from vimnp.convert.tensors import ADMITTED, Discarded, load_storage
-from vimnp.errors import CheckpointError
+from vimnp.errors import CheckpointError, excerpt
 
 SAVE_WEIGHTS = "save the weights alone: torch.save({'model': model.state_dict()}, ...)"
 
@@ -43,11 +44,13 @@ def load_pickle(code: bytes) -> object:
         If the pickle is damaged, or uses a name or an instruction that is not admitted.
     """
     try:
-        return _Machine().run(code)
+        # Of a wrong escape in a text that is refused anyway
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            return _Machine().run(code)
     except CheckpointError:
         raise
     except Exception as error:  # damaged programs fail in many ways, in pickletools and here
-        reason = f"{type(error).__name__}: {error}"[:100]
+        reason = excerpt(f"{type(error).__name__}: {error}")
         raise CheckpointError(f"its pickle is damaged ({reason}); fetch the file again") from None
 
 

@@ -240,6 +240,9 @@ HOSTILE = [
     ("unknown memo", pickled(b"h\x07."), "damaged"),
     ("no mark", pickled(b"t."), "damaged"),
     ("odd items", pickled(b"}(Nu."), "damaged"),
+    ("no such escape", pickled(b"S'\\\x9a'\n."), "damaged"),
+    ("no such escape, but ASCII", pickled(b"S'\\j'\n."), "the instruction STRING"),
+    ("number that is a control character", pickled(b"I\x1b[31m\n."), "damaged"),
     # Persistent ids
     ("id is text", beside(Persistent("storage")), "persistent id"),
     ("id is short", beside(storage(FLOAT, "0", "cpu")), "persistent id"),
@@ -504,7 +507,9 @@ def assert_refused_or_sound(write: Writer, use_ema: bool = False) -> None:
         write(source)
         try:
             convert_checkpoint(source, destination, use_ema=use_ema)
-        except CheckpointError:
+        except CheckpointError as error:
+            message = str(error)
+            assert message.isprintable()
             assert os.listdir(folder) == ["mutated.pth"]
         else:
             with WeightsFile(destination) as file:

@@ -178,10 +178,11 @@ def save(
             members.append((f"data/{key}", data))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members:
-            method = (compression or {}).get(name, zipfile.ZIP_STORED)
+            member = zipfile.ZipInfo(f"archive/{name}")  # without the time, as torch.save
+            member.compress_type = (compression or {}).get(name, zipfile.ZIP_STORED)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a name that stands twice
-                archive.writestr(f"archive/{name}", data, compress_type=method)
+                archive.writestr(member, data)
 
 
 def patched(write: Callable[[Path], None], old: bytes, new: bytes) -> Callable[[Path], None]:

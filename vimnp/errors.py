@@ -19,3 +19,12 @@ class CheckpointError(VimnpError):
 
 class ImageError(VimnpError):
     """A picture cannot be read, or an array is not a picture that the network takes."""
+
+
+def excerpt(reason: object, length: int = 100) -> str:
+    """What another library says of a damaged file, fit for our message: cut short, and printable.
+
+    It may echo what stands in the file, which is not for a terminal to obey.
+    """
+    text = str(reason)[:length]
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from vimnp.errors import ConfigError, ImageError
+from vimnp.errors import ConfigError, ImageError, excerpt
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
     from PIL import Image
@@ -40,8 +40,6 @@ FORMATS = (*_LOADED_FORMATS, *_OTHER_FORMATS)
 """Names that pillow has for the formats which :func:`read_image` reads."""
 
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # a tag of EXIF data, and its usual value
-
-_REASON_LIMIT = 200  # characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +125,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageError(f"{path}: too large: {error}") from None
     except Exception as error:  # damaged files make pillow's decoders raise almost anything
         reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
-        # It may echo what stands in the file, which is not for a terminal to obey.
-        reason = "".join(c if c.isprintable() else "?" for c in reason[:_REASON_LIMIT])
-        raise ImageError(f"{path}: cannot be read as a picture: {reason}") from None
+        raise ImageError(f"{path}: cannot be read as a picture: {excerpt(reason, 200)}") from None
     return image
 
 

@@ -27,7 +27,7 @@ from numpy.lib import format as npy_format
 
 from vimnp.archive import Archive, BoundedReader, MemberError
 from vimnp.config import VimConfig
-from vimnp.errors import ConfigError, WeightsError
+from vimnp.errors import ConfigError, WeightsError, excerpt
 from vimnp.image import Preprocessing
 
 FORMAT_VERSION = 2  # 1 had no fields for what was refused then
@@ -288,7 +288,7 @@ class WeightsFile:
             raise
         except Exception as error:  # zipfile raises many kinds on damaged bytes
             raise WeightsError(
-                f"{self.path}: not a complete .npz file ({error}); {_MENDING}"
+                f"{self.path}: not a complete .npz file ({excerpt(error)}); {_MENDING}"
             ) from None
 
     def _preflight(self) -> Metadata:
@@ -334,7 +334,7 @@ class WeightsFile:
         except MemberError:
             raise
         except Exception as error:  # NumPy's parser raises many kinds
-            raise self._error(member, f"no readable .npy header ({error})") from None
+            raise self._error(member, f"no readable .npy header ({excerpt(error)})") from None
 
     def _member_error(self, error: MemberError) -> WeightsError:
         return self._error(error.member, f"{error.problem}; {_MENDING}")
