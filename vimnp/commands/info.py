@@ -1,0 +1,53 @@
+"""``vimnp info``: a weights file and this machine."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from vimnp.machine import describe_machine
+from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile
+
+DESCRIPTION = "Describe a weights file, and what a forward pass runs on here."
+EXAMPLE = "vimnp info vim_tiny.npz"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "weights", nargs="?", metavar="W.npz", help="the bundled model of digits by default"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    machine = describe_machine()  # first: a wrong setting is then all that is said
+    with WeightsFile(options.weights or BUNDLED_DIGITS) as file:
+        _print_weights(file)
+    print("machine")
+    for name, value in machine._asdict().items():
+        if name != "slowdowns":
+            _print_fact(name, value)
+    for sentence in machine.slowdowns:
+        print(f"  slow: {sentence}")
+    return 0
+
+
+def _print_weights(file: WeightsFile) -> None:
+    metadata: Metadata = file.metadata
+    print(file.path)
+    _print_fact("parameters", f"{metadata.config.num_parameters:,}")
+    _print_fact("dtype", metadata.dtype)
+    _print_fact("size", f"{file.path.stat().st_size:,} bytes")
+    _print_fact("source", metadata.source or "unknown")
+    _print_fact("source_sha256", metadata.source_sha256 or "unknown")
+    _print_fact("labels", "none" if metadata.labels is None else len(metadata.labels))
+    print("configuration")
+    for name, value in metadata.config.to_dict().items():
+        _print_fact(name, value)
+    print("preprocessing")
+    for name, value in dataclasses.asdict(metadata.preprocessing).items():
+        _print_fact(name, value)
+
+
+def _print_fact(name: str, value: object) -> None:
+    text = "x".join(map(str, value)) if name == "img_size" and isinstance(value, list) else value
+    print(f"  {name:<20} {text}")

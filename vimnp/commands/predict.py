@@ -1,0 +1,50 @@
+"""``vimnp predict``: what is in a picture."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from vimnp.commands.console import FAILURE, say
+from vimnp.commands.model_options import add_model_options, load_model
+from vimnp.errors import ImageError
+from vimnp.image import read_image
+from vimnp.model import Prediction
+
+DESCRIPTION = "Say what is in each picture: the likeliest classes, best first."
+EXAMPLE = "vimnp predict cat.jpg dog.png --weights vim_tiny.npz --top-k 3"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file that pillow reads")
+    add_model_options(parser)
+    parser.add_argument("--top-k", type=int, default=5, metavar="N", help="classes shown (5)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    model = load_model(options)
+    answers = []
+    for path in options.images:
+        try:
+            best = model.predict(read_image(path), top_k=options.top_k)
+        except ImageError as error:  # the other pictures still get their answer
+            say(error)
+            answers.append({"file": path, "error": str(error)})
+            continue
+        answers.append({"file": path, "predictions": [dataclasses.asdict(p) for p in best]})
+        if not options.json:
+            _print_predictions(path, best)
+    if options.json:
+        print(json.dumps(answers, indent=1))
+    if options.weights is None and any("predictions" in answer for answer in answers):
+        say("no --weights given: using the bundled model of handwritten digits, 0 to 9")
+    return FAILURE if any("error" in answer for answer in answers) else 0
+
+
+def _print_predictions(path: str, best: list[Prediction]) -> None:
+    print(path)
+    for prediction in best:
+        label = f"class {prediction.index}" if prediction.label is None else prediction.label
+        print(f"  {prediction.score:7.2%}  {label}")
