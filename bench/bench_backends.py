@@ -16,23 +16,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 from children import peak_memory
 from deit_tiny import deit_session
-from limits import Call, forward_pass, medians, network, pixels, with_threads
+from limits import BLAS, Call, forward_pass, medians, network, pixels, with_threads
 from random_weights import write_random
-from surroundings import header, print_table, refusal
+from surroundings import print_table, refusal
 
 import vimnp
-from vimnp import extension, kernels
+from vimnp import extension
 from vimnp.backends import BACKENDS
+from vimnp.costs import operation_costs
+from vimnp.machine import machine_lines
+from vimnp.profiling import Profile, Span, median_seconds, profile
 
 SIDES = (224, 448, 672)
 WARM = 3  # passes before one that counts
@@ -110,63 +111,16 @@ def steadiness(rounds: int) -> Iterator[tuple[str, str, str]]:
 # ---- Steps ---------------------------------------------------------------------------------------
 
 
-Steps = dict[str, float]  # seconds of each step of a pass
+def step(span: Span) -> str:
+    return "scan" if span.operation == "dt_proj" else span.operation
 
 
-def native_pass(num_threads: int) -> Callable[[], Steps]:
-    """A pass that gives the calling thread's time for each step."""
-    model, image = network(224, num_threads, "native")
-    compiled, native = extension.loaded(), model._native
-    assert compiled is not None
-    assert native is not None
-    out = np.empty((1, 1000), np.float32)
+def profiled(num_threads: int, backend: str) -> Callable[[], Profile]:
+    model, image = network(224, num_threads, backend)
 
-    def run() -> Steps:
-        seconds = np.zeros(len(compiled.STEP_NAMES))
-        native.forward([image], out, output="logits", seconds=seconds)
-        return dict(zip(compiled.STEP_NAMES, seconds, strict=True))
-
-    return run
-
-
-def numpy_pass() -> Callable[[], Steps]:
-    """The same of the NumPy backend on one thread, and the time of the whole pass."""
-    model, image = network(224, 1)
-    p = model._parameters
-    names = {id(p.head): "head"}
-    for layer in p.layers:
-        names |= {id(layer.in_proj): "in_proj", id(layer.out_proj): "out_proj"}
-        for direction in layer.directions:
-            names |= {id(direction.x_proj): "x_proj", id(direction.dt_proj): "scan"}
-    seconds: Steps = {}
-
-    def timed(name: str | None, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        start = time.perf_counter()
-        result = call(*args, **options)
-        if name is not None:
-            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
-        return result
-
-    def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, multiply: Any = np.matmul) -> Any:
-        return timed(names.get(id(b)), multiply, a, b, out=out)
-
-    calls = {
-        (np, "matmul"): matmul,
-        (model, "_embed"): partial(timed, "embed", model._embed),
-        (model, "_head"): partial(timed, "head", model._head),
-        (kernels, "causal_conv1d"): partial(timed, "conv1d", kernels.causal_conv1d),
-        (kernels, "fused_add_norm"): partial(timed, "norm", kernels.fused_add_norm),
-        (kernels, "selective_scan"): partial(timed, "scan", kernels.selective_scan),
-    }
-    whole = with_threads(forward_pass(model, image), 1)
-
-    def run() -> Steps:
-        seconds.clear()
-        with ExitStack() as patches:
-            for (where, name), call in calls.items():
-                patches.enter_context(mock.patch.object(where, name, call))
-            timed("whole", whole)
-        return dict(seconds)
+    def run() -> Profile:
+        with BLAS.limit(limits=num_threads):
+            return profile(model, image)
 
     return run
 
@@ -180,26 +134,6 @@ def peak_rate() -> float:
     return number / (time.perf_counter() - start)
 
 
-def multiply_adds_of_products() -> dict[str, int]:
-    """Multiply-adds of each product in a native pass; dt_proj's are in the scan.
-
-    The last layer leaves out what the class token does not need: z and out_proj of other tokens,
-    and x_proj of those that come after it in a direction.
-    """
-    config = vimnp.config.VIM_TINY
-    length, embed_dim, d_inner = config.num_tokens, config.embed_dim, config.d_inner
-    dt_rank = config.dt_rank
-    assert dt_rank is not None
-    all_tokens, last_layer = config.depth * length, length - 1
-    return {
-        "embed": config.num_patches * 3 * config.patch_size**2 * embed_dim,
-        "in_proj": (2 * all_tokens - last_layer) * embed_dim * d_inner,
-        "x_proj": (2 * all_tokens - last_layer) * d_inner * (dt_rank + 2 * config.d_state),
-        "out_proj": (all_tokens - last_layer) * d_inner * embed_dim,
-        "head": embed_dim * config.num_classes,
-    }
-
-
 class Breakdown:
     """Where the time of a pass goes: medians of passes in turn, and of the peak beside them.
 
@@ -207,8 +141,12 @@ class Breakdown:
     """
 
     def __init__(self, rounds: int) -> None:
-        passes = {"1": native_pass(1), "2": native_pass(2), "numpy": numpy_pass()}
-        found: dict[str, list[Steps]] = {name: [] for name in passes}
+        passes = {
+            "1": profiled(1, "native"),
+            "2": profiled(2, "native"),
+            "numpy": profiled(1, "numpy"),
+        }
+        found: dict[str, list[Profile]] = {name: [] for name in passes}
         peaks = []
         for _ in range(rounds):
             peaks.append(peak_rate())
@@ -216,49 +154,39 @@ class Breakdown:
                 for _ in range(WARM):
                     run()
                 found[name].append(run())
-        self.native = {number: median_steps(found[str(number)]) for number in (1, 2)}
-        self.numpy = median_steps(found["numpy"])
+        self.steps = {name: median_seconds(profiles, step) for name, profiles in found.items()}
+        self.whole = {
+            name: float(np.median([p.seconds for p in profiles]))
+            for name, profiles in found.items()
+        }
         self.gigaflops = 2e-9 * float(np.median(peaks))
+        costs = operation_costs(vimnp.config.VIM_TINY, "native")
+        seconds = [p.seconds_by(step) for p in found["1"]]
         self.shares = {
-            name: float(np.median([number / s[name] for s in found["1"]] / np.array(peaks)))
-            for name, number in multiply_adds_of_products().items()
+            name: float(
+                np.median([costs[name].flops / 2 / s[name] for s in seconds] / np.array(peaks))
+            )
+            for name in ("embed", "in_proj", "x_proj", "out_proj", "head")
         }
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Step, milliseconds in NumPy and native, share of the peak, milliseconds on 2 threads."""
-        for name, seconds in self.native[1].items():
+        columns = [self.steps[name] for name in ("numpy", "1", "2")]
+        for name in dict.fromkeys([*columns[1], *columns[0]]):
+            times = [milliseconds(column.get(name)) for column in columns]
             share = f"{self.shares[name]:.0%}" if name in self.shares else ""
-            yield (
-                name,
-                milliseconds(self.numpy.get(name)),
-                milliseconds(seconds),
-                share,
-                milliseconds(self.native[2][name]),
-            )
-        between = 2 * self.numpy["whole"] - sum(self.numpy.values())
-        yield "between the steps", milliseconds(between), "", "", ""
-        whole = [sum(self.native[number].values()) for number in (1, 2)]
-        yield (
-            "whole",
-            milliseconds(self.numpy["whole"]),
-            milliseconds(whole[0]),
-            "",
-            milliseconds(whole[1]),
-        )
+            yield name, *times[:2], share, times[2]
+        times = [milliseconds(self.whole[name]) for name in ("numpy", "1", "2")]
+        yield "whole", *times[:2], "", times[2]
 
     def limits(self) -> Iterator[tuple[str, str, str]]:
         """What, at most or least, measured."""
         for name in ("in_proj", "out_proj"):
             what = f"{name}, share of the measured peak ({self.gigaflops:.0f} GFLOP/s), 1 thread"
             yield what, "at least 85 %", f"{self.shares[name]:.0%}"
-        one = self.native[1]
-        rest = sum(one[name] for name in ("embed", "norm", "conv1d", "pool", "wait"))
-        share = rest / sum(one.values())
+        rest = sum(self.steps["1"][name] for name in ("embed", "norm", "conv1d", "pool", "wait"))
+        share = rest / self.whole["1"]
         yield "neither layers' products nor scans, share of a native pass", "8 %", f"{share:.1%}"
-
-
-def median_steps(passes: list[Steps]) -> Steps:
-    return {name: float(np.median([steps[name] for steps in passes])) for name in passes[0]}
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -302,7 +230,7 @@ def main() -> int:
     if refusal():
         print(refusal())
         return 2
-    print("\n".join(header()) + "\n")
+    print("\n".join(machine_lines()) + "\n")
     seconds = passes(rounds)
     print_table(("network", "threads", *map(str, SIDES)), pass_rows(seconds))
     steps = Breakdown(rounds)

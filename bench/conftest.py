@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from implementations import implementation as implementation
-from surroundings import header, refusal
+from surroundings import refusal
+
+from vimnp.machine import machine_lines
 
 
 def pytest_configure() -> None:
@@ -14,4 +16,4 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    return header()
+    return machine_lines()

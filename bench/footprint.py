@@ -22,10 +22,11 @@ from deit_tiny import deit_tiny
 from limits import forward_pass, medians, network
 from PIL import Image
 from random_weights import write_random
-from surroundings import header, print_table, refusal
+from surroundings import print_table, refusal
 
 from vimnp.backends import BACKENDS
 from vimnp.config import PUBLISHED
+from vimnp.machine import machine_lines
 
 PREDICT = "import sys; from vimnp.cli import main; assert main(sys.argv[1:]) == 0"
 TRANSFORMER = """
@@ -104,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     if reason := refusal():
         sys.exit(reason)
-    print(*header(), "", sep="\n")
+    print(*machine_lines(), "", sep="\n")
 
     def rows() -> Iterator[tuple[str, str, str]]:
         with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,13 +19,15 @@ from unittest import mock
 
 import numpy as np
 from layer_arrays import D_INNER, D_STATE, normal, scan
-from surroundings import header, print_table, refusal
+from surroundings import print_table, refusal
 from threadpoolctl import ThreadpoolController
 
 import vimnp
 from vimnp import extension
+from vimnp.machine import machine_lines
 from vimnp.model import VisionMamba
 from vimnp.parameters import Layer
+from vimnp.timing import time_in_turn
 from vimnp.workspace import Workspace
 
 Call = Callable[[], object]
@@ -45,21 +46,9 @@ BLAS = ThreadpoolController().select(user_api="blas")
 def medians(
     calls: dict[Any, Call], rounds: int, burst: int = 1, pause: float = 0.0
 ) -> dict[Any, float]:
-    """Seconds of each call: in turn, so that a disturbance meets all of them, and in bursts.
-
-    Short calls want bursts: a core that has been idle for long takes its time to wake. A pause, in
-    seconds, lets threads of the call before come to rest.
-    """
-    seconds: dict[Any, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            time.sleep(pause)
-            for _ in range(3 if burst > 1 else 1):
-                call()
-            for _ in range(burst):
-                start = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - start)
+    """Median seconds of each call, in turn; see :func:`vimnp.timing.time_in_turn`."""
+    warm_up = 3 if burst > 1 else 1
+    seconds = time_in_turn(calls, rounds, burst=burst, warm_up=warm_up, pause=pause)
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
@@ -110,10 +99,11 @@ def products_alone(model: VisionMamba) -> Call:
 
 
 def layer_products(model: VisionMamba, layer: Layer, w: Workspace) -> None:
-    np.matmul(w.normed, layer.in_proj, out=w.xz)
+    model._in_proj(layer, w)
     for parameters, d in zip(layer.directions, w.computed, strict=True):
-        model._project(parameters, d)
-    np.matmul(w.y, layer.out_proj, out=w.hidden)
+        model._x_proj(parameters, d)
+        model._dt_proj(parameters, d)
+    model._out_proj(layer, w, w.hidden)
 
 
 def scans_alone(model: VisionMamba) -> Call:
@@ -237,7 +227,7 @@ def main() -> int:
     if refusal():
         print(refusal())
         return 2
-    print("\n".join(header()) + "\n")
+    print("\n".join(machine_lines()) + "\n")
     print_table(("what", "at most", "measured"), rows(rounds))
     return 0
 

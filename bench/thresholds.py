@@ -17,10 +17,11 @@ from functools import partial
 import numpy as np
 from layer_arrays import add_norm, convolution, scan
 from limits import BLAS, VECTOR_SETS, Call, forward_pass, instruction_set, medians, network
-from surroundings import header, refusal
+from surroundings import refusal
 
 from vimnp import kernels
 from vimnp.config import VIM_TINY
+from vimnp.machine import machine_lines
 from vimnp.model import VisionMamba
 
 
@@ -49,7 +50,7 @@ def main() -> int:
     if refusal():
         print(refusal())
         return 2
-    print("\n".join(header()))
+    print("\n".join(machine_lines()))
     for name in VECTOR_SETS:
         for operation, (call, lengths) in LENGTHS.items():
             kernels._LEAST_ELEMENTS[operation] = ALWAYS

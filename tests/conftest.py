@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import command as command
 from implementations import implementation as implementation
 from implementations import way as way
 from micro import MICRO

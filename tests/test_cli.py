@@ -10,61 +10,25 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from commands import SLOWING, Command, Run, assert_refused
 from PIL import Image
 from safetensors.numpy import save_file
 from torch_format import random_weights, save
 
 import vimnp
 from vimnp import extension
-from vimnp.cli import main
+from vimnp.cli import COMMANDS
 from vimnp.config import VIM_TINY_ROPE, VimConfig
 from vimnp.image import read_image
 from vimnp.model import VisionMamba
 from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile, write_weights
 
-SLOWING = (
-    "VIMNP_ISA",
-    "VIMNP_BACKEND",
-    "OPENBLAS_CORETYPE",
-    "OMP_WAIT_POLICY",
-    *extension.FORCE_FALLBACK.values(),
-)
 MICRO = VimConfig(
     img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=16, d_state=4, num_classes=3
 )
-
-
-class Run(NamedTuple):
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Command:
-    """Calls ``vimnp`` in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, *arguments: object) -> Run:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as ended:  # argparse's way out
-            code = int(ended.code or 0)
-        return Run(code, *self.capsys.readouterr())
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    for name in (*SLOWING, "VIMNP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    return Command(capsys)
 
 
 @pytest.fixture
@@ -87,17 +51,6 @@ def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "micro.pth"
     save(path, {"model": random_weights(MICRO)})
     return path
-
-
-def assert_refused(run: Run, *words: str) -> None:
-    """One line on stderr with these words, nothing on stdout, exit code 2."""
-    assert (run.code, run.out) == (2, "")
-    assert run.err.endswith("\n")
-    assert len(run.err.splitlines()) == 1
-    assert run.err.startswith("vimnp")
-    assert "Traceback" not in run.err
-    for word in words:
-        assert word in run.err
 
 
 def in_subprocess(*arguments: object, **environment: str) -> Run:
@@ -612,7 +565,7 @@ def test_another_missing_module_is_not_taken_for_the_converter(
 # ---- As a program --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["", "predict", "info", "convert"])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_shows_an_example(name: str, command: Command) -> None:
     run = command(*name.split(), "--help")
     assert (run.code, run.err) == (0, "")
@@ -621,7 +574,7 @@ def test_help_shows_an_example(name: str, command: Command) -> None:
 
 def test_help_of_the_program_names_every_command(command: Command) -> None:
     run = command("--help")
-    assert all(name in run.out for name in ("predict", "info", "convert"))
+    assert all(f"{name} " in run.out and what in run.out for name, what in COMMANDS.items())
 
 
 def test_version(command: Command) -> None:

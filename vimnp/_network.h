@@ -100,6 +100,7 @@ static void FN(begin_block)(struct worker *worker, int layer, struct range token
 {
     const struct network *n = worker->n;
     float *const *normed = worker->w->normed, *hidden = layer ? FN(hidden)(worker) : NULL;
+    worker->layer = layer < n->depth ? layer : BETWEEN_LAYERS;
     if (layer == n->depth)
         FN(norm)(worker, &n->norm_f, hidden, normed[0], tokens);
     else {
@@ -261,6 +262,7 @@ static void FN(mixer)(struct worker *worker, int index)
     const struct network *n = worker->n;
     const struct layer *layer = &n->layers[index];
     struct range channels, tokens;
+    worker->layer = index;
     while (take_next(worker, &channels))
         for (ptrdiff_t t = 0; t < n->length; t += BLOCK) { /* x is in the cache when it is read */
             const struct range time = {t, t + BLOCK < n->length ? t + BLOCK : n->length};
@@ -273,6 +275,7 @@ static void FN(mixer)(struct worker *worker, int index)
         FN(scan)(worker, layer, channels); /* with dt_proj */
     while (take_next(worker, &tokens)) {
         tokens = common(tokens, worker->needed);
+        worker->layer = index;
         FN(out_proj)(worker, layer, tokens);
         if ((index + 1) % n->layers_in_block == 0)
             FN(begin_block)(worker, index + 1, tokens);
@@ -358,6 +361,7 @@ static void FN(forward_image)(struct worker *worker, const float *pixels, float 
 {
     struct range tokens;
     while (take_next(worker, &tokens)) {
+        worker->layer = BETWEEN_LAYERS;
         FN(embed)(worker, pixels, tokens);
         FN(begin_block)(worker, 0, tokens);
     }
@@ -365,6 +369,7 @@ static void FN(forward_image)(struct worker *worker, const float *pixels, float 
         worker->needed = FN(tokens_needed)(worker, i);
         FN(mixer)(worker, i);
     }
+    worker->layer = BETWEEN_LAYERS;
     FN(pool)(worker, out);
     FN(head)(worker, out);
 }
@@ -374,7 +379,12 @@ static void FN(forward)(const void *task, struct member member)
     const struct pass *pass = task;
     struct worker worker = {
         .pass = pass, .n = pass->network, .w = &pass->workspace, .member = member,
-        .seconds = member.index == 0 ? pass->seconds : NULL, .clock = seconds_now()};
+        .layer = BETWEEN_LAYERS, .clock = pass->begin};
+    if (pass->spans) {
+        worker.spans = pass->spans + member.index * pass->capacity;
+        worker.last_span = worker.spans + pass->capacity;
+    }
+    book(&worker, STEP_WAIT); /* for its waking */
     for (int i = 0; i < pass->images; i++)
         FN(forward_image)(&worker, pass->pixels[i], pass->out + i * pass->out_step);
 }

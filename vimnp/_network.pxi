@@ -4,8 +4,6 @@ from libc.stdlib cimport calloc, free
 
 cdef extern from "_isa.h" nogil:
     const int MAX_IMAGES
-    const int STEPS
-
     struct norm:
         const float *weight
         const float *bias
@@ -53,6 +51,10 @@ cdef extern from "_isa.h" nogil:
 
     Py_ssize_t lay_out(const network *n, int num_threads, float *memory, workspace *w)
 
+    struct span:
+        double begin, end
+        int step, layer
+
     enum output:
         OUTPUT_LOGITS
         OUTPUT_FEATURES
@@ -66,8 +68,11 @@ cdef extern from "_isa.h" nogil:
         output output
         float *out
         Py_ssize_t out_step
-        double *seconds
+        span *spans
+        Py_ssize_t capacity
+        double begin
 
+    double seconds_now()
     void deal_stages(forward_pass *p, int num_threads, Py_ssize_t width, Py_ssize_t rows)
     void run_together(member_function run, const void *task, int num_threads)
 
@@ -132,9 +137,9 @@ cdef class Network:
 
     def forward(
         self, list images not None, float[:, ::1] out not None, float[::1] memory not None, *,
-        str output not None, int num_threads, double[::1] seconds,
+        str output not None, int num_threads, span[:, ::1] spans,
     ):
-        """What is asked for of images (3, H, W): a row of out each."""
+        """What is asked for of images (3, H, W): a row of out each. Spans: a row for each thread."""
         cdef forward_pass task
         cdef const float[:, :, ::1] pixels
         number = len(images)
@@ -151,16 +156,17 @@ cdef class Network:
         task.network, task.images = &self.n, number
         task.output = _OUTPUTS[output]
         task.out_step = self._floats_of(task.output)
-        task.seconds = NULL
+        task.spans, task.capacity = NULL, 0
         if number == 0:
             return
         _expect_shape(out, number, task.out_step, "out")
         task.out = &out[0, 0]
-        if seconds is not None:
-            _expect(seconds.shape[0] == STEPS, "seconds")
-            task.seconds = &seconds[0]
+        if spans is not None:
+            _expect(spans.shape[0] >= num_threads and spans.shape[1] > 0, "spans")
+            task.spans, task.capacity = &spans[0, 0], spans.shape[1]
         lay_out(&self.n, num_threads, &memory[0], &task.workspace)
         with nogil:
+            task.begin = seconds_now()
             deal_stages(&task, num_threads, self.table.width, self.table.rows)
             run_together(self.table.forward, &task, num_threads)
 

@@ -115,6 +115,13 @@ enum step {
     STEP_OUT_PROJ, STEP_POOL, STEP_HEAD, STEP_WAIT, STEPS
 };
 
+/* A thread's time for a step of a layer. */
+struct span {
+    double begin, end; /* seconds, of a clock that seconds_now() reads */
+    int step, layer;   /* BETWEEN_LAYERS before the first layer and after the last */
+};
+#define BETWEEN_LAYERS (-1)
+
 /* What is asked for of an image. */
 enum output {
     OUTPUT_LOGITS,   /* (classes,), or (L, classes) if the head reads every token */
@@ -132,7 +139,9 @@ struct pass {
     enum output output;
     float *out;                      /* `out_step` floats for each image */
     ptrdiff_t out_step;
-    double *seconds;                 /* of each step, or NULL */
+    struct span *spans;              /* `capacity` for each thread, or NULL */
+    ptrdiff_t capacity;
+    double begin;
 };
 
 /* The stages of a pass, in the order in which _network.h goes through them. */

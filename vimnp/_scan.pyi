@@ -69,5 +69,5 @@ class Network:
         *,
         output: str,
         num_threads: int,
-        seconds: np.ndarray | None,
+        spans: np.ndarray | None,
     ) -> None: ...

@@ -14,15 +14,18 @@ struct worker {
     ptrdiff_t stage;        /* number of the present one */
     struct range in_hand;   /* its part that this thread works on */
     struct range needed;    /* tokens that the present layer has to hand on */
-    double *seconds, clock; /* `seconds` is NULL unless this thread keeps the time */
+    int layer;              /* the present one */
+    struct span *spans, *last_span; /* where the next one goes; NULL unless time is kept */
+    double clock;           /* when the last one ended */
 };
 
-/* Books the time since the last call on a step. */
+/* Books the time since the last call on a step of the present layer. What finds no room is lost. */
 static inline void book(struct worker *worker, enum step step)
 {
-    if (worker->seconds) {
+    if (worker->spans) {
         const double now = seconds_now();
-        worker->seconds[step] += now - worker->clock;
+        if (worker->spans < worker->last_span)
+            *worker->spans++ = (struct span){worker->clock, now, step, worker->layer};
         worker->clock = now;
     }
 }

@@ -18,6 +18,8 @@ COMMANDS = {
     "predict": "say what is in a picture",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
+    "bench": "time forward passes in every way",
+    "profile": "show where the time of a forward pass goes",
 }
 
 

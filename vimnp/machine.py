@@ -12,6 +12,7 @@ import numpy as np
 from vimnp import extension
 from vimnp.backends import resolve_backend
 from vimnp.threads import resolve_num_threads
+from vimnp.timing import time_in_turn
 
 
 class Machine(NamedTuple):
@@ -67,6 +68,49 @@ def describe_machine() -> Machine:
         numpy=np.__version__,
         slowdowns=tuple(_slowdowns()),
     )
+
+
+class Rates(NamedTuple):
+    """What this machine does in a second.
+
+    Parameters
+    ----------
+    flops : float
+        Floating-point operations of a large float32 matrix product, a multiply-add counted as two.
+    bytes : float
+        Read and written in copying an array that no cache holds.
+    """
+
+    flops: float
+    bytes: float
+
+
+def measure_rates() -> Rates:
+    """Time a product of 1024x1024 and a copy of 64 MB, on NumPy's present threads."""
+    square = np.ones((1024, 1024), np.float32)
+    source = np.ones(1 << 24, np.float32)
+    product, copied = np.empty_like(square), np.empty_like(source)
+    found = time_in_turn(
+        {
+            "product": lambda: np.matmul(square, square, out=product),
+            "copy": lambda: np.copyto(copied, source),
+        },
+        rounds=5,
+        warm_up=1,
+    )
+    seconds = {name: float(np.median(values)) for name, values in found.items()}
+    return Rates(2 * 1024**3 / seconds["product"], 2 * source.nbytes / seconds["copy"])
+
+
+def machine_lines() -> list[str]:
+    """CPU, instruction set, threads and BLAS, a line each; and what slows them down."""
+    machine = describe_machine()
+    return [
+        f"machine: {machine.cpu}, {os.cpu_count()} CPUs",
+        f"kernels: {machine.instruction_set}, {machine.num_threads} threads if not set otherwise",
+        f"BLAS: {machine.blas}; numpy {machine.numpy}, python {machine.python}",
+        *(f"slow: {sentence}" for sentence in machine.slowdowns),
+    ]
 
 
 def _cpu_name() -> str:

@@ -16,6 +16,7 @@ batch: memory does not grow with the batch, and an image's logits do not depend 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import threading
@@ -72,6 +73,11 @@ class Prediction:
     score: float
 
 
+def _expect_scan(scan: str) -> None:
+    if scan not in BIDIRECTIONAL_METHODS:
+        raise ConfigError(f"scan is {scan!r}; expected one of {BIDIRECTIONAL_METHODS}")
+
+
 class VisionMamba:
     """A Vision Mamba (hustvl/Vim, ``VisionMamba`` in ``vim/models_mamba.py``) at inference.
 
@@ -113,14 +119,14 @@ class VisionMamba:
         num_threads: int | None = None,
         backend: str | None = None,
     ) -> None:
-        if scan not in BIDIRECTIONAL_METHODS:
-            raise ConfigError(f"scan is {scan!r}; expected one of {BIDIRECTIONAL_METHODS}")
+        _expect_scan(scan)
         self._check_variant(metadata.config)
         self.metadata = metadata
         self.config = metadata.config
         self.scan = scan
         self.num_threads = resolve_num_threads(num_threads)
         self.backend = resolve_backend(backend, scan)
+        self._of_thread = threading.local()
         self._native: NativeNetwork | None = None
         if self.backend == "native":
             from vimnp.native import NativeNetwork
@@ -128,7 +134,6 @@ class VisionMamba:
             self._native = NativeNetwork(self.config, read, self.num_threads)
             return
         self._parameters = load_parameters(self.config, read)
-        self._of_thread = threading.local()
 
     @classmethod
     def from_npz(
@@ -194,6 +199,33 @@ class VisionMamba:
         return cls(
             Metadata(config=config), reader, scan=scan, num_threads=num_threads, backend=backend
         )
+
+    def with_settings(self, *, scan: str | None = None, num_threads: int | None = None) -> Self:
+        """The same network, on the same weights in memory, run in another way.
+
+        Parameters
+        ----------
+        scan : str, optional
+            Another scan mode.
+        num_threads : int, optional
+            Another number of threads.
+
+        Raises
+        ------
+        ConfigError
+            As for the class.
+        """
+        other = copy.copy(self)
+        other._of_thread = threading.local()
+        if scan is not None:
+            _expect_scan(scan)
+            resolve_backend(self.backend, scan)
+            other.scan = scan
+        if num_threads is not None:
+            other.num_threads = resolve_num_threads(num_threads)
+            if self._native is not None:
+                other._native = self._native.with_num_threads(num_threads)
+        return other
 
     def __call__(self, images: Pictures) -> np.ndarray:
         """Logits.
@@ -411,12 +443,17 @@ class VisionMamba:
 
     def _mixer(self, layer: Layer, w: Workspace, out: np.ndarray) -> None:
         """The bidirectional block: w.normed (L, E) -> out (L, E)."""
-        np.matmul(w.normed, layer.in_proj, out=w.xz)
+        self._in_proj(layer, w)
         self._convolve(layer, w)
         for parameters, d in zip(layer.directions, w.computed, strict=False):
-            self._project(parameters, d)
+            self._x_proj(parameters, d)
+            self._dt_proj(parameters, d)
         self._scan(layer, w)
-        np.matmul(w.y, layer.out_proj, out=out)
+        self._out_proj(layer, w, out)
+
+    def _in_proj(self, layer: Layer, w: Workspace) -> None:
+        """w.normed (L, E) -> w.x and w.z, (L, Dn) each."""
+        np.matmul(w.normed, layer.in_proj, out=w.xz)
 
     def _convolve(self, layer: Layer, w: Workspace) -> None:
         """w.x -> u of each direction, (L, Dn)."""
@@ -429,9 +466,12 @@ class VisionMamba:
             num_threads=self.num_threads,
         )
 
-    def _project(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
-        """d.u -> B, C, and delta before bias and softplus."""
+    def _x_proj(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
+        """d.u (L, Dn) -> d.dt (L, R), d.B and d.C (L, N)."""
         np.matmul(d.u, parameters.x_proj, out=d.x_dbl)
+
+    def _dt_proj(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
+        """d.dt (L, R) -> d.delta (L, Dn), before bias and softplus."""
         np.matmul(d.dt, parameters.dt_proj, out=d.delta)
 
     def _scan(self, layer: Layer, w: Workspace) -> None:
@@ -448,6 +488,10 @@ class VisionMamba:
             method=self.scan,
             num_threads=self.num_threads,
         )
+
+    def _out_proj(self, layer: Layer, w: Workspace, out: np.ndarray) -> None:
+        """w.y (L, Dn) -> out (L, E)."""
+        np.matmul(w.y, layer.out_proj, out=out)
 
     def _pool(self, w: Workspace) -> np.ndarray:
         """Class tokens, the last token or the mean of all, after the final norm: (E,).

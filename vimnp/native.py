@@ -6,6 +6,7 @@ Its matrices are packed once for the products of ``_product.h``, and a pass goes
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 
@@ -15,6 +16,9 @@ from vimnp import extension, kernels
 from vimnp.config import VimConfig
 from vimnp.kernels import aligned_empty
 from vimnp.parameters import Reader, load_parameters
+
+SPAN = np.dtype([("begin", np.float64), ("end", np.float64), ("step", np.intc), ("layer", np.intc)])
+"""Seconds, an index of ``_scan.STEP_NAMES``, and a layer: -1 before the first, after the last."""
 
 
 class NativeNetwork:
@@ -41,8 +45,16 @@ class NativeNetwork:
         self._network = compiled.Network(instruction_set, config, parameters)
         self.images_at_once: int = compiled.IMAGES_AT_ONCE
         self._elements = config.num_tokens * config.d_inner * config.num_active_layers
-        self._num_threads = min(num_threads, -(-config.d_inner // width))  # a vector for each
+        self._most_threads = -(-config.d_inner // width)  # a vector of channels for each
+        self.num_threads = min(num_threads, self._most_threads)
         self._of_thread = threading.local()
+
+    def with_num_threads(self, num_threads: int) -> NativeNetwork:
+        """The same network, on the same weights in memory, with another number of threads."""
+        other = copy.copy(self)
+        other.num_threads = min(num_threads, self._most_threads)
+        other._of_thread = threading.local()
+        return other
 
     def forward(
         self,
@@ -50,7 +62,7 @@ class NativeNetwork:
         out: np.ndarray,
         *,
         output: str,
-        seconds: np.ndarray | None = None,
+        spans: np.ndarray | None = None,
     ) -> None:
         """What is asked for of some images, in one region.
 
@@ -61,22 +73,22 @@ class NativeNetwork:
         out : ndarray of float32, shape (images, ...), C-contiguous
             For each image what `output` says; see :class:`vimnp.model.VisionMamba`.
         output : {"logits", "features", "tokens"}
-        seconds : ndarray of float64, shape (steps,), optional
-            The calling thread adds its time for each step; ``_scan.STEP_NAMES`` has their names.
+        spans : ndarray of SPAN, shape (num_threads, spans), optional
+            Each thread writes the time of its steps to its row, as far as there is room.
         """
         self._network.forward(
             [np.require(image, requirements=["C", "ALIGNED"]) for image in images],
             out.reshape(len(out), -1),
             self._workspace(),
             output=output,
-            num_threads=kernels.threads_for("forward", self._elements, self._num_threads),
-            seconds=seconds,
+            num_threads=kernels.threads_for("forward", self._elements, self.num_threads),
+            spans=spans,
         )
 
     def _workspace(self) -> np.ndarray:
         """This thread's own, made once and reused."""
         if not hasattr(self._of_thread, "workspace"):
-            size = self._network.workspace_size(self._num_threads)
+            size = self._network.workspace_size(self.num_threads)
             self._of_thread.workspace = aligned_empty(size)
         workspace: np.ndarray = self._of_thread.workspace
         return workspace

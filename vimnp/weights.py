@@ -9,7 +9,6 @@ configuration implies before anything is allocated from what they declare.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import io
@@ -28,6 +27,7 @@ from numpy.lib import format as npy_format
 from vimnp.archive import Archive, BoundedReader, MemberError
 from vimnp.config import VimConfig
 from vimnp.errors import ConfigError, WeightsError, excerpt
+from vimnp.files import whole_file
 from vimnp.image import Preprocessing
 
 FORMAT_VERSION = 2  # 1 had no fields for what was refused then
@@ -167,18 +167,8 @@ def write_weights(
     OSError
         If the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.touch(exist_ok=False)  # a file that stands there already is not ours to remove
-    try:
-        with open(temporary, "wb") as file:
-            _write_members(file, metadata, tensors)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    with whole_file(path) as file:
+        _write_members(file, metadata, tensors)
 
 
 def _write_members(

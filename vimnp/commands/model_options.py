@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from typing import Any
 
 from vimnp.backends import BACKENDS
-from vimnp.config import parse_img_size
+from vimnp.config import PUBLISHED, parse_img_size
 from vimnp.errors import VimnpError
 from vimnp.model import VisionMamba
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import BUNDLED_DIGITS
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """A trained network: a weights file, or the bundled one."""
     parser.add_argument(
         "--weights",
         metavar="W.npz",
         help="from `vimnp convert`; without it, the bundled model of handwritten digits",
     )
+    parser.set_defaults(random=None, default_random=None)
+    _add_img_size(parser)
+
+
+def add_weights_or_random(parser: argparse.ArgumentParser) -> None:
+    """Any network, whatever it has learnt."""
+    parser.set_defaults(default_random="tiny")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--weights", metavar="W.npz", help="from `vimnp convert`")
+    group.add_argument(
+        "--random",
+        choices=PUBLISHED,
+        help="without --weights, a published network with random ones (tiny)",
+    )
+    _add_img_size(parser)
+
+
+def _add_img_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--img-size",
         metavar="HxW",
         help="look at pictures in this size, in pixels, or N for NxN (as the network was trained)",
     )
+
+
+def add_way(parser: argparse.ArgumentParser) -> None:
+    """How the network runs."""
     parser.add_argument(
         "--scan", choices=BIDIRECTIONAL_METHODS, default="fused", help="how to scan (fused)"
     )
@@ -41,14 +66,28 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_model(options: argparse.Namespace) -> VisionMamba:
-    """The network that the options ask for, or the bundled one."""
-    return VisionMamba.from_npz(
-        options.weights or BUNDLED_DIGITS,
-        img_size=_img_size(options.img_size),
-        scan=options.scan,
-        num_threads=options.threads,
-        backend=options.backend,
+    """The network that the options ask for, run as they say."""
+    return load_network(
+        options, scan=options.scan, num_threads=options.threads, backend=options.backend
     )
+
+
+def load_network(options: argparse.Namespace, **way: Any) -> VisionMamba:
+    """The network that the options ask for, run in a way of the caller's."""
+    img_size = _img_size(options.img_size)
+    name = random_name(options)
+    if name is None:
+        weights = options.weights or BUNDLED_DIGITS
+        return VisionMamba.from_npz(weights, img_size=img_size, **way)
+    config = PUBLISHED[name]
+    if img_size is not None:
+        config = dataclasses.replace(config, img_size=img_size)
+    return VisionMamba.random(config=config, **way)
+
+
+def random_name(options: argparse.Namespace) -> str | None:
+    """The published network whose weights are to be random; None if there is a weights file."""
+    return options.random or (options.default_random if options.weights is None else None)
 
 
 def _img_size(text: str | None) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 
 from vimnp.commands.console import FAILURE, say
-from vimnp.commands.model_options import add_model_options, load_model
+from vimnp.commands.model_options import add_way, add_weights, load_model
 from vimnp.errors import ImageError
 from vimnp.image import read_image
 from vimnp.model import Prediction
@@ -18,7 +18,8 @@ EXAMPLE = "vimnp predict cat.jpg dog.png --weights vim_tiny.npz --top-k 3"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file that pillow reads")
-    add_model_options(parser)
+    add_weights(parser)
+    add_way(parser)
     parser.add_argument("--top-k", type=int, default=5, metavar="N", help="classes shown (5)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

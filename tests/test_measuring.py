@@ -1,0 +1,224 @@
+"""``vimnp bench`` and ``vimnp profile``: what they print and write, and how times are taken."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Command, assert_refused
+
+from vimnp import extension, timing
+from vimnp.errors import ConfigError
+from vimnp.machine import measure_rates
+from vimnp.model import VisionMamba
+from vimnp.timing import time_in_turn
+
+QUICK = ("--rounds", 1)
+
+
+def rows(out: str) -> list[list[str]]:
+    """The cells of each table's rows, without the headings."""
+    lines = [line.strip("| ").split("|") for line in out.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line] for line in lines]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing.time, "sleep", lambda _: None)
+
+
+# ---- bench ---------------------------------------------------------------------------------------
+
+
+def test_bench_times_every_way(command: Command, micro_npz: Path) -> None:
+    run = command("bench", "--weights", micro_npz, "--scan", "all", "--threads", "1,2", *QUICK)
+    assert run.code == 0
+    modes = ["sequential", "fixlen", "fused", "fused_fixlen"]
+    expected = [["numpy", mode, n] for mode in modes for n in "12"]
+    if extension.loaded() is not None:
+        expected += [["native", "fused", n] for n in "12"]
+    found = rows(run.out)[2:]
+    assert sorted(row[:3] for row in found) == sorted(expected)
+    assert found[0][-1] == "1.00x"
+    for row in found:
+        assert float(row[3]) > 0
+        lower, upper = map(float, row[4].split(" to "))
+        assert lower <= float(row[3]) <= upper
+
+
+def test_bench_names_the_machine_and_the_network(command: Command, micro_npz: Path) -> None:
+    run = command("bench", "--weights", micro_npz, "--backend", "numpy", "--batch", 3, *QUICK)
+    assert re.search(r"^machine: .*CPUs$", run.out, re.MULTILINE)
+    assert re.search(r"^BLAS: .*numpy", run.out, re.MULTILINE)
+    assert f"network: {micro_npz}; " in run.out
+    assert "pictures: 32x32, 17 tokens, 3 a pass" in run.out
+
+
+def test_bench_writes_every_time(command: Command, micro_npz: Path, tmp_path: Path) -> None:
+    file = tmp_path / "times.json"
+    run = command("bench", "--weights", micro_npz, "--threads", 1, "--json", file, "--rounds", 2)
+    assert run.code == 0
+    content = json.loads(file.read_bytes())
+    assert content["network"]["config"]["depth"] == 2
+    assert content["machine"]["numpy"] == np.__version__
+    assert (content["batch"], content["rounds"]) == (1, 2)
+    for result, row in zip(content["results"], rows(run.out)[2:], strict=True):
+        assert [result["backend"], result["scan"], str(result["threads"])] == row[:3]
+        assert result["median"] == pytest.approx(np.median(result["seconds"]))
+        assert f"{result['median'] * 1e3:.2f}" == row[3]
+
+
+def test_bench_takes_a_published_network_at_another_size(command: Command) -> None:
+    run = command("bench", "--random", "tiny", "--img-size", "32x48", "--threads", 1, *QUICK)
+    assert run.code == 0
+    assert "network: tiny, random weights; " in run.out
+    assert "pictures: 32x48, 7 tokens" in run.out
+
+
+def test_bench_without_kernels_leaves_out_the_native_backend_and_says_so(
+    command: Command, micro_npz: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extension, "_scan", None)
+    run = command("bench", "--weights", micro_npz, "--threads", 1, *QUICK)
+    assert run.code == 0
+    assert [row[0] for row in rows(run.out)[2:]] == ["numpy"]
+    assert "vimnp: without the native backend: " in run.err
+    run = command("bench", "--weights", micro_npz, "--backend", "native", *QUICK)
+    assert_refused(run, "native", "kernels")
+
+
+@pytest.mark.parametrize("name", ["bench", "profile"])
+def test_what_is_missing_is_named_with_its_extra(
+    name: str, command: Command, micro_npz: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("tqdm", "threadpoolctl"):
+        monkeypatch.setitem(sys.modules, module, None)
+    run = command(name, "--weights", micro_npz, *QUICK)
+    assert run.code == 0
+    assert "vimnp: no progress bar without tqdm: pip install 'vimnp[progress]'\n" in run.err
+    assert "stay as they are without threadpoolctl: pip install 'vimnp[info]'\n" in run.err
+
+
+# ---- profile -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_profile_shows_operations_and_layers(
+    backend: str, command: Command, micro_npz: Path, tmp_path: Path
+) -> None:
+    if backend == "native" and extension.loaded() is None:
+        pytest.skip("there are no compiled kernels")
+    trace = tmp_path / "trace.json"
+    run = command("profile", "--weights", micro_npz, "--backend", backend, "--trace", trace, *QUICK)
+    assert run.code == 0
+    table = {row[0]: row[1:] for row in rows(run.out)}
+    for name in ("embed", "norm", "in_proj", "conv1d", "x_proj", "scan", "out_proj", "head"):
+        milliseconds, share = table[name][:2]
+        assert float(milliseconds) >= 0
+        assert share.endswith("%")
+        assert (
+            re.fullmatch(r"(arithmetic|memory), \d+% of it", table[name][-1])
+            or milliseconds == "0.00"
+        )
+    assert table["whole"][1] == "100.0%"
+    assert {"0", "1"} <= {*table}  # the layers
+    content = json.loads(trace.read_bytes())
+    assert content["otherData"]["way"].startswith(f"{backend} backend")
+    assert {"scan", "layer 1", "pass"} <= {event["name"] for event in content["traceEvents"]}
+
+
+def test_profile_counts_every_picture_of_a_batch(command: Command, micro_npz: Path) -> None:
+    one, three = (
+        command("profile", "--weights", micro_npz, "--batch", n, *QUICK).out for n in (1, 3)
+    )
+    arithmetic = [
+        next(float(row[3]) for row in rows(out) if row[0] == "in_proj") for out in (one, three)
+    ]
+    assert arithmetic[1] == pytest.approx(3 * arithmetic[0], abs=0.2)
+
+
+def test_what_is_in_reach_is_a_positive_number() -> None:
+    rates = measure_rates()
+    assert rates.flops > 0
+    assert rates.bytes > 0
+
+
+# ---- Wrong use -----------------------------------------------------------------------------------
+
+WRONG_USE = [
+    (["bench", "--scan", "fastest"], ["--scan fastest", "fused"]),
+    (["bench", "--scan", "fused,,"], ["--scan fused,,"]),
+    (["bench", "--threads", "one"], ["--threads one", "--threads 1,2,4"]),
+    (["bench", "--threads", "1,0"], ["--threads 1,0", "from 1 up"]),
+    (["bench", "--batch", "0"], ["--batch 0", "from 1 up"]),
+    (["bench", "--rounds", "0"], ["--rounds 0", "from 1 up"]),
+    (["bench", "--random", "huge"], ["--random", "huge", "tiny"]),
+    (["bench", "--random", "tiny", "--weights", "x.npz"], ["--weights", "--random"]),
+    (["bench", "--img-size", "7"], ["img_size is 7x7"]),
+    (["bench", "--weights", "no.npz"], ["no.npz", "No such file"]),
+    (["bench", "--backend", "native", "--scan", "fixlen"], ["'fixlen'", "'fused' only"]),
+    (["profile", "--batch", "-1"], ["--batch -1"]),
+    (["profile", "--scan", "all"], ["--scan", "all", "fused"]),
+    (["profile", "--threads", "0"], ["num_threads is 0"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG_USE, ids=[str(row[0]) for row in WRONG_USE])
+def test_wrong_use_is_one_line_on_stderr(
+    arguments: list[str], words: list[str], command: Command
+) -> None:
+    assert_refused(command(*arguments), *words)
+
+
+@pytest.mark.parametrize("name", ["bench", "profile"])
+def test_a_file_that_cannot_be_written_is_one_line_on_stderr(
+    name: str, command: Command, micro_npz: Path, tmp_path: Path
+) -> None:
+    option = "--json" if name == "bench" else "--trace"
+    run = command(name, "--weights", micro_npz, *QUICK, option, tmp_path / "no" / "x.json")
+    assert run.code == 2
+    assert "No such file" in run.err
+
+
+# ---- Times ---------------------------------------------------------------------------------------
+
+
+def test_calls_are_timed_in_turn() -> None:
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in "ab"}
+    seconds = time_in_turn(calls, 2, burst=2, warm_up=1, after_each=lambda: order.append("|"))
+    assert "".join(order) == "aaa|bbb|" * 2
+    assert {name: times.shape for name, times in seconds.items()} == {"a": (4,), "b": (4,)}
+    assert all((times >= 0).all() for times in seconds.values())
+
+
+# ---- The same weights, run in another way --------------------------------------------------------
+
+
+def test_another_way_shares_the_weights(micro_npz: Path) -> None:
+    model = VisionMamba.from_npz(micro_npz, backend="numpy", num_threads=1)
+    other = model.with_settings(scan="fixlen", num_threads=3)
+    assert (model.scan, model.num_threads) == ("fused", 1)
+    assert (other.scan, other.num_threads) == ("fixlen", 3)
+    assert other._parameters is model._parameters
+    pixels = np.ones((3, 32, 32), np.float32)
+    np.testing.assert_allclose(other(pixels), model(pixels), atol=2e-6)
+
+
+@pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
+def test_another_number_of_threads_of_the_native_backend(
+    micro_npz: Path, small_work_is_split: None
+) -> None:
+    model = VisionMamba.from_npz(micro_npz, backend="native", num_threads=1)
+    pixels = np.ones((3, 32, 32), np.float32)
+    expected = model(pixels)
+    for number in (3, 2, 1):
+        np.testing.assert_array_equal(model.with_settings(num_threads=number)(pixels), expected)
+    with pytest.raises(ConfigError, match="'fused' only"):
+        model.with_settings(scan="fixlen")
+    with pytest.raises(ConfigError, match="num_threads is 0"):
+        model.with_settings(num_threads=0)

@@ -1,0 +1,146 @@
+"""``vimnp profile``: where the time of a forward pass goes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from vimnp.commands.console import say
+from vimnp.commands.measured import Measured, add_measured, describe
+from vimnp.commands.model_options import add_way, add_weights_or_random, load_model
+from vimnp.commands.progress import progress_bar
+from vimnp.commands.table import print_table
+from vimnp.costs import Cost, operation_costs
+from vimnp.machine import Rates, measure_rates
+from vimnp.model import VisionMamba
+from vimnp.profiling import Profile, median_seconds, profile
+from vimnp.timing import blas_limit
+from vimnp.trace import write_trace
+
+DESCRIPTION = (
+    "Show where the time of a forward pass goes: by operation, with the arithmetic and the bytes "
+    "that each has to do, and by layer. Times are medians of the passes, in the mean of the "
+    "native backend's threads; 'wait' is what a thread waits for the others."
+)
+EXAMPLE = "vimnp profile --random tiny --backend native --threads 2 --trace pass.json"
+
+_WARM_UP = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_weights_or_random(parser)
+    add_way(parser)
+    add_measured(parser)
+    parser.add_argument(
+        "--trace",
+        metavar="FILE.json",
+        help="write the pass of median time as trace events, for Perfetto, chrome://tracing or "
+        "viztracer's viewer",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    model = load_model(options)
+    measured = describe(options, model.config)
+    way = f"{model.backend} backend, {model.scan} scan, {model.num_threads} threads"
+    print("\n".join([*measured.lines, f"way: {way}"]))
+    with _limited_blas(model):
+        rates = measure_rates()
+        profiles = _profiles(model, measured, options.rounds)
+    print(
+        f"in reach: {rates.flops / 1e9:.0f} GFLOP/s (a large matrix product), "
+        f"{rates.bytes / 1e9:.1f} GB/s (a copy in memory)\n"
+    )
+    if options.trace:
+        middle = sorted(profiles, key=lambda p: p.seconds)[len(profiles) // 2]
+        write_trace(options.trace, middle, measured.facts | {"way": way})
+    _print_operations(profiles, _costs(model, options.batch), rates)
+    print(
+        "\nbeyond 100 %: caches give more than memory does; exponentials are no arithmetic here\n"
+    )
+    _print_layers(profiles)
+    return 0
+
+
+@contextlib.contextmanager
+def _limited_blas(model: VisionMamba) -> Iterator[None]:
+    """As many threads of NumPy's BLAS as of the kernels."""
+    limit = blas_limit()
+    if limit is None:
+        say(
+            "the threads of NumPy's BLAS stay as they are without threadpoolctl: "
+            "pip install 'vimnp[info]'"
+        )
+        yield
+        return
+    with limit(model.num_threads):
+        yield
+
+
+def _profiles(model: VisionMamba, measured: Measured, rounds: int) -> list[Profile]:
+    found = []
+    with progress_bar(_WARM_UP + rounds, "pass") as bar:
+        for _ in range(_WARM_UP + rounds):
+            found.append(profile(model, measured.images))
+            bar.update()
+    return found[_WARM_UP:]
+
+
+def _costs(model: VisionMamba, batch: int) -> dict[str, Cost]:
+    costs = operation_costs(model.config, model.backend)
+    return {name: Cost(*(batch * number for number in cost)) for name, cost in costs.items()}
+
+
+def _print_operations(profiles: list[Profile], costs: dict[str, Cost], rates: Rates) -> None:
+    seconds = median_seconds(profiles, lambda span: span.operation)
+    rest = [p.seconds - sum(p.seconds_by(lambda span: None).values()) for p in profiles]
+    whole = float(np.median([p.seconds for p in profiles]))
+    total = Cost(*(sum(numbers) for numbers in zip(*costs.values(), strict=True)))
+    rows = []
+    for name, value in [*seconds.items(), ("between", np.median(rest)), ("whole", whole)]:
+        cells = _rate_cells((costs | {"whole": total}).get(name), value, rates)
+        rows.append((name, f"{value * 1e3:.2f}", f"{value / whole:.1%}", *cells))
+    columns = (
+        "operation",
+        "ms",
+        "share",
+        "MFLOP",
+        "M exp",
+        "MB",
+        "GFLOP/s",
+        "GB/s",
+        "nearest limit",
+    )
+    print_table(columns, rows)
+
+
+def _rate_cells(cost: Cost | None, seconds: float, rates: Rates) -> tuple[str, ...]:
+    """Arithmetic, exponentials and bytes; the rates, and which is nearer to what is in reach."""
+    if cost is None or seconds <= 0:
+        return ("",) * 6
+    flops, moved = cost.flops / seconds, cost.bytes / seconds
+    shares = {"arithmetic": flops / rates.flops, "memory": moved / rates.bytes}
+    nearest = max(shares, key=lambda name: shares[name])
+    return (
+        f"{cost.flops / 1e6:.1f}",
+        f"{cost.exponentials / 1e6:.1f}",
+        f"{cost.bytes / 1e6:.1f}",
+        f"{flops / 1e9:.1f}",
+        f"{moved / 1e9:.1f}",
+        f"{nearest}, {shares[nearest]:.0%} of it",
+    )
+
+
+def _print_layers(profiles: list[Profile]) -> None:
+    """Milliseconds of each layer's operations."""
+    seconds = median_seconds(profiles, lambda span: (span.layer, span.operation))
+    layers = sorted({layer for layer, _ in seconds if layer is not None})
+    operations = list(dict.fromkeys(name for layer, name in seconds if layer is not None))
+    rows = []
+    for layer in layers:
+        times = [seconds.get((layer, name), 0.0) for name in operations]
+        rows.append((str(layer), f"{sum(times) * 1e3:.2f}", *(f"{t * 1e3:.3f}" for t in times)))
+    print_table(("layer", "ms", *operations), rows)
