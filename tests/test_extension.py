@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import subprocess
 import sys
 
@@ -151,7 +152,7 @@ CONFIG = dataclasses.replace(MICRO, rms_norm=False, if_rope=True)
 def packed(layout=None) -> Parameters:
     """Parameters of a network, in panels for the instruction set in use, or laid out otherwise."""
     sizes = extension.loaded().packing(extension.instruction_set())
-    layout = layout or (lambda matrix: pack(matrix, *sizes))
+    layout = layout or functools.partial(pack, *sizes)
     return load_parameters(CONFIG, random_reader(CONFIG, 0), layout)
 
 
@@ -180,7 +181,7 @@ def forward(**changes) -> np.ndarray:
 
 def multiply(**changes) -> np.ndarray:
     sizes = extension.loaded().packing(extension.instruction_set())
-    arguments = {"x": X, "panels": pack(zeros(40, 20) + 1, *sizes), "addend": None}
+    arguments = {"x": X, "panels": pack(*sizes, zeros(40, 20) + 1), "addend": None}
     arguments |= {"out": zeros(5, 40), "rows": (0, 5), "columns": (0, 40)} | changes
     extension.loaded().product(**arguments)
     return arguments["out"]
@@ -251,7 +252,7 @@ def test_a_network_is_refused_an_array_that_is_too_short(path):
 
 def test_a_network_is_refused_panels_for_other_vectors():
     with pytest.raises(ValueError, match="a parameter does not fit"):
-        network(packed(lambda matrix: pack(matrix, 5, 10)))
+        network(packed(functools.partial(pack, 5, 10)))
 
 
 def test_a_network_is_refused_fewer_layers_than_it_has():

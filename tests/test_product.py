@@ -41,7 +41,7 @@ def multiply(packing, x, matrix, addend=None, out=None, rows=None, columns=None)
     if out is None:
         out = np.full((len(x), len(matrix)), np.nan, np.float32)
     rows, columns = rows or (0, len(x)), columns or (0, len(matrix))
-    panels = pack(matrix, *packing)
+    panels = pack(*packing, matrix)
     extension.loaded().product(x, panels, addend, out, rows=rows, columns=columns)
     return out
 
@@ -74,7 +74,7 @@ def places(outputs: int, inputs: int, width: int, panel: int) -> np.ndarray:
 )
 def test_every_weight_is_found_among_the_panels_and_the_rest_is_zero(outputs, inputs, sizes):
     matrix = normal(outputs, inputs)
-    packed = pack(matrix, *sizes)
+    packed = pack(*sizes, matrix)
     where = places(outputs, inputs, *sizes)
     np.testing.assert_array_equal(packed[where], matrix)
     assert len(np.unique(where)) == matrix.size
@@ -85,7 +85,7 @@ def test_every_weight_is_found_among_the_panels_and_the_rest_is_zero(outputs, in
 @pytest.mark.parametrize("outputs", [1, 44, 64])
 def test_panels_are_a_copy_that_begins_at_a_cache_line(packing, outputs):
     matrix = normal(outputs, 12)
-    packed = pack(matrix, *packing)
+    packed = pack(*packing, matrix)
     assert not np.shares_memory(packed, matrix)
     assert packed.ctypes.data % 64 == 0
 
@@ -93,7 +93,7 @@ def test_panels_are_a_copy_that_begins_at_a_cache_line(packing, outputs):
 def test_a_strided_read_only_matrix_is_packed_as_its_copy(packing):
     matrix = normal(12, 88).T[::2]
     matrix.flags.writeable = False
-    np.testing.assert_array_equal(pack(matrix, *packing), pack(matrix.copy(), *packing))
+    np.testing.assert_array_equal(pack(*packing, matrix), pack(*packing, matrix.copy()))
 
 
 def test_panels_are_whole_vectors(packing):

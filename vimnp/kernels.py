@@ -30,7 +30,7 @@ _LEAST_ELEMENTS = {
     "forward": 1 << 14,
 }
 
-_LINE = 16  # floats in a cache line of 64 bytes
+LINE = 16  # floats in a cache line of 64 bytes
 
 
 class Filter(NamedTuple):
@@ -80,8 +80,8 @@ def aligned_empty(*shape: int) -> np.ndarray:
     (``bench/bench_scan.py``).
     """
     size = math.prod(shape)
-    buffer = np.empty(size + _LINE, np.float32)
-    start = -(buffer.ctypes.data // buffer.itemsize) % _LINE
+    buffer = np.empty(size + LINE, np.float32)
+    start = -(buffer.ctypes.data // buffer.itemsize) % LINE
     return buffer[start : start + size].reshape(shape)
 
 

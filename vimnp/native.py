@@ -7,6 +7,7 @@ Its matrices are packed once for the products of ``_product.h``, and a pass goes
 from __future__ import annotations
 
 import copy
+import functools
 import threading
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ import numpy as np
 from vimnp import extension, kernels
 from vimnp.config import VimConfig
 from vimnp.kernels import aligned_empty
-from vimnp.parameters import Reader, load_parameters
+from vimnp.parameters import Empty, Reader, load_parameters
 
 SPAN = np.dtype([("begin", np.float64), ("end", np.float64), ("step", np.intc), ("layer", np.intc)])
 """Seconds, an index of ``_scan.STEP_NAMES``, and a layer: -1 before the first, after the last."""
@@ -41,7 +42,7 @@ class NativeNetwork:
         compiled = extension.for_network()
         instruction_set = extension.instruction_set()
         width, panel = compiled.packing(instruction_set)
-        parameters = load_parameters(config, read, lambda matrix: pack(matrix, width, panel))
+        parameters = load_parameters(config, read, functools.partial(pack, width, panel))
         self._network = compiled.Network(instruction_set, config, parameters)
         self.images_at_once: int = compiled.IMAGES_AT_ONCE
         self._elements = config.num_tokens * config.d_inner * config.num_active_layers
@@ -94,16 +95,18 @@ class NativeNetwork:
         return workspace
 
 
-def pack(matrix: np.ndarray, width: int, panel: int) -> np.ndarray:
+def pack(width: int, panel: int, matrix: np.ndarray, empty: Empty = aligned_empty) -> np.ndarray:
     """Lay a matrix out in panels of outputs.
 
     Parameters
     ----------
-    matrix : ndarray of float32, shape (outputs, inputs)
     width : int
         Floats in a vector.
     panel : int
         Outputs in a panel, a multiple of `width`.
+    matrix : ndarray of float32, shape (outputs, inputs)
+    empty : callable
+        Makes the array that is returned.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def pack(matrix: np.ndarray, width: int, panel: int) -> np.ndarray:
     """
     outputs, inputs = matrix.shape
     padded = -(-outputs // width) * width
-    packed = aligned_empty(inputs * padded)
+    packed = empty(inputs * padded)
     for start in range(0, padded, panel):
         stop = min(start + panel, padded)
         block = packed[start * inputs : stop * inputs].reshape(inputs, stop - start)

@@ -15,11 +15,17 @@ import numpy as np
 
 from vimnp import rope
 from vimnp.config import VimConfig
+from vimnp.kernels import LINE, aligned_empty
+
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 10, 1 << 21  # floats; NumPy's large arrays are of 4 MB
 
 Reader = Callable[[str], np.ndarray]
 """Gives a tensor by its name in the PyTorch state dict, float32."""
 
-Layout = Callable[[np.ndarray], np.ndarray]
+Empty = Callable[..., np.ndarray]
+"""Makes an array of float32 of a shape, not initialised, that begins at a cache line."""
+
+Layout = Callable[[np.ndarray, Empty], np.ndarray]
 """Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
 
 
@@ -75,9 +81,46 @@ class Parameters(NamedTuple):
         return list(zip(*(self.layers[i::number] for i in range(number)), strict=True))
 
 
-def transposed(matrix: np.ndarray) -> np.ndarray:
+class Room:
+    """Memory for all parameters, in a few large blocks.
+
+    For large arrays NumPy asks the system for pages of 2 MB. The hundreds of small ones that a
+    network has would each take pages of 4 KB, and to be given those 7,000 of them takes longer than
+    to read the file.
+
+    Parameters
+    ----------
+    wanted : int
+        Floats in all, about: what exceeds it gets smaller blocks.
+    """
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._block = np.empty(0, np.float32)
+
+    def empty(self, *shape: int) -> np.ndarray:
+        """An array of float32, not initialised, that begins at a cache line."""
+        size = math.prod(shape)
+        if size > len(self._block):
+            usual = min(max(self._wanted, _SMALLEST_BLOCK), _LARGEST_BLOCK)
+            self._block = aligned_empty(max(size, usual))
+        self._wanted -= size
+        array = self._block[:size].reshape(shape)
+        self._block = self._block[size + -size % LINE :]
+        return array
+
+    def copy(self, array: np.ndarray) -> np.ndarray:
+        """A contiguous copy."""
+        copy = self.empty(*array.shape)
+        copy[...] = array
+        return copy
+
+
+def transposed(matrix: np.ndarray, empty: Empty) -> np.ndarray:
     """A contiguous copy of the transpose: what NumPy's products read."""
-    return np.array(matrix.T, order="C")
+    copy = empty(*matrix.shape[::-1])
+    copy[...] = matrix.T
+    return copy
 
 
 def load_parameters(config: VimConfig, read: Reader, layout: Layout = transposed) -> Parameters:
@@ -96,79 +139,94 @@ def load_parameters(config: VimConfig, read: Reader, layout: Layout = transposed
     -------
     Parameters
     """
-    patch_proj = read("patch_embed.proj.weight")
-    return Parameters(
-        patch_proj=layout(patch_proj.reshape(config.embed_dim, -1)),
-        token_offset=_token_offset(config, read),
-        rotation=rope.Rotation.read(read) if config.if_rope else None,
-        layers=tuple(_layer(config, read, layout, i) for i in range(config.num_active_layers)),
-        norm_f=_norm(config, read, "norm_f"),
-        head=layout(read("head.weight")),
-        head_bias=read("head.bias"),
-    )
+    return _Loader(config, read, layout).parameters()
 
 
-def _token_offset(config: VimConfig, read: Reader) -> np.ndarray:
-    """Everything of the embedding but the patches themselves, (L, E).
+class _Loader:
+    """Reads a network's tensors and places them in one room."""
 
-    A patch's token is ``patch @ proj + bias + position``; the class token, which has no patch, is
-    ``cls_token + position``.
-    """
-    offset = np.tile(read("patch_embed.proj.bias"), (config.num_tokens, 1))
-    for name, position in config.class_tokens.items():
-        offset[position] = read(name)[0, 0]
-    if config.if_abs_pos_embed:
-        offset += read("pos_embed")[0]
-    return offset
+    def __init__(self, config: VimConfig, read: Reader, layout: Layout) -> None:
+        self._config = config
+        self._read = read
+        self._layout = layout
+        self._room = Room(config.num_parameters * 26 // 25)  # with what fills vectors and lines
 
+    def parameters(self) -> Parameters:
+        config = self._config
+        patch_proj = self._read("patch_embed.proj.weight")
+        return Parameters(
+            patch_proj=self._laid_out(patch_proj.reshape(config.embed_dim, -1)),
+            token_offset=self._token_offset(),
+            rotation=rope.Rotation.read(self._read) if config.if_rope else None,
+            layers=tuple(self._layer(index) for index in range(config.num_active_layers)),
+            norm_f=self._norm("norm_f"),
+            head=self._laid_out(self._read("head.weight")),
+            head_bias=self._vector("head.bias"),
+        )
 
-def _layer(config: VimConfig, read: Reader, layout: Layout, index: int) -> Layer:
-    prefix = f"layers.{index}"
-    return Layer(
-        norm=_norm(config, read, f"{prefix}.norm"),
-        in_proj=layout(read(f"{prefix}.mixer.in_proj.weight")),
-        directions=_directions(config, read, layout, f"{prefix}.mixer"),
-        out_proj=layout(_out_proj(config, read, f"{prefix}.mixer")),
-        is_flipped=config.if_bidirectional and index % 2 == 1,
-    )
+    def _laid_out(self, matrix: np.ndarray) -> np.ndarray:
+        return self._layout(matrix, self._room.empty)
 
+    def _vector(self, name: str) -> np.ndarray:
+        return self._room.copy(self._read(name))
 
-def _directions(
-    config: VimConfig, read: Reader, layout: Layout, prefix: str
-) -> tuple[DirectionParameters, ...]:
-    directions = [_direction(read, layout, prefix, s) for s in config.direction_suffixes]
-    if config.bimamba_type == "v1":  # backwards the same, but for A
-        directions.append(directions[0]._replace(A=_state_matrix(read, f"{prefix}.A_b_log")))
-    return tuple(directions)
+    def _token_offset(self) -> np.ndarray:
+        """Everything of the embedding but the patches themselves, (L, E).
 
+        A patch's token is ``patch @ proj + bias + position``; the class token, which has no patch,
+        is ``cls_token + position``.
+        """
+        config = self._config
+        offset = self._room.empty(config.num_tokens, config.embed_dim)
+        offset[...] = self._read("patch_embed.proj.bias")
+        for name, position in config.class_tokens.items():
+            offset[position] = self._read(name)[0, 0]
+        if config.if_abs_pos_embed:
+            offset += self._read("pos_embed")[0]
+        return offset
 
-def _out_proj(config: VimConfig, read: Reader, prefix: str) -> np.ndarray:
-    """(E, Dn), scaled by ``gamma``, and so that two layers' sum is their mean."""
-    out_proj = read(f"{prefix}.out_proj.weight")
-    if config.if_layer_scale:
-        out_proj = out_proj * read(f"{prefix}.gamma")[:, None]
-    return out_proj / 2 if config.if_bidirectional else out_proj
+    def _layer(self, index: int) -> Layer:
+        prefix = f"layers.{index}"
+        return Layer(
+            norm=self._norm(f"{prefix}.norm"),
+            in_proj=self._laid_out(self._read(f"{prefix}.mixer.in_proj.weight")),
+            directions=self._directions(f"{prefix}.mixer"),
+            out_proj=self._laid_out(self._out_proj(f"{prefix}.mixer")),
+            is_flipped=self._config.if_bidirectional and index % 2 == 1,
+        )
 
+    def _directions(self, prefix: str) -> tuple[DirectionParameters, ...]:
+        config = self._config
+        directions = [self._direction(prefix, suffix) for suffix in config.direction_suffixes]
+        if config.bimamba_type == "v1":  # backwards the same, but for A
+            directions.append(directions[0]._replace(A=self._state_matrix(f"{prefix}.A_b_log")))
+        return tuple(directions)
 
-def _direction(read: Reader, layout: Layout, prefix: str, suffix: str) -> DirectionParameters:
-    return DirectionParameters(
-        conv_weight=transposed(read(f"{prefix}.conv1d{suffix}.weight")[:, 0]),
-        conv_bias=read(f"{prefix}.conv1d{suffix}.bias"),
-        x_proj=layout(read(f"{prefix}.x_proj{suffix}.weight")),
-        dt_proj=layout(read(f"{prefix}.dt_proj{suffix}.weight")),
-        dt_bias=read(f"{prefix}.dt_proj{suffix}.bias"),
-        A=_state_matrix(read, f"{prefix}.A{suffix}_log"),
-        D=read(f"{prefix}.D{suffix}"),
-    )
+    def _out_proj(self, prefix: str) -> np.ndarray:
+        """(E, Dn), scaled by ``gamma``, and so that two layers' sum is their mean."""
+        out_proj = self._read(f"{prefix}.out_proj.weight")
+        if self._config.if_layer_scale:
+            out_proj = out_proj * self._read(f"{prefix}.gamma")[:, None]
+        return out_proj / 2 if self._config.if_bidirectional else out_proj
 
+    def _direction(self, prefix: str, suffix: str) -> DirectionParameters:
+        conv_weight = self._read(f"{prefix}.conv1d{suffix}.weight")[:, 0]
+        return DirectionParameters(
+            conv_weight=transposed(conv_weight, self._room.empty),
+            conv_bias=self._vector(f"{prefix}.conv1d{suffix}.bias"),
+            x_proj=self._laid_out(self._read(f"{prefix}.x_proj{suffix}.weight")),
+            dt_proj=self._laid_out(self._read(f"{prefix}.dt_proj{suffix}.weight")),
+            dt_bias=self._vector(f"{prefix}.dt_proj{suffix}.bias"),
+            A=self._state_matrix(f"{prefix}.A{suffix}_log"),
+            D=self._vector(f"{prefix}.D{suffix}"),
+        )
 
-def _state_matrix(read: Reader, name: str) -> np.ndarray:
-    return transposed(-np.exp(read(name)))
+    def _state_matrix(self, name: str) -> np.ndarray:
+        return transposed(-np.exp(self._read(name)), self._room.empty)
 
-
-def _norm(config: VimConfig, read: Reader, prefix: str) -> Norm:
-    bias = None if config.rms_norm else read(f"{prefix}.bias")
-    return Norm(read(f"{prefix}.weight"), bias, config.norm_epsilon)
+    def _norm(self, prefix: str) -> Norm:
+        bias = None if self._config.rms_norm else self._vector(f"{prefix}.bias")
+        return Norm(self._vector(f"{prefix}.weight"), bias, self._config.norm_epsilon)
 
 
 def random_reader(config: VimConfig, seed: int) -> Reader:
