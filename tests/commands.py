@@ -37,6 +37,12 @@ def assert_refused(run: Run, *words: str) -> None:
         assert word in run.err
 
 
+def facts(out: str) -> dict[str, str]:
+    """What stands in indented lines: a name, and the rest."""
+    lines = (line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  "))
+    return {line[0]: line[1] for line in lines if len(line) == 2}
+
+
 class Command:
     """Calls ``vimnp`` in this process."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import SLOWING, Command, Run, assert_refused
+from commands import SLOWING, Command, Run, assert_refused, facts
 from PIL import Image
 from safetensors.numpy import save_file
 from torch_format import random_weights, save
@@ -365,11 +365,6 @@ def test_a_lack_of_memory_is_one_line_on_stderr(
 
 
 # ---- info ----------------------------------------------------------------------------------------
-
-
-def facts(out: str) -> dict[str, str]:
-    lines = (line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  "))
-    return {line[0]: line[1] for line in lines if len(line) == 2}
 
 
 def test_info_describes_the_weights(command: Command, micro_npz: Path) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "say what is in a picture",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
+    "eval": "measure top-1 and top-5 accuracy over a folder of pictures",
     "bench": "time forward passes in every way",
     "profile": "show where the time of a forward pass goes",
 }

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from vimnp.backends import BACKENDS
+from vimnp.commands.console import say
 from vimnp.config import PUBLISHED, parse_img_size
 from vimnp.errors import VimnpError
 from vimnp.model import VisionMamba
@@ -83,6 +84,12 @@ def load_network(options: argparse.Namespace, **way: Any) -> VisionMamba:
     if img_size is not None:
         config = dataclasses.replace(config, img_size=img_size)
     return VisionMamba.random(config=config, **way)
+
+
+def say_if_bundled(options: argparse.Namespace) -> None:
+    """Name the network that nobody asked for."""
+    if options.weights is None:
+        say("no --weights given: using the bundled model of handwritten digits, 0 to 9")
 
 
 def random_name(options: argparse.Namespace) -> str | None:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 
 from vimnp.commands.console import FAILURE, say
-from vimnp.commands.model_options import add_way, add_weights, load_model
+from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.errors import ImageError
 from vimnp.image import read_image
 from vimnp.model import Prediction
@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
             _print_predictions(path, best)
     if options.json:
         print(json.dumps(answers, indent=1))
-    if options.weights is None and any("predictions" in answer for answer in answers):
-        say("no --weights given: using the bundled model of handwritten digits, 0 to 9")
+    if any("predictions" in answer for answer in answers):
+        say_if_bundled(options)
     return FAILURE if any("error" in answer for answer in answers) else 0
 
 

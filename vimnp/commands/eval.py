@@ -1,0 +1,177 @@
+"""``vimnp eval``: top-1 and top-5 accuracy over a folder of labelled pictures."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vimnp.commands.console import FAILURE, say
+from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
+from vimnp.commands.progress import progress_bar
+from vimnp.evaluate import Accuracy, Evaluation, evaluate
+from vimnp.image_folder import ImageFolder, Sample, find_pictures, spread
+from vimnp.model import VisionMamba
+from vimnp.results import ResultsFile
+from vimnp.weights import BUNDLED_DIGITS
+
+DESCRIPTION = (
+    "Say how often a network is right about the pictures in DIR, which holds a folder for each "
+    "class, as ImageNet's validation set does: DIR/n01440764/*.JPEG. All files in these folders "
+    "and below them count as pictures, but hidden ones; links are followed. Pictures that cannot "
+    "be read are listed, and count neither as right nor as wrong."
+)
+EXAMPLE = "vimnp eval val --weights vim_tiny.npz --resume results.jsonl"
+
+INTERRUPTED = 130  # what shells report of a process that Ctrl-C ended
+TOP = (1, 5)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="holds a folder of pictures for each class")
+    add_weights(parser)
+    add_way(parser)
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        help="which class each folder holds: a folder a line in the order of the classes (the "
+        "first word counts), or JSON, from folder to index or as imagenet_class_index.json; "
+        "without it, folders are named as the weights' labels or as indices, or there is one for "
+        "every class, in the order of the classes",
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="only N pictures, spread evenly over the classes"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=8,
+        metavar="N",
+        help="pictures that the network is given at once (8)",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="keep each picture's result in FILE, and do not look again at those that it has",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with every class")
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        say(
+            f"interrupted: the same command goes on from the results in {options.resume}"
+            if options.resume
+            else "interrupted: nothing is kept without --resume FILE"
+        )
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    model = load_model(options)
+    folder = find_pictures(options.folder, model.metadata, options.classes)
+    samples = folder.samples
+    if options.limit is not None:
+        samples = spread(samples, options.limit)
+    settings = _settings(options, model)
+    evaluation = _evaluate(options, model, folder, samples, settings)
+    if options.json:
+        print(json.dumps(settings | _as_json(evaluation, folder, model), indent=1))
+    else:
+        _print_evaluation(evaluation, options.folder)
+    if not evaluation.ranks:
+        say(f"{options.folder}: none of the pictures can be read")
+        return FAILURE
+    return 0
+
+
+def _settings(options: argparse.Namespace, model: VisionMamba) -> dict[str, Any]:
+    """What the results depend on, beside the classes."""
+    with open(options.weights or BUNDLED_DIGITS, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "weights_sha256": digest,
+        "img_size": list(model.config.img_size),
+        "scan": model.scan,
+        "backend": model.backend,
+        "folder": str(Path(options.folder).resolve()),
+    }
+
+
+def _evaluate(
+    options: argparse.Namespace,
+    model: VisionMamba,
+    folder: ImageFolder,
+    samples: Sequence[Sample],
+    settings: dict[str, Any],
+) -> Evaluation:
+    results, done = None, 0
+    if options.resume is not None:
+        results = ResultsFile(options.resume, settings, folder.classes)
+        done = sum(sample.path in results.ranks for sample in samples)
+    say_if_bundled(options)
+    if folder.assumption is not None:
+        say(f"assumed {folder.assumption}")
+    with progress_bar(len(samples), "picture", done) as bar:
+        return evaluate(
+            model,
+            folder.path,
+            samples,
+            batch=options.batch,
+            results=results,
+            on_progress=bar.update,
+        )
+
+
+def _print_evaluation(evaluation: Evaluation, folder: str) -> None:
+    print(folder)
+    _print_fact("pictures", f"{len(evaluation.ranks):,}")
+    for accuracy in map(evaluation.top, TOP) if evaluation.ranks else ():
+        low, high = accuracy.interval
+        _print_fact(
+            f"top-{accuracy.k}",
+            f"{accuracy.share:.2%} ({accuracy.right:,} right; Wilson's 95 % interval {low:.2%} to "
+            f"{high:.2%})",
+        )
+    if evaluation.new:
+        milliseconds = 1000 * evaluation.seconds / evaluation.new
+        _print_fact("time", f"{milliseconds:.1f} ms a picture, reading it included")
+    _print_fact("unreadable", f"{len(evaluation.unreadable):,}")
+    for (path, _), error in evaluation.unreadable:
+        print(f"    {path if path.isprintable() else repr(path)}: {error}")
+
+
+def _print_fact(name: str, value: str) -> None:
+    print(f"  {name:<12} {value}")
+
+
+def _as_json(evaluation: Evaluation, folder: ImageFolder, model: VisionMamba) -> dict[str, Any]:
+    labels = model.metadata.labels
+    top = {f"top{k}": (evaluation.top(k), evaluation.top_by_class(k)) for k in TOP}
+    return {
+        "pictures": len(evaluation.ranks),
+        **{name: _accuracy(whole) for name, (whole, _) in top.items()},
+        "classes": [
+            {
+                "folder": name,
+                "index": index,
+                "label": labels[index] if labels else None,
+                **{key: _accuracy(by_class.get(index)) for key, (_, by_class) in top.items()},
+            }
+            for name, index in folder.classes.items()
+        ],
+        "unreadable": [{"file": s.path, "error": error} for s, error in evaluation.unreadable],
+        "seconds_per_picture": evaluation.seconds / evaluation.new if evaluation.new else None,
+    }
+
+
+def _accuracy(accuracy: Accuracy | None) -> dict[str, Any] | None:
+    """None where there are no pictures."""
+    if accuracy is None or not accuracy.pictures:
+        return None
+    return accuracy._asdict() | {"share": accuracy.share, "interval_95": accuracy.interval}
