@@ -10,7 +10,6 @@ warmed up. "scan" holds dt_proj, which the native backend computes for 32 tokens
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -26,13 +25,12 @@ from children import peak_memory
 from deit_tiny import deit_session
 from limits import BLAS, Call, forward_pass, medians, network, pixels, with_threads
 from random_weights import write_random
-from surroundings import print_table, refusal
+from surroundings import print_table, rounds_asked_for
 
 import vimnp
 from vimnp import extension
 from vimnp.backends import BACKENDS
 from vimnp.costs import operation_costs
-from vimnp.machine import machine_lines
 from vimnp.profiling import Profile, Span, median_seconds, profile
 
 SIDES = (224, 448, 672)
@@ -223,14 +221,8 @@ def memory_row() -> tuple[str, str, str]:
 # ---- Output --------------------------------------------------------------------------------------
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20, help="of measurements")
-    rounds = parser.parse_args().rounds
-    if refusal():
-        print(refusal())
-        return 2
-    print("\n".join(machine_lines()) + "\n")
+def main() -> None:
+    rounds = rounds_asked_for(__doc__, 20)
     seconds = passes(rounds)
     print_table(("network", "threads", *map(str, SIDES)), pass_rows(seconds))
     steps = Breakdown(rounds)
@@ -240,7 +232,6 @@ def main() -> int:
         ("what", "at most", "measured"),
         [*ratios(seconds), *steps.limits(), memory_row(), *steadiness(rounds)],
     )
-    return 0
 
 
 def pass_rows(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str, ...]]:
@@ -269,4 +260,4 @@ def test_the_tables_are_made():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,17 +11,14 @@ than what is on.
 
 from __future__ import annotations
 
-import argparse
 import functools
-import sys
 from collections.abc import Iterator
 
 import pytest
 from limits import BLAS, medians, network
-from surroundings import print_table, refusal
+from surroundings import print_table, rounds_asked_for
 
 from vimnp.backends import BACKENDS
-from vimnp.machine import machine_lines
 from vimnp.profiling import profile
 
 
@@ -40,16 +37,9 @@ def rows(rounds: int) -> Iterator[tuple[str, str, str]]:
         yield backend, *(f"{ratio:.3f}" for ratio in ratios)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=40, help="of measurements")
-    rounds = parser.parse_args().rounds
-    if refusal():
-        print(refusal())
-        return 2
-    print("\n".join(machine_lines()) + "\n")
+def main() -> None:
+    rounds = rounds_asked_for(__doc__, 40)
     print_table(("backend, 1 thread", "off, over off", "on, over off"), rows(rounds))
-    return 0
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -63,4 +53,4 @@ def test_profiling(benchmark, backend, is_on):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,9 +8,7 @@ run; times are medians of profiled passes (vimnp.profiling), in milliseconds.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -18,11 +16,10 @@ from unittest import mock
 
 import numpy as np
 from limits import BLAS, instruction_set, pixels
-from surroundings import print_table, refusal
+from surroundings import print_table, rounds_asked_for
 
 from vimnp import extension
 from vimnp.config import VIM_TINY, VimConfig
-from vimnp.machine import machine_lines
 from vimnp.model import VisionMamba
 from vimnp.profiling import Profile, Span, median_seconds, profile
 
@@ -114,18 +111,11 @@ def rows(config: VimConfig, rounds: int) -> Iterator[tuple[str, ...]]:
         before = whole
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10, help="of measurements")
-    rounds = parser.parse_args().rounds
-    if refusal():
-        print(refusal())
-        return 2
-    print("\n".join(machine_lines()) + "\n")
+def main() -> None:
+    rounds = rounds_asked_for(__doc__, 10)
     print_table(
         ("step", "a pass", *PARTS, "waiting", "over the step before"), rows(VIM_TINY, rounds)
     )
-    return 0
 
 
 def test_the_table_is_made():
@@ -137,4 +127,4 @@ def test_the_table_is_made():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

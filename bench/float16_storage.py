@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from random_weights import write_random
-from surroundings import print_table
+from surroundings import begin, print_table
 
 from vimnp import VisionMamba
 from vimnp.config import PUBLISHED
 from vimnp.convert import convert_checkpoint
-from vimnp.machine import machine_lines
 from vimnp.weights import DTYPES
 
 PICTURES = 8
@@ -63,7 +62,7 @@ def rows(folder: Path) -> Iterator[tuple[str, ...]]:
 
 
 def main() -> None:
-    print(*machine_lines(), "", sep="\n")
+    begin()
     columns = ("network", "float32, MB", "float16, MB", "largest logit", "change", "same class")
     with tempfile.TemporaryDirectory() as folder:
         print_table(columns, rows(Path(folder)))

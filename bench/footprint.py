@@ -9,7 +9,6 @@ and runs it on an array. Linux only.
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import sys
 import tempfile
@@ -22,11 +21,10 @@ from deit_tiny import deit_tiny
 from limits import forward_pass, medians, network
 from PIL import Image
 from random_weights import write_random
-from surroundings import print_table, refusal
+from surroundings import print_table, rounds_asked_for
 
 from vimnp.backends import BACKENDS
 from vimnp.config import PUBLISHED
-from vimnp.machine import machine_lines
 
 PREDICT = "import sys; from vimnp.cli import main; assert main(sys.argv[1:]) == 0"
 TRANSFORMER = """
@@ -100,19 +98,14 @@ def disk() -> Iterator[tuple[str, str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20, help="processes of each kind")
-    options = parser.parse_args()
-    if reason := refusal():
-        sys.exit(reason)
-    print(*machine_lines(), "", sep="\n")
+    rounds = rounds_asked_for(__doc__, 20)
 
     def rows() -> Iterator[tuple[str, str, str]]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             prepare(folder)
             yield from memory(folder)
-            yield from cold_start(folder, options.rounds)
+            yield from cold_start(folder, rounds)
         yield from disk()
 
     print_table(("what", "at most", "measured"), rows())

@@ -8,10 +8,8 @@ comes from bench/cortex_a72.py, which analyses the compiled code.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -19,12 +17,11 @@ from unittest import mock
 
 import numpy as np
 from layer_arrays import D_INNER, D_STATE, normal, scan
-from surroundings import print_table, refusal
+from surroundings import print_table, rounds_asked_for
 from threadpoolctl import ThreadpoolController
 
 import vimnp
 from vimnp import extension
-from vimnp.machine import machine_lines
 from vimnp.model import VisionMamba
 from vimnp.parameters import Layer
 from vimnp.timing import time_in_turn
@@ -220,17 +217,10 @@ def tokens(rounds: int) -> Iterator[tuple[str, str, str]]:
     yield "4097 tokens over 1025, the network", "4.2", f"{found['1024'] / found['512']:.2f}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=40, help="of measurements")
-    rounds = parser.parse_args().rounds
-    if refusal():
-        print(refusal())
-        return 2
-    print("\n".join(machine_lines()) + "\n")
+def main() -> None:
+    rounds = rounds_asked_for(__doc__, 40)
     print_table(("what", "at most", "measured"), rows(rounds))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

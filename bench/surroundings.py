@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
 from collections.abc import Iterable
+
+from vimnp.machine import machine_lines
 
 
 def refusal() -> str | None:
@@ -11,6 +15,22 @@ def refusal() -> str | None:
     if "OPENBLAS_CORETYPE" in os.environ:
         return "OPENBLAS_CORETYPE fixes the kernels of NumPy's matrix products: unset it"
     return None
+
+
+def begin() -> None:
+    """Name the machine; end the program where no figure would be fair."""
+    if reason := refusal():
+        sys.exit(reason)
+    print("\n".join(machine_lines()) + "\n", flush=True)
+
+
+def rounds_asked_for(documentation: str | None, usual: int) -> int:
+    """How many rounds of measurements the command line asks for; then :func:`begin`."""
+    parser = argparse.ArgumentParser(description=(documentation or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=usual, help=f"of measurements ({usual})")
+    rounds: int = parser.parse_args().rounds
+    begin()
+    return rounds
 
 
 def print_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

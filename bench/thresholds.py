@@ -10,18 +10,16 @@ during a product whenever it is woken.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from layer_arrays import add_norm, convolution, scan
 from limits import BLAS, VECTOR_SETS, Call, forward_pass, instruction_set, medians, network
-from surroundings import refusal
+from surroundings import begin
 
 from vimnp import kernels
 from vimnp.config import VIM_TINY
-from vimnp.machine import machine_lines
 from vimnp.model import VisionMamba
 
 
@@ -46,11 +44,8 @@ SPLITS = [
 ALWAYS, NEVER = 0, 1 << 40
 
 
-def main() -> int:
-    if refusal():
-        print(refusal())
-        return 2
-    print("\n".join(machine_lines()))
+def main() -> None:
+    begin()
     for name in VECTOR_SETS:
         for operation, (call, lengths) in LENGTHS.items():
             kernels._LEAST_ELEMENTS[operation] = ALWAYS
@@ -61,7 +56,6 @@ def main() -> int:
         found = medians({"+".join(split): split_pass(split) for split in SPLITS}, 40)
     for operations, seconds in found.items():
         print(f"a pass, two threads in {operations}: {seconds * 1e3:.1f} ms")
-    return 0
 
 
 def ratio(call: Callable[[int, int], Call], length: int) -> float:
@@ -81,4 +75,4 @@ def split_pass(operations: tuple[str, ...]) -> Call:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,7 +12,7 @@ import numpy as np
 
 from vimnp.backends import BACKENDS
 from vimnp.commands.console import say
-from vimnp.commands.measured import Measured, add_measured, describe
+from vimnp.commands.measured import Measured, add_measured, describe, limit_of_blas
 from vimnp.commands.model_options import add_weights_or_random, load_network
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
@@ -21,7 +21,7 @@ from vimnp.files import whole_file
 from vimnp.model import VisionMamba
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.threads import resolve_num_threads
-from vimnp.timing import BlasLimit, blas_limit, time_in_turn
+from vimnp.timing import BlasLimit, time_in_turn
 
 DESCRIPTION = (
     "Time forward passes of normalised pixels, every way in turn: backends, scan modes, numbers of "
@@ -121,12 +121,7 @@ def _models(options: argparse.Namespace, ways: list[Way]) -> dict[str, VisionMam
 def _measure(
     models: dict[str, VisionMamba], ways: list[Way], images: np.ndarray, rounds: int
 ) -> dict[Way, np.ndarray]:
-    limit = blas_limit()
-    if limit is None and "numpy" in models:
-        say(
-            "the threads of NumPy's BLAS stay as they are without threadpoolctl: "
-            "pip install 'vimnp[info]'"
-        )
+    limit = limit_of_blas() if "numpy" in models else None
     calls = {way: _call(models[way.backend], way, images, limit) for way in ways}
     with progress_bar(rounds * len(calls), "turn") as bar:
         return time_in_turn(

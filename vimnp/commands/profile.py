@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
 
 import numpy as np
 
-from vimnp.commands.console import say
-from vimnp.commands.measured import Measured, add_measured, describe
+from vimnp.commands.measured import Measured, add_measured, describe, limit_of_blas
 from vimnp.commands.model_options import add_way, add_weights_or_random, load_model
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
@@ -17,7 +15,6 @@ from vimnp.costs import Cost, operation_costs
 from vimnp.machine import Rates, measure_rates
 from vimnp.model import VisionMamba
 from vimnp.profiling import Profile, median_seconds, profile
-from vimnp.timing import blas_limit
 from vimnp.trace import write_trace
 
 DESCRIPTION = (
@@ -65,19 +62,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _limited_blas(model: VisionMamba) -> Iterator[None]:
+def _limited_blas(model: VisionMamba) -> contextlib.AbstractContextManager[object]:
     """As many threads of NumPy's BLAS as of the kernels."""
-    limit = blas_limit()
-    if limit is None:
-        say(
-            "the threads of NumPy's BLAS stay as they are without threadpoolctl: "
-            "pip install 'vimnp[info]'"
-        )
-        yield
-        return
-    with limit(model.num_threads):
-        yield
+    limit = limit_of_blas()
+    return contextlib.nullcontext() if limit is None else limit(model.num_threads)
 
 
 def _profiles(model: VisionMamba, measured: Measured, rounds: int) -> list[Profile]:
