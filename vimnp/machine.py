@@ -86,8 +86,8 @@ class Rates(NamedTuple):
 
 
 def measure_rates() -> Rates:
-    """Time a product of 1024x1024 and a copy of 64 MB, on NumPy's present threads."""
-    square = np.ones((1024, 1024), np.float32)
+    """Time a product of 512x512 and a copy of 64 MB, on NumPy's present threads."""
+    square = np.ones((512, 512), np.float32)
     source = np.ones(1 << 24, np.float32)
     product, copied = np.empty_like(square), np.empty_like(source)
     found = time_in_turn(
@@ -99,7 +99,7 @@ def measure_rates() -> Rates:
         warm_up=1,
     )
     seconds = {name: float(np.median(values)) for name, values in found.items()}
-    return Rates(2 * 1024**3 / seconds["product"], 2 * source.nbytes / seconds["copy"])
+    return Rates(2 * 512**3 / seconds["product"], 2 * source.nbytes / seconds["copy"])
 
 
 def machine_lines() -> list[str]:
