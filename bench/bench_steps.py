@@ -106,7 +106,7 @@ def rows(config: VimConfig, rounds: int) -> Iterator[tuple[str, ...]]:
             step.what,
             f"{whole * 1e3:.1f}",
             *(f"{parts.get(name, 0.0) * 1e3:.2f}" for name in (*PARTS, "wait")),
-            "" if before is None else f"{whole / before:.2f}x",
+            "" if before is None or step is STEPS[-1] else f"{whole / before:.2f}x",
         )
         before = whole
 
