@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ DESCRIPTION = (
     "threads. Medians, quartiles, and each median over the first one's."
 )
 EXAMPLE = "vimnp bench --random tiny --scan all --threads 1,2,4"
+
+Item = TypeVar("Item")
 
 _PAUSE = 0.1  # seconds before each turn; the threads of OpenBLAS spin for a fifth of it
 _WARM_UP = 2
@@ -77,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _ways(options: argparse.Namespace) -> list[Way]:
     backends = BACKENDS if options.backend == "all" else (options.backend,)
-    scans = BIDIRECTIONAL_METHODS if options.scan == "all" else tuple(options.scan.split(","))
+    scans = BIDIRECTIONAL_METHODS if options.scan == "all" else _unique(options.scan.split(","))
     for scan in scans:
         if scan not in BIDIRECTIONAL_METHODS:
             expected = ", ".join(BIDIRECTIONAL_METHODS)
@@ -93,11 +95,15 @@ def _ways(options: argparse.Namespace) -> list[Way]:
     ]
 
 
+def _unique(items: Iterable[Item]) -> list[Item]:
+    return list(dict.fromkeys(items))
+
+
 def _numbers_of_threads(text: str | None) -> list[int]:
     if text is None:
         return sorted({1, resolve_num_threads()})
     try:
-        return [resolve_num_threads(int(number)) for number in text.split(",")]
+        return _unique(resolve_num_threads(int(number)) for number in text.split(","))
     except (ValueError, ConfigError):
         raise VimnpError(
             f"--threads {text}: expected whole numbers from 1 up, as in --threads 1,2,4"
@@ -107,7 +113,7 @@ def _numbers_of_threads(text: str | None) -> list[int]:
 def _models(options: argparse.Namespace, ways: list[Way]) -> dict[str, VisionMamba]:
     """One for each backend, so that the weights are in memory once for each."""
     models = {}
-    for backend in dict.fromkeys(way.backend for way in ways):
+    for backend in _unique(way.backend for way in ways):
         scan = next(way.scan for way in ways if way.backend == backend)
         try:
             models[backend] = load_network(options, backend=backend, scan=scan)
