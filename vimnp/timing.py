@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 Name = TypeVar("Name")
-BlasLimit = Callable[[int], contextlib.AbstractContextManager[Any]]
 
 
 def time_in_turn(
@@ -56,17 +54,3 @@ def time_in_turn(
                 seconds[name].append(time.perf_counter() - start)
             after_each()
     return {name: np.array(values) for name, values in seconds.items()}
-
-
-def blas_limit() -> BlasLimit | None:
-    """What limits the threads of NumPy's BLAS, given their number; None without threadpoolctl."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return None
-    controller = ThreadpoolController().select(user_api="blas")
-
-    def limit(num_threads: int) -> contextlib.AbstractContextManager[Any]:
-        return controller.limit(limits=num_threads)
-
-    return limit

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from vimnp.backends import BACKENDS
+from vimnp.blas import BlasLimit
 from vimnp.commands.console import say
 from vimnp.commands.measured import Measured, add_measured, describe, limit_of_blas
 from vimnp.commands.model_options import add_weights_or_random, load_network
@@ -21,7 +22,7 @@ from vimnp.files import whole_file
 from vimnp.model import VisionMamba
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.threads import resolve_num_threads
-from vimnp.timing import BlasLimit, time_in_turn
+from vimnp.timing import time_in_turn
 
 DESCRIPTION = (
     "Time forward passes of normalised pixels, every way in turn: backends, scan modes, numbers of "

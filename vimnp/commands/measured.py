@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vimnp.blas import BlasLimit, blas_limit
 from vimnp.commands.console import say
 from vimnp.commands.model_options import random_name
 from vimnp.config import CHANNELS, VimConfig
 from vimnp.errors import VimnpError
 from vimnp.machine import describe_machine, machine_lines
-from vimnp.timing import BlasLimit, blas_limit
 
 
 class Measured(NamedTuple):
