@@ -178,8 +178,10 @@ def test_a_trace_has_the_format_of_trace_events(way: Way, tmp_path: Path) -> Non
         assert {"name", "cat", "ph", "pid", "tid", "ts", "dur"} <= {*event}
         assert event["ts"] >= 0
         assert event["dur"] >= 0
+        # 0 is no thread's number, but an idle processor's: Perfetto mixes it up with others.
+        assert 1 <= event["tid"] <= found.num_threads
     whole = [event for event in complete if event["cat"] == "pass"]
-    assert [event["dur"] for event in whole] == [found.seconds * 1e6]
+    assert [event["dur"] for event in whole] == [pytest.approx(found.seconds * 1e6, abs=1e-3)]
     layers = [event["name"] for event in complete if event["cat"] == "layer"]
     assert layers == ["layer 0", "layer 1"] * 2
     operations = [event for event in complete if event["cat"] == "operation"]
@@ -192,12 +194,13 @@ def test_events_lie_within_each_other_or_apart(way: Way, tmp_path: Path) -> None
     events = traced(tmp_path / "trace.json", profile(model, noise(MICRO)))
     for thread in {event["tid"] for event in events}:
         own = [e for e in events if e["ph"] == "X" and e["tid"] == thread]
-        open_until: list[float] = []
+        open_until: list[int] = []
         for event in sorted(own, key=lambda e: (e["ts"], -e["dur"])):
-            while open_until and open_until[-1] <= event["ts"] + 1e-3:
+            begin = round(event["ts"] * 1e3)  # viewers count whole nanoseconds
+            end = begin + round(event["dur"] * 1e3)
+            while open_until and open_until[-1] <= begin:
                 open_until.pop()
-            end = event["ts"] + event["dur"]
-            assert not open_until or end <= open_until[-1] + 100  # us, between the two clocks
+            assert not open_until or end <= open_until[-1]
             open_until.append(end)
 
 

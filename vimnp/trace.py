@@ -62,10 +62,15 @@ def _layers(profile: Profile) -> list[dict[str, object]]:
 
 
 def _event(name: str, category: str, thread: int, begin: float, end: float) -> dict[str, object]:
-    """A complete event; its times are in microseconds."""
-    times = {"ts": begin * 1e6, "dur": (end - begin) * 1e6}
-    return {"name": name, "cat": category, "ph": "X", "pid": _PROCESS, "tid": thread, **times}
+    """A complete event. Its times are microseconds, of whole nanoseconds as viewers have them."""
+    first, last = round(begin * 1e9), round(end * 1e9)
+    times = {"ts": first / 1000, "dur": (last - first) / 1000}
+    return {"name": name, "cat": category, "ph": "X", "pid": _PROCESS, **_number(thread), **times}
 
 
 def _name(kind: str, thread: int, name: str) -> dict[str, object]:
-    return {"name": kind, "ph": "M", "pid": _PROCESS, "tid": thread, "args": {"name": name}}
+    return {"name": kind, "ph": "M", "pid": _PROCESS, **_number(thread), "args": {"name": name}}
+
+
+def _number(thread: int) -> dict[str, int]:
+    return {"tid": thread + 1}  # 0 stands for an idle processor
