@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from children import peak_memory
 from deit_tiny import deit_session
-from limits import BLAS, Call, forward_pass, medians, network, pixels, with_threads
+from limits import BLAS, PAUSE, Call, forward_pass, medians, network, pixels, with_threads
 from random_weights import write_random
 from surroundings import print_table, rounds_asked_for
 
@@ -35,7 +35,6 @@ from vimnp.profiling import Profile, Span, median_seconds, profile
 
 SIDES = (224, 448, 672)
 WARM = 3  # passes before one that counts
-PAUSE = 0.1  # seconds; OpenBLAS spins for a fifth of it
 
 
 def backend_pass(backend: str, num_threads: int, side: int = 224) -> Call:

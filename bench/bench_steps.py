@@ -9,22 +9,21 @@ run; times are medians of profiled passes (vimnp.profiling), in milliseconds.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
-from limits import BLAS, instruction_set, pixels
+from limits import BLAS, PAUSE, instruction_set, pixels
 from surroundings import print_table, rounds_asked_for
 
 from vimnp import extension
 from vimnp.config import VIM_TINY, VimConfig
 from vimnp.model import VisionMamba
 from vimnp.profiling import Profile, Span, median_seconds, profile
+from vimnp.timing import in_turn
 
 WARM_UP = 2
-PAUSE = 0.1  # seconds before each turn; OpenBLAS spins for a fifth of it
 
 
 class Step(NamedTuple):
@@ -67,7 +66,7 @@ def conditions(step: Step) -> Iterator[None]:
     kernels = (
         mock.patch.object(extension, "_scan", None)
         if step.isa is None
-        else (instruction_set(step.isa))
+        else instruction_set(step.isa)
     )
     with kernels, BLAS.limit(limits=step.num_threads):
         yield
@@ -91,15 +90,8 @@ def rows(config: VimConfig, rounds: int) -> Iterator[tuple[str, ...]]:
     """The step, the whole pass, its parts, and the whole over the step before."""
     usable = (None, *extension.usable_instruction_sets())
     steps = {step: profiled(step, config) for step in STEPS if step.isa in usable}
-    profiles: dict[Step, list[Profile]] = {step: [] for step in steps}
-    for _ in range(rounds):
-        for step, run in steps.items():
-            time.sleep(PAUSE)
-            for _ in range(WARM_UP):
-                run()
-            profiles[step].append(run())
     before = None
-    for step, found in profiles.items():
+    for step, found in in_turn(steps, rounds, warm_up=WARM_UP, pause=PAUSE).items():
         whole = float(np.median([p.seconds for p in found]))
         parts = median_seconds(found, part)
         yield (

@@ -6,7 +6,7 @@ import pytest
 from implementations import implementation as implementation
 from surroundings import refusal
 
-from vimnp.machine import machine_lines
+from vimnp.machine import describe_machine
 
 
 def pytest_configure() -> None:
@@ -16,4 +16,4 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    return machine_lines()
+    return describe_machine().lines

@@ -37,6 +37,7 @@ VECTOR_SETS = [name for name in extension.usable_instruction_sets() if name != "
 # h, y.
 MULTIPLY_ADDS = {"avx512": 7, "avx2": 11}
 
+PAUSE = 0.1  # seconds before a turn; OpenBLAS spins for a fifth of it
 BLAS = ThreadpoolController().select(user_api="blas")
 
 

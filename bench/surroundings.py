@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from vimnp.machine import machine_lines
+from vimnp.machine import describe_machine
 
 
 def refusal() -> str | None:
@@ -21,7 +21,7 @@ def begin() -> None:
     """Name the machine; end the program where no figure would be fair."""
     if reason := refusal():
         sys.exit(reason)
-    print("\n".join(machine_lines()) + "\n", flush=True)
+    print("\n".join(describe_machine().lines) + "\n", flush=True)
 
 
 def rounds_asked_for(documentation: str | None, usual: int) -> int:

@@ -47,6 +47,16 @@ class Machine(NamedTuple):
     numpy: str
     slowdowns: tuple[str, ...]
 
+    @property
+    def lines(self) -> list[str]:
+        """CPU, instruction set, threads and BLAS, a line each; and what slows them down."""
+        return [
+            f"machine: {self.cpu}, {os.cpu_count()} CPUs",
+            f"kernels: {self.instruction_set}, {self.num_threads} threads if not set otherwise",
+            f"BLAS: {self.blas}; numpy {self.numpy}, python {self.python}",
+            *(f"slow: {sentence}" for sentence in self.slowdowns),
+        ]
+
 
 def describe_machine() -> Machine:
     """Look at the CPU, the extension, NumPy and the environment.
@@ -100,17 +110,6 @@ def measure_rates() -> Rates:
     )
     seconds = {name: float(np.median(values)) for name, values in found.items()}
     return Rates(2 * 512**3 / seconds["product"], 2 * source.nbytes / seconds["copy"])
-
-
-def machine_lines() -> list[str]:
-    """CPU, instruction set, threads and BLAS, a line each; and what slows them down."""
-    machine = describe_machine()
-    return [
-        f"machine: {machine.cpu}, {os.cpu_count()} CPUs",
-        f"kernels: {machine.instruction_set}, {machine.num_threads} threads if not set otherwise",
-        f"BLAS: {machine.blas}; numpy {machine.numpy}, python {machine.python}",
-        *(f"slow: {sentence}" for sentence in machine.slowdowns),
-    ]
 
 
 def _cpu_name() -> str:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 Name = TypeVar("Name")
+Result = TypeVar("Result")
 
 
-def time_in_turn(
-    calls: Mapping[Name, Callable[[], object]],
+def in_turn(
+    calls: Mapping[Name, Callable[[], Result]],
     rounds: int,
     *,
     burst: int = 1,
     warm_up: int = 0,
     pause: float = 0.0,
     after_each: Callable[[], object] = lambda: None,
-) -> dict[Name, np.ndarray]:
-    """Time each call in turn, so that a disturbance meets all of them.
+) -> dict[Name, list[Result]]:
+    """Call each in turn, so that a disturbance meets all of them.
 
     Parameters
     ----------
@@ -28,10 +30,10 @@ def time_in_turn(
     rounds : int
         How often it is each call's turn.
     burst : int
-        How often a call is timed in its turn. Short calls want bursts: a core that has been idle
-        for long takes its time to wake.
+        How many calls of a turn count. Short calls want bursts: a core that has been idle for long
+        takes its time to wake.
     warm_up : int
-        How often it is called before that.
+        How many calls come before these.
     pause : float
         Seconds before each turn, in which threads of the call before come to rest.
     after_each : callable
@@ -39,18 +41,35 @@ def time_in_turn(
 
     Returns
     -------
-    dict from each name to an ndarray of float64, shape (rounds * burst,)
-        Seconds.
+    dict from each name to a list, rounds * burst long
+        What the calls that count have returned.
     """
-    seconds: dict[Name, list[float]] = {name: [] for name in calls}
+    results: dict[Name, list[Result]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             time.sleep(pause)
             for _ in range(warm_up):
                 call()
-            for _ in range(burst):
-                start = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - start)
+            results[name] += [call() for _ in range(burst)]
             after_each()
-    return {name: np.array(values) for name, values in seconds.items()}
+    return results
+
+
+def time_in_turn(
+    calls: Mapping[Name, Callable[[], object]], rounds: int, **options: Any
+) -> dict[Name, np.ndarray]:
+    """Seconds of each call, in turn; the parameters are those of :func:`in_turn`.
+
+    Returns
+    -------
+    dict from each name to an ndarray of float64, shape (rounds * burst,)
+    """
+    timed = {name: functools.partial(_seconds_of, call) for name, call in calls.items()}
+    found = in_turn(timed, rounds, **options)
+    return {name: np.array(seconds) for name, seconds in found.items()}
+
+
+def _seconds_of(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from bench_backends import PAUSE
+from limits import PAUSE
 
 from peers.networks import FAMILIES, NETWORKS
 from peers.processes import Case, Peer

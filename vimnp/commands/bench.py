@@ -13,7 +13,7 @@ import numpy as np
 from vimnp.backends import BACKENDS
 from vimnp.blas import BlasLimit
 from vimnp.commands.console import say
-from vimnp.commands.measured import Measured, add_measured, describe, limit_of_blas
+from vimnp.commands.measured import Measured, add_measured, check_measured, describe, limit_of_blas
 from vimnp.commands.model_options import add_weights_or_random, load_network
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
@@ -66,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    check_measured(options)
     ways = _ways(options)
     models = _models(options, ways)
     ways = [way for way in ways if way.backend in models]

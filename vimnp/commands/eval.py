@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
     samples = folder.samples
     if options.limit is not None:
         samples = spread(samples, options.limit)
-    settings = _settings(options, model)
+    settings = _settings(options, model) if options.json or options.resume is not None else {}
     evaluation = _evaluate(options, model, folder, samples, settings)
     if options.json:
         print(json.dumps(settings | _as_json(evaluation, folder, model), indent=1))

@@ -12,7 +12,7 @@ from vimnp.commands.console import say
 from vimnp.commands.model_options import random_name
 from vimnp.config import CHANNELS, VimConfig
 from vimnp.errors import VimnpError
-from vimnp.machine import describe_machine, machine_lines
+from vimnp.machine import describe_machine
 
 
 class Measured(NamedTuple):
@@ -39,28 +39,27 @@ def add_measured(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=10, metavar="N", help="of measurements (10)")
 
 
-def describe(options: argparse.Namespace, config: VimConfig) -> Measured:
-    """The network's input, the machine and the network.
-
-    Raises
-    ------
-    VimnpError
-        If a number of pictures or rounds means nothing.
-    """
+def check_measured(options: argparse.Namespace) -> None:
+    """Raise VimnpError if a number of pictures or rounds means nothing."""
     for name in ("batch", "rounds"):
         if getattr(options, name) < 1:
             raise VimnpError(f"--{name} {getattr(options, name)}: expected a number from 1 up")
+
+
+def describe(options: argparse.Namespace, config: VimConfig) -> Measured:
+    """The network's input, the machine and the network."""
     height, width = config.img_size
     shape = (options.batch, CHANNELS, height, width)
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
     source = options.weights or f"{random_name(options)}, random weights"
+    machine = describe_machine()
     lines = [
-        *machine_lines(),
+        *machine.lines,
         f"network: {source}; {config.num_parameters:,} parameters",
         f"pictures: {height}x{width}, {config.num_tokens} tokens, {options.batch} a pass",
     ]
     facts = {
-        "machine": describe_machine()._asdict(),
+        "machine": machine._asdict(),
         "network": {"source": source, "config": config.to_dict()},
         "batch": options.batch,
         "rounds": options.rounds,

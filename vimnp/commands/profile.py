@@ -7,7 +7,7 @@ import contextlib
 
 import numpy as np
 
-from vimnp.commands.measured import Measured, add_measured, describe, limit_of_blas
+from vimnp.commands.measured import Measured, add_measured, check_measured, describe, limit_of_blas
 from vimnp.commands.model_options import add_way, add_weights_or_random, load_model
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    check_measured(options)
     model = load_model(options)
     measured = describe(options, model.config)
     way = f"{model.backend} backend, {model.scan} scan, {model.num_threads} threads"
