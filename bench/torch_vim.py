@@ -212,7 +212,9 @@ class Mamba(nn.Module):
     ``Mamba`` in ``mamba_ssm/modules/mamba_simple.py`` of the original. Algorithm 1 is its
     ``bimamba_type="v2"``: a forward and a backward direction, with a set of parameters each, whose
     names differ in a ``_b``. In "v1" both share one set but for A, and the one convolution, which
-    looks back in forward time; in "none" there is no backward direction.
+    looks back in forward time; in "none" there is no backward direction. Without
+    ``use_fast_path``, the original takes another way through its code, in which only the forward
+    direction is run, whatever parameters there are.
 
     Parameters
     ----------
@@ -223,13 +225,13 @@ class Mamba(nn.Module):
         super().__init__()
         d_inner, d_state, dt_rank = config.d_inner, config.d_state, config.dt_rank
         self.sizes = [dt_rank, d_state, d_state]  # of delta, B and C in the output of x_proj
-        self.bimamba_type = config.bimamba_type
+        self.bimamba_type = config.bimamba_type if config.use_fast_path else "none"
         self.if_divide_out = config.if_divide_out
         self.if_layer_scale = config.if_layer_scale
         self.in_proj = nn.Linear(config.embed_dim, 2 * d_inner, bias=False)
         self.out_proj = nn.Linear(d_inner, config.embed_dim, bias=False)
         A_log = torch.log(torch.arange(1.0, d_state + 1)).repeat(d_inner, 1)  # (D, N)
-        for suffix in config.direction_suffixes:
+        for suffix in ("", "_b") if config.bimamba_type == "v2" else ("",):
             conv1d = nn.Conv1d(d_inner, d_inner, config.d_conv, groups=d_inner)
             self.register_module(f"conv1d{suffix}", conv1d)
             self.register_module(f"x_proj{suffix}", nn.Linear(d_inner, sum(self.sizes), bias=False))
@@ -369,6 +371,8 @@ class VisionMamba(nn.Module):
     def forward_tokens(self, images: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) -> every token after the last norm, (B, L, E)."""
         hidden, residual = self._embed(images), None  # (B, L, E)
+        if self.config.flip_img_sequences_ratio == 1:
+            hidden = hidden.flip(1)  # (B, L, E)
         if self.config.if_bidirectional:
             # The last of an odd number of layers has no partner and stays idle.
             for layer_f, layer_b in zip(self.layers[0::2], self.layers[1::2], strict=False):
@@ -376,7 +380,7 @@ class VisionMamba(nn.Module):
                 hidden, residual = _both_ways(layer_f, layer_b, hidden, residual)
         else:
             for layer in self.layers:
-                hidden, residual = self._rotate(hidden, residual)  # (B, L, E) each
+                hidden, residual = self._rotate_picture(hidden, residual)  # (B, L, E) each
                 hidden, residual = layer(hidden, residual)  # (B, L, E) each
         return self.norm_f(residual + hidden)  # (B, L, E)
 
@@ -387,6 +391,18 @@ class VisionMamba(nn.Module):
             parts = (tokens[:, :position], cls_token, tokens[:, position:])
             tokens = torch.cat(parts, dim=1)  # (B, L, E) after the last one
         return tokens + self.pos_embed if self.config.if_abs_pos_embed else tokens  # (B, L, E)
+
+    def _rotate_picture(
+        self, hidden: Tensor, residual: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rotate in the picture's order, to which a reversed sequence is put for the moment.
+
+        Layers in pairs do not: so it is in the original.
+        """
+        if self.config.flip_img_sequences_ratio == 0:
+            return self._rotate(hidden, residual)
+        hidden, residual = self._rotate(hidden.flip(1), _flipped(residual))
+        return hidden.flip(1), _flipped(residual)
 
     def _rotate(self, hidden: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.config.if_rope:
@@ -399,11 +415,17 @@ class VisionMamba(nn.Module):
 def _both_ways(
     layer_f: Block, layer_b: Block, hidden: Tensor, residual: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Run two layers on the same tokens, the second one on their reverse; the mean of both."""
-    residual_reversed = None if residual is None else residual.flip(1)  # (B, L, E)
+    """Run two layers on the same tokens, the second one on their reverse, and add both up.
+
+    Both residuals are the same, so the residual doubles with every pair.
+    """
     hidden_f, residual_f = layer_f(hidden, residual)  # (B, L, E) each
-    hidden_b, residual_b = layer_b(hidden.flip(1), residual_reversed)  # (B, L, E) each
-    return (hidden_f + hidden_b.flip(1)) / 2, (residual_f + residual_b.flip(1)) / 2
+    hidden_b, residual_b = layer_b(hidden.flip(1), _flipped(residual))  # (B, L, E) each
+    return hidden_f + hidden_b.flip(1), residual_f + residual_b.flip(1)  # (B, L, E) each
+
+
+def _flipped(residual: Tensor | None) -> Tensor | None:
+    return None if residual is None else residual.flip(1)  # (B, L, E)
 
 
 def _init_tokens(count: int, embed_dim: int) -> nn.Parameter:

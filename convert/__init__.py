@@ -24,6 +24,9 @@ from vimnp.weights import Metadata, write_weights
 
 __all__ = ["Conversion", "convert_checkpoint"]
 
+# Pixels: the original's evaluation (``vim/datasets.py``) scales and crops larger pictures only.
+_UNCROPPED_SIDE = 32
+
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
@@ -123,9 +126,10 @@ def _describe(
     try:
         network, preprocessing = parse_settings(settings)
         config, assumptions = infer_config(checkpoint.shapes, network, model)
+        crop_pct = 1.0 if max(config.img_size) <= _UNCROPPED_SIDE else Preprocessing.crop_pct
         metadata = Metadata(
             config=config,
-            preprocessing=Preprocessing(**preprocessing),
+            preprocessing=Preprocessing(**{"crop_pct": crop_pct, **preprocessing}),
             dtype=dtype,
             source=os.fsencode(checkpoint.path.name).decode(errors="replace"),  # for JSON
             source_sha256=checkpoint.sha256(),

@@ -201,10 +201,12 @@ def _untold_options(config: VimConfig) -> list[str]:
         names.append("final_pool_type")
     elif not config.use_double_cls_token:
         names.append("use_middle_cls_token")
-    if config.bimamba_type == "v2":
-        names.append("if_divide_out")  # and nobody has published one with if_bidirectional as well
-    else:
+    if config.bimamba_type != "none":
+        names.append("use_fast_path")
+    if config.bimamba_type == "v2" and config.use_fast_path:
+        names.append("if_divide_out")
+    if config.depth > 1:
         names.append("if_bidirectional")
     if config.if_rope:
         names.append("if_rope_residual")
-    return [*names, "norm_epsilon"]
+    return [*names, "flip_img_sequences_ratio", "norm_epsilon"]

@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 from commands import command as command
+from hypothesis import settings
 from implementations import implementation as implementation
 from implementations import way as way
 from micro import MICRO
 from random_weights import write_random
 
 from vimnp import kernels
+
+# What decides whether a change lands draws the same examples every time; `.ci/draw` draws others.
+# Test files take their settings from here when they are imported, which comes later.
+settings.register_profile("fixed", deadline=None, derandomize=True)
+settings.register_profile("wide", deadline=None, derandomize=False)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,27 +36,51 @@ def features(config: VimConfig, read: Reader, pixels: np.ndarray) -> np.ndarray:
 
 def tokens(config: VimConfig, read: Reader, pixels: np.ndarray) -> np.ndarray:
     """Every token after the last norm, (L, E)."""
+    return norm(config, _widened(read), "norm_f", stream(config, read, pixels))
 
-    def p(name: str) -> np.ndarray:
-        return read(name).astype(np.float64)
 
+def last_magnification(config: VimConfig, read: Reader, pixels: np.ndarray) -> float:
+    """What the last norm multiplies an error by that arose before it, at the most of any token.
+
+    The error is one of numbers that are as large as the embedded tokens: that the residual doubles
+    with each pair of layers makes it no worse.
+    """
+    x = stream(config, read, pixels)
+    if not config.rms_norm:
+        x = x - x.mean(1, keepdims=True)
+    doublings = config.depth // 2 if config.if_bidirectional else 0
+    return float((2.0**doublings / np.sqrt((x**2).mean(1) + config.norm_epsilon)).max())
+
+
+def _widened(read: Reader) -> Reader:
+    return lambda name: read(name).astype(np.float64)
+
+
+def stream(config: VimConfig, read: Reader, pixels: np.ndarray) -> np.ndarray:
+    """Every token before the last norm, (L, E)."""
+    p = _widened(read)
     hidden = embed(config, p, pixels.astype(np.float64))
+    if config.flip_img_sequences_ratio == 1:
+        hidden = hidden[::-1]
     residual = np.zeros_like(hidden)
     layers = [f"layers.{i}" for i in range(config.depth)]
     while layers:
         if config.if_bidirectional and len(layers) == 1:
             break  # has no partner
+        # Layer by layer, but not pair by pair, the original rotates a reversed sequence in the
+        # picture's order.
+        time = -1 if config.flip_img_sequences_ratio == 1 and not config.if_bidirectional else 1
         if config.if_rope:
-            hidden = rotate(config, p, hidden)
-        if config.if_rope and config.if_rope_residual:
-            residual = rotate(config, p, residual)  # before the first layer: of zeros
+            hidden = rotate(config, p, hidden[::time])[::time]
+        if config.if_rope and config.if_rope_residual:  # before the first layer: of zeros
+            residual = rotate(config, p, residual[::time])[::time]
         if config.if_bidirectional:
             h, r = layer(config, p, layers.pop(0), hidden, residual)
             h_b, r_b = layer(config, p, layers.pop(0), hidden[::-1], residual[::-1])
-            hidden, residual = (h + h_b[::-1]) / 2, (r + r_b[::-1]) / 2
+            hidden, residual = h + h_b[::-1], r + r_b[::-1]
         else:
             hidden, residual = layer(config, p, layers.pop(0), hidden, residual)
-    return norm(config, p, "norm_f", residual + hidden)
+    return residual + hidden
 
 
 def embed(config, p, pixels):
@@ -106,14 +130,14 @@ def mixer(config, p, name, h):
     x, z = np.split(h @ p(f"{name}.in_proj.weight").T, 2, axis=1)
     u, dt, B, C = scan_inputs(config, p, name, "", x)
     y = scan(p, name, "", p(f"{name}.A_log"), u, dt, B, C)
-    if config.bimamba_type == "v1":
+    if config.use_fast_path and config.bimamba_type == "v1":
         A_log = p(f"{name}.A_b_log")
         y = y + scan(p, name, "", A_log, u[::-1], dt[::-1], B[::-1], C[::-1])[::-1]
-    if config.bimamba_type == "v2":
+    if config.use_fast_path and config.bimamba_type == "v2":
         u, dt, B, C = scan_inputs(config, p, name, "_b", x[::-1])
         y = y + scan(p, name, "_b", p(f"{name}.A_b_log"), u, dt, B, C)[::-1]
     y = y * z / (1 + np.exp(-z))
-    if config.bimamba_type == "v2" and config.if_divide_out:
+    if config.use_fast_path and config.bimamba_type == "v2" and config.if_divide_out:
         y = y / 2
     out = y @ p(f"{name}.out_proj.weight").T
     return out * p(f"{name}.gamma") if config.if_layer_scale else out

@@ -11,7 +11,7 @@ from configurations import configurations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vimnp.config import PUBLISHED, VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
+from vimnp.config import BIMAMBA_TYPES, PUBLISHED, VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError, VimnpError
 
 COUNTS = {
@@ -37,6 +37,7 @@ FLAGS = (
     "if_rope",
     "if_rope_residual",
     "if_layer_scale",
+    "use_fast_path",
 )
 NO_TOKEN = {"if_cls_token": False}
 FIRST_TOKEN = {"use_middle_cls_token": False}
@@ -183,6 +184,30 @@ def test_directions(
     assert config.direction_suffixes == suffixes
     assert config.halves_directions == halves
     assert not VimConfig(bimamba_type=bimamba_type, if_divide_out=False).halves_directions
+
+
+@pytest.mark.parametrize("bimamba_type", BIMAMBA_TYPES)
+def test_the_slow_path_reads_forward_and_halves_nothing(bimamba_type: str) -> None:
+    config = VimConfig(bimamba_type=bimamba_type, use_fast_path=False)
+    assert config.num_directions == 1
+    assert config.direction_suffixes == ("",)
+    assert not config.halves_directions
+    # The backward direction's parameters are in the weights all the same.
+    assert config.parameter_shapes() == VimConfig(bimamba_type=bimamba_type).parameter_shapes()
+
+
+@pytest.mark.parametrize("changes", [{}, FIRST_TOKEN, DOUBLE_TOKEN])
+def test_a_reversed_sequence_is_read_where_the_class_token_stood(changes: dict[str, Any]) -> None:
+    config = VimConfig(flip_img_sequences_ratio=1, **changes)
+    assert config.flips_sequence
+    assert not VimConfig(**changes).flips_sequence
+    assert config.pooled_tokens == VimConfig(**changes).pooled_tokens
+
+
+@pytest.mark.parametrize("ratio", [0.5, -1, 2, math.nan, True, False, "1", None])
+def test_sequences_that_are_reversed_by_chance_are_refused(ratio: Any) -> None:
+    with pytest.raises(ConfigError, match=f"flip_img_sequences_ratio is {ratio!r}; expected 0 or"):
+        VimConfig(flip_img_sequences_ratio=ratio)
 
 
 @pytest.mark.parametrize(
@@ -431,16 +456,25 @@ def test_derived_sizes_agree_with_the_shapes(config: VimConfig) -> None:
     shapes = config.parameter_shapes()
     assert {name for name in shapes if "cls_token" in name} == set(config.class_tokens)
     assert shapes["layers.0.mixer.D"] == (config.d_inner,)
-    assert ("layers.0.mixer.A_b_log" in shapes) == (config.num_directions == 2)
+    assert ("layers.0.mixer.A_b_log" in shapes) == (config.bimamba_type != "none")
     assert sum(name.endswith(".out_proj.weight") for name in shapes) == config.depth
 
 
-@pytest.mark.parametrize("field", VIM_TINY.to_dict())
+LATER_FIELDS = {"use_fast_path": True, "flip_img_sequences_ratio": 0.0}
+
+
+@pytest.mark.parametrize("field", sorted(VIM_TINY.to_dict().keys() - LATER_FIELDS.keys()))
 def test_from_dict_names_a_missing_field(field: str) -> None:
     values = VIM_TINY.to_dict()
     del values[field]
     with pytest.raises(ConfigError, match=f"lacks {field}$"):
         VimConfig.from_dict(values)
+
+
+def test_from_dict_takes_what_was_written_before_there_were_all_fields() -> None:
+    values = VIM_TINY.to_dict()
+    assert {field: values.pop(field) for field in LATER_FIELDS} == LATER_FIELDS
+    assert VimConfig.from_dict(values) == VIM_TINY
 
 
 def test_from_dict_names_an_unknown_field() -> None:

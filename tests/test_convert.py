@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import golden_cases
 import numpy as np
 import pytest
 from children import peak_memory
@@ -140,36 +141,70 @@ def test_metadata_and_assumptions(tmp_path: Path) -> None:
     assert conversion.metadata.source == "vim.pth"
     digest = hashlib.sha256((tmp_path / "vim.pth").read_bytes()).hexdigest()
     assert conversion.metadata.source_sha256 == digest
-    assert conversion.metadata.preprocessing == Preprocessing()
+    assert conversion.metadata.preprocessing == Preprocessing(crop_pct=1.0)
     assert [text.partition(",")[0] for text in conversion.assumptions] == [
         "stride=8 and img_size=32x32",
         "use_middle_cls_token=true",
+        "use_fast_path=true",
         "if_divide_out=true",
+        "if_bidirectional=false",
+        "flip_img_sequences_ratio=0.0",
         "norm_epsilon=1e-05",
-        "crop_pct=0.875 and mean=0.485",
+        "crop_pct=1.0 and mean=0.485",
     ]
+
+
+@pytest.mark.parametrize(
+    ("img_size", "crop_pct"), [((32, 32), 1.0), ((16, 32), 1.0), ((40, 32), 0.875)]
+)
+def test_small_pictures_are_not_cropped(
+    img_size: tuple[int, int], crop_pct: float, tmp_path: Path
+) -> None:
+    """The original's evaluation neither scales nor crops pictures of up to 32 pixels."""
+    weights = random_weights(micro(img_size=img_size))
+    conversion, _ = convert(
+        tmp_path, {"model": weights}, settings={"img_size": "x".join(map(str, img_size))}
+    )
+    assert conversion.metadata.preprocessing == Preprocessing(crop_pct)
+    assert conversion.assumptions[-1].startswith(f"crop_pct={crop_pct} and mean=")
+    given = {"img_size": "x".join(map(str, img_size)), "crop_pct": "0.9"}
+    conversion, _ = convert(tmp_path, {"model": weights}, settings=given)
+    assert conversion.metadata.preprocessing == Preprocessing(0.9)
+
+
+OF_V2 = ("use_fast_path=true", "if_divide_out=true")
+IN_PAIRS = "if_bidirectional=false"
+OF_ALL = {"flip_img_sequences_ratio=0.0", "norm_epsilon=1e-05"}
 
 
 # Changes to the small network, what is then assumed of it beside sizes and preprocessing
 @pytest.mark.parametrize(
     ("changes", "assumed"),
     [
-        ({}, {"use_middle_cls_token=true", "if_divide_out=true"}),
-        ({"use_double_cls_token": True}, {"if_divide_out=true"}),
-        ({"if_cls_token": False}, {"final_pool_type=mean", "if_divide_out=true"}),
-        ({"bimamba_type": "v1"}, {"use_middle_cls_token=true", "if_bidirectional=false"}),
-        ({"bimamba_type": "none"}, {"use_middle_cls_token=true", "if_bidirectional=false"}),
+        ({}, {"use_middle_cls_token=true", *OF_V2, IN_PAIRS}),
+        ({"use_double_cls_token": True}, {*OF_V2, IN_PAIRS}),
+        ({"if_cls_token": False}, {"final_pool_type=mean", *OF_V2, IN_PAIRS}),
+        ({"bimamba_type": "v1"}, {"use_middle_cls_token=true", "use_fast_path=true", IN_PAIRS}),
+        ({"bimamba_type": "none"}, {"use_middle_cls_token=true", IN_PAIRS}),
         (
             {"if_rope": True},
-            {"use_middle_cls_token=true", "if_divide_out=true", "if_rope_residual=false"},
+            {"use_middle_cls_token=true", *OF_V2, IN_PAIRS, "if_rope_residual=false"},
         ),
+        ({"depth": 1}, {"use_middle_cls_token=true", *OF_V2}),  # no pair to be had
     ],
 )
 def test_only_what_matters_is_assumed(changes: dict[str, Any], assumed: set[str]) -> None:
     _, (geometry, *options) = infer_config(micro(**changes).parameter_shapes(), {})
     because = "as the simplest that gives the 16 patches of 'pos_embed'"
     assert geometry == f"stride=8 and img_size=32x32, {because}"
-    assert set(options) == {f"{text}, the default" for text in assumed | {"norm_epsilon=1e-05"}}
+    assert set(options) == {f"{text}, the default" for text in assumed | OF_ALL}
+
+
+def test_what_the_slow_path_ignores_is_not_assumed() -> None:
+    shapes = micro().parameter_shapes()
+    _, (_, *options) = infer_config(shapes, {"use_fast_path": False})
+    assumed = {"use_middle_cls_token=true", IN_PAIRS, *OF_ALL}
+    assert set(options) == {f"{text}, the default" for text in assumed}
 
 
 def rotary(config: VimConfig, dtype: type = np.float32) -> dict[str, np.ndarray]:
@@ -271,6 +306,9 @@ def test_nothing_is_assumed_that_is_given(tmp_path: Path) -> None:
         "img_size": "32",
         "use_middle_cls_token": "false",
         "if_divide_out": "FALSE",
+        "if_bidirectional": "false",
+        "use_fast_path": "true",
+        "flip_img_sequences_ratio": "1",
         "norm_epsilon": "1e-6",
         "crop_pct": "1",
         "mean": "0.5, 0.5, 0.5",
@@ -279,7 +317,10 @@ def test_nothing_is_assumed_that_is_given(tmp_path: Path) -> None:
     conversion, _ = convert(tmp_path, {"model": WEIGHTS}, settings=given)
     assert conversion.assumptions == ()
     assert conversion.metadata.config == micro(
-        use_middle_cls_token=False, if_divide_out=False, norm_epsilon=1e-6
+        use_middle_cls_token=False,
+        if_divide_out=False,
+        flip_img_sequences_ratio=1.0,
+        norm_epsilon=1e-6,
     )
     assert conversion.metadata.preprocessing == Preprocessing(
         1.0, (0.5, 0.5, 0.5), (0.5, 0.25, 1.0)
@@ -568,51 +609,34 @@ def test_needs_no_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
-GOLDEN_CASES = [
-    *("micro", "micro_stride8", "micro_headcls", "micro_nocls_mean", "micro_nodiv"),
-    *("micro_layernorm", "micro_dstate8_rect", "micro_training_checkpoint"),
-    "vim_tiny_patch16_224",
-]
-
-
-def golden_config(golden: Path, case: str) -> VimConfig:
-    with np.load(golden / f"{case}.npz") as arrays:
-        arguments = json.loads(str(arrays["config"]))
-    known = {field.name for field in dataclasses.fields(VimConfig)}
-    values = {name: value for name, value in arguments.items() if name in known}
-    side = values["img_size"]
-    values["img_size"] = tuple(side) if isinstance(side, list) else (side, side)
-    return VimConfig(**values)
-
-
-@pytest.mark.parametrize("case", GOLDEN_CASES)
+@pytest.mark.parametrize("case", golden_cases.NETWORKS)
 def test_golden_checkpoint(case: str, golden: Path, tmp_path: Path) -> None:
-    config = golden_config(golden, case)
-    given = {
-        "stride": str(config.stride),
-        "img_size": "x".join(map(str, config.img_size)),
-        "use_middle_cls_token": str(config.use_middle_cls_token),
-        "if_divide_out": str(config.if_divide_out),
-    }
     source, destination = golden / f"{case}.pth", tmp_path / "vim.npz"
-    conversion = convert_checkpoint(source, destination, settings=given)
-    assert conversion.metadata.config == config
+    conversion = convert_checkpoint(source, destination, settings=golden_cases.NETWORKS[case])
+    assert conversion.metadata.config == golden_cases.original_config(golden, case)
     if case == "vim_tiny_patch16_224":
         assert conversion.parameters == 7_148_008
-        assert convert_checkpoint(source, destination).metadata.config == config == VIM_TINY
+        assert conversion.metadata.config == VIM_TINY
 
 
-@pytest.mark.parametrize("use_ema", [False, True])
-@pytest.mark.parametrize("case", GOLDEN_CASES)
+@pytest.mark.parametrize("case", golden_cases.REFUSED)
+def test_golden_networks_that_are_refused(case: str, golden: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(golden_cases.REFUSED[case])):
+        convert_checkpoint(golden / f"{case}.pth", tmp_path / "vim.npz")
+    assert not (tmp_path / "vim.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("case", "use_ema"),
+    [*((case, False) for case in golden_cases.NETWORKS), ("micro_training_checkpoint", True)],
+)
 def test_golden_tensors_are_those_of_torch(
     case: str, use_ema: bool, golden: Path, tmp_path: Path
 ) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     content = torch.load(golden / f"{case}.pth", weights_only=False)
-    if use_ema and "model_ema" not in content:
-        pytest.skip(f"{case} holds no moving average")
-    settings = {"img_size": "48x80"} if case == "micro_dstate8_rect" else {}
     destination = tmp_path / "vim.npz"
+    settings = golden_cases.NETWORKS[case]
     convert_checkpoint(golden / f"{case}.pth", destination, settings=settings, use_ema=use_ema)
     with WeightsFile(destination) as file:
         found = {name: file.read(name) for name in file.metadata.config.parameter_shapes()}

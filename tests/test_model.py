@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tracemalloc
 from pathlib import Path
 
+import golden_cases
 import numpy as np
 import plain_vim
 import pytest
@@ -66,15 +66,17 @@ examples = settings(
 )
 
 
-# Of any network's logits, features and tokens: over three thousand configurations of up to four
-# layers the largest error was 1.6e-6, and another one's, of 8 channels, 2.1e-6.
+# Of any network's logits, features and tokens, before what the last norm multiplies: a token whose
+# numbers cancel to an RMS of 0.03 has its rounding errors multiplied by 33 with them.
 TOLERANCE_OF_ANY = 4e-6
+USUAL_MAGNIFICATION = 4.0
 
 
-def assert_close(found: np.ndarray, truth: np.ndarray) -> None:
+def assert_close(found: np.ndarray, truth: np.ndarray, magnification: float = 1.0) -> None:
     assert found.dtype == np.float32
     assert found.shape == truth.shape
-    assert np.abs(found - truth).max() <= TOLERANCE_OF_ANY * max(1.0, np.abs(truth).max())
+    scale = max(1.0, np.abs(truth).max()) * max(1.0, magnification / USUAL_MAGNIFICATION)
+    assert np.abs(found - truth).max() <= TOLERANCE_OF_ANY * scale
 
 
 @every_scan_of_every_way
@@ -83,9 +85,31 @@ def assert_close(found: np.ndarray, truth: np.ndarray) -> None:
 def test_every_configuration_agrees_with_float64(scan, config):
     model = vimnp.VisionMamba.random(seed=1, config=config, scan=scan)
     pixels, read = normalised(size=config.img_size), random_reader(config, 1)
-    assert_close(model(pixels), plain_vim.logits(config, read, pixels))
-    assert_close(model.features(pixels), plain_vim.features(config, read, pixels))
-    assert_close(model.forward_features(pixels), plain_vim.tokens(config, read, pixels))
+    times = plain_vim.last_magnification(config, read, pixels)
+    assert_close(model(pixels), plain_vim.logits(config, read, pixels), times)
+    assert_close(model.features(pixels), plain_vim.features(config, read, pixels), times)
+    assert_close(model.forward_features(pixels), plain_vim.tokens(config, read, pixels), times)
+
+
+def test_a_small_token_before_the_last_norm_is_within_the_bound():
+    """Its 8 channels cancel to an RMS of 0.03, and an error of 9.5e-6 was seen."""
+    config = vimnp.VimConfig(
+        img_size=(18, 17),
+        patch_size=5,
+        stride=8,
+        depth=4,
+        embed_dim=8,
+        d_state=8,
+        dt_rank=1,
+        if_abs_pos_embed=False,
+        use_middle_cls_token=False,
+        bimamba_type="v1",
+    )
+    model = vimnp.VisionMamba.random(seed=1, config=config)
+    pixels, read = normalised(size=config.img_size), random_reader(config, 1)
+    times = plain_vim.last_magnification(config, read, pixels)
+    assert times > 30
+    assert_close(model.features(pixels), plain_vim.features(config, read, pixels), times)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -486,19 +510,6 @@ def test_no_split_of_any_configuration_changes_a_bit(config, num_threads):
 
 # ---- Parity with the original --------------------------------------------------------------------
 
-# What `vimnp convert` cannot see in the weights, by case.
-SETTINGS = {
-    "micro": {},
-    "micro_stride8": {"stride": "8"},
-    "micro_headcls": {"use_middle_cls_token": "false"},
-    "micro_nocls_mean": {"final_pool_type": "mean"},
-    "micro_nodiv": {"if_divide_out": "false"},
-    "micro_layernorm": {},
-    "micro_dstate8_rect": {"img_size": "48x80"},
-    "micro_training_checkpoint": {},
-    "vim_tiny_patch16_224": {},
-}
-
 
 @pytest.fixture(scope="module")
 def converted(golden: Path, tmp_path_factory: pytest.TempPathFactory):
@@ -510,7 +521,8 @@ def converted(golden: Path, tmp_path_factory: pytest.TempPathFactory):
     def convert(case: str):
         if case not in done:
             path = folder / f"{case}.npz"
-            convert_checkpoint(golden / f"{case}.pth", path, settings=SETTINGS[case])
+            path.parent.mkdir(exist_ok=True)
+            convert_checkpoint(golden / f"{case}.pth", path, settings=golden_cases.NETWORKS[case])
             with np.load(golden / f"{case}.npz") as recorded:
                 done[case] = path, dict(recorded)
         return done[case]
@@ -519,15 +531,19 @@ def converted(golden: Path, tmp_path_factory: pytest.TempPathFactory):
 
 
 @every_scan_of_every_way
-@pytest.mark.parametrize("case", SETTINGS)
+@pytest.mark.parametrize("case", golden_cases.NETWORKS)
 def test_logits_are_the_originals(converted, case, scan):
     path, recorded = converted(case)
     network = vimnp.VimTiny if case.startswith("vim_tiny") else vimnp.VisionMamba
     model = network.from_npz(path, scan=scan)
-    # The small networks' logits are about 1 and the large one's about 4, over 24 layers.
-    tolerance = 5e-6 if case.startswith("vim_tiny") else 2e-6
+    # The small networks' logits are about 1. The large one's are about 4, over 24 layers; those of
+    # every option are up to 6, where PyTorch's own float32 is within 1.2e-6.
+    tolerance = 5e-6 if case.startswith("vim") else 2e-6
     assert np.abs(model(recorded["input"]) - recorded["logits64"]).max() <= tolerance
-    assert np.abs(model.features(recorded["input"]) - recorded["features"]).max() <= 5e-6
+    # The features are recorded in float32. Those of single tokens go up to 5.
+    largest = np.abs(recorded["features"]).max() if case in golden_cases.OPTIONS else 0.0
+    error = np.abs(model.features(recorded["input"]) - recorded["features"]).max()
+    assert error <= max(5e-6, 2e-6 * largest)
 
 
 @only(NATIVE_WAYS)
@@ -540,14 +556,11 @@ def test_the_backends_agree_on_a_large_network(converted):
     assert np.abs(native - numpy).max() < 1e-5
 
 
-@pytest.mark.parametrize("case", SETTINGS)
-def test_the_converted_configuration_is_the_originals(converted, case):
-    path, recorded = converted(case)
-    config = vimnp.VisionMamba.from_npz(path).config.to_dict()
-    for name, value in json.loads(str(recorded["config"])).items():
-        if name in config:
-            expected = [value, value] if name == "img_size" and isinstance(value, int) else value
-            assert config[name] == expected, name
+@pytest.mark.parametrize("case", golden_cases.NETWORKS)
+def test_the_converted_configuration_is_the_originals(golden: Path, converted, case):
+    path, _ = converted(case)
+    found = vimnp.VisionMamba.from_npz(path).config
+    assert found == golden_cases.original_config(golden, case)
 
 
 def test_photographs_give_the_same_bits_as_their_normalised_pixels(golden: Path, converted):

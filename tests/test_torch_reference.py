@@ -3,9 +3,9 @@ plain_vim where there are none.
 """
 
 import dataclasses
-import json
 import math
 
+import golden_cases
 import numpy as np
 import plain_vim
 import pytest
@@ -20,23 +20,10 @@ torch = pytest.importorskip("torch", reason="the PyTorch reference needs torch")
 
 import torch_vim  # noqa: E402  (it imports torch)
 
-NETWORKS = [
-    "micro",
-    "micro_stride8",
-    "micro_headcls",
-    "micro_nocls_mean",
-    "micro_nodiv",
-    "micro_layernorm",
-    "micro_dstate8_rect",
-    "micro_training_checkpoint",
-    "vim_tiny_patch16_224",
-]
 SCANS = ["vim", "plain", "const", "constB", "grouped", "len1", "odd"]
 OVERFLOWS = "odd"  # negative step sizes let its states grow to 1e68
 CONVOLUTIONS = ["vim", "w2", "w3", "short"]
 DTYPES = [torch.float32, torch.float64]
-# The original's unfused path keeps the residual in float32 even when all else is float64.
-FLOAT32_RESIDUAL = 3e-7
 
 SMALL = VimConfig(img_size=(8, 12), patch_size=4, stride=4, depth=2, embed_dim=12, num_classes=5)
 MICRO = VimConfig(img_size=(32, 48), patch_size=8, stride=8, depth=2, embed_dim=24, num_classes=5)
@@ -85,15 +72,6 @@ def assert_is_plain(config, seed=0):
         np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
 
 
-def read_config(text):
-    """The original's constructor arguments -> VimConfig, which has no fields for its switches."""
-    fields = {field.name for field in dataclasses.fields(VimConfig)}
-    values = {name: value for name, value in json.loads(text).items() if name in fields}
-    side = values["img_size"]
-    values["img_size"] = (side, side) if isinstance(side, int) else tuple(side)
-    return VimConfig(**values)
-
-
 def read_case(golden, case, dtype):
     """Arguments of one recorded operation: floating arrays as tensors, switches as they are."""
     with np.load(golden / "ops.npz") as file:
@@ -107,11 +85,11 @@ def read_case(golden, case, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", golden_cases.NETWORKS)
 def test_logits_are_the_originals(golden, name, dtype):
+    config = golden_cases.original_config(golden, name)
     with np.load(golden / f"{name}.npz") as file:
-        config, images = read_config(str(file["config"])), torch.from_numpy(file["input"])
-        truth = file["logits64"]
+        images, truth = torch.from_numpy(file["input"]), file["logits64"]
     # Some of these are training dumps, which hold more than tensors; the files are our own.
     checkpoint = torch.load(golden / f"{name}.pth", weights_only=False)
     model = torch_vim.VisionMamba(config).to(dtype)
@@ -119,8 +97,8 @@ def test_logits_are_the_originals(golden, name, dtype):
     with torch.inference_mode():
         logits = model(images.to(dtype))
     assert logits.dtype == dtype
-    float64_limit = FLOAT32_RESIDUAL if name == "micro_layernorm" else 1e-9
-    assert relative_error(logits, truth) < (float64_limit if dtype == torch.float64 else 3e-6)
+    limit = 3e-6 if dtype == torch.float32 else golden_cases.FLOAT32_RESIDUAL.get(name, 1e-9)
+    assert relative_error(logits, truth) < limit
 
 
 @pytest.mark.parametrize("case", SCANS)

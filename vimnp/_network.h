@@ -19,12 +19,30 @@ static void FN(gather_patch)(const struct network *n, const float *pixels, ptrdi
                    sizeof(float) * (size_t)n->patch_size);
 }
 
-/* Tokens that have a patch each: that of token t is number t - `before`. */
+/* The first of the tokens in an order, and the step to the next. */
+struct FN(walk) {
+    ptrdiff_t first, sign;
+};
+
+INLINE struct FN(walk) FN(walk_through)(const struct worker *worker, int backward)
+{
+    return backward ? (struct FN(walk)){worker->n->length - 1, -1} : (struct FN(walk)){0, 1};
+}
+
+/* Some tokens in an order, as a range of the reversed one. */
+INLINE struct range FN(reversed)(const struct worker *worker, struct range tokens, int backward)
+{
+    const ptrdiff_t length = worker->n->length;
+    return backward ? (struct range){length - tokens.end, length - tokens.begin} : tokens;
+}
+
+/* Tokens in the picture's order that have a patch each: that of token t is number t - `before`. */
 static void FN(embed_patches)(
     struct worker *worker, const float *pixels, struct range tokens, ptrdiff_t before)
 {
     const struct network *n = worker->n;
     const ptrdiff_t size = n->patch_proj.inputs;
+    const struct FN(walk) walk = FN(walk_through)(worker, n->flips_sequence);
     float *patches = worker->w->patches + worker->member.index * PATCHES * size;
     for (ptrdiff_t first = tokens.begin; first < tokens.end; first += PATCHES) {
         const int run = FN(run_from)(first, tokens.end, PATCHES);
@@ -32,15 +50,18 @@ static void FN(embed_patches)(
             FN(gather_patch)(n, pixels, first + i - before, patches + i * size);
         const struct product p = {
             n->patch_proj, patches, n->token_offset + first * n->embed_dim,
-            worker->w->residual + first * n->embed_dim, size, n->embed_dim, n->embed_dim};
+            worker->w->residual + (walk.first + walk.sign * first) * n->embed_dim, size, n->embed_dim,
+            walk.sign * n->embed_dim};
         FN(product)(&p, (struct range){0, run}, (struct range){0, n->embed_dim});
     }
 }
 
-/* Patches -> tokens, with class tokens and position embedding. */
-static void FN(embed)(struct worker *worker, const float *pixels, struct range tokens)
+/* Patches -> these tokens of the sequence, with class tokens and position embedding. */
+static void FN(embed)(struct worker *worker, const float *pixels, struct range sequence)
 {
     const struct network *n = worker->n;
+    const struct range tokens = FN(reversed)(worker, sequence, n->flips_sequence);
+    const struct FN(walk) walk = FN(walk_through)(worker, n->flips_sequence);
     const size_t row = sizeof(float) * (size_t)n->embed_dim;
     ptrdiff_t first = 0;
     for (int before = 0; before <= n->number_of_class_tokens; before++) {
@@ -48,7 +69,8 @@ static void FN(embed)(struct worker *worker, const float *pixels, struct range t
         const ptrdiff_t t = is_last ? n->length : n->class_tokens[before];
         FN(embed_patches)(worker, pixels, common(tokens, (struct range){first, t}), before);
         if (tokens.begin <= t && t < tokens.end)
-            memcpy(worker->w->residual + t * n->embed_dim, n->token_offset + t * n->embed_dim, row);
+            memcpy(worker->w->residual + (walk.first + walk.sign * t) * n->embed_dim,
+                   n->token_offset + t * n->embed_dim, row);
         first = t + 1;
     }
     book(worker, STEP_EMBED);
@@ -59,12 +81,10 @@ static void FN(embed)(struct worker *worker, const float *pixels, struct range t
 /* Rotary position embedding of these tokens of an array (L, E), in place. */
 static void FN(rotate)(const struct network *n, float *array, struct range tokens)
 {
-    const ptrdiff_t left_out = n->length - n->patches;
-    tokens = common(tokens, (struct range){left_out, n->length});
     for (ptrdiff_t t = tokens.begin; t < tokens.end; t++) {
         float *token = array + t * n->embed_dim;
-        const float *cos = n->cos + (t - left_out) * n->embed_dim;
-        const float *sin = n->sin + (t - left_out) * n->embed_dim;
+        const float *cos = n->cos + t * n->embed_dim;
+        const float *sin = n->sin + t * n->embed_dim;
         for (ptrdiff_t c = 0; c < n->embed_dim; c += 2) {
             const float first = token[c], second = token[c + 1];
             token[c] = first * cos[c] + second * sin[c];
@@ -80,7 +100,7 @@ static void FN(norm)(
 {
     const struct network *n = worker->n;
     const struct add_norm task = {
-        .length = n->length, .channels = n->embed_dim, .epsilon = n->epsilon,
+        .length = n->length, .channels = n->embed_dim, .epsilon = norm->epsilon,
         .residual = worker->w->residual, .residual_step = n->embed_dim,
         .hidden = hidden, .hidden_step = n->embed_dim,
         .weight = norm->weight, .bias = norm->bias, .out = out, .out_step = n->embed_dim};
@@ -113,24 +133,6 @@ static void FN(begin_block)(struct worker *worker, int layer, struct range token
 }
 
 /* ---- Mixer: the bidirectional block ---- */
-
-/* These tokens in the layer's own time, which may run backwards, are those in the picture's order. */
-INLINE struct range FN(in_order)(
-    const struct worker *worker, const struct layer *layer, struct range time)
-{
-    const ptrdiff_t length = worker->n->length;
-    return layer->is_flipped ? (struct range){length - time.end, length - time.begin} : time;
-}
-
-/* The first of the tokens in a layer's own time, and the step to the next. */
-struct FN(walk) {
-    ptrdiff_t first, sign;
-};
-
-INLINE struct FN(walk) FN(walk_through)(const struct worker *worker, int backward)
-{
-    return backward ? (struct FN(walk)){worker->n->length - 1, -1} : (struct FN(walk)){0, 1};
-}
 
 /* normed (L, E) -> these channels of x and z (L, Dn), of some tokens. */
 static void FN(in_proj)(
@@ -266,7 +268,7 @@ static void FN(mixer)(struct worker *worker, int index)
     while (take_next(worker, &channels))
         for (ptrdiff_t t = 0; t < n->length; t += BLOCK) { /* x is in the cache when it is read */
             const struct range time = {t, t + BLOCK < n->length ? t + BLOCK : n->length};
-            FN(in_proj)(worker, layer, channels, FN(in_order)(worker, layer, time));
+            FN(in_proj)(worker, layer, channels, FN(reversed)(worker, time, layer->is_flipped));
             FN(causal_conv1d)(worker, layer, channels, time);
         }
     while (take_next(worker, &tokens))

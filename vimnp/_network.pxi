@@ -7,6 +7,7 @@ cdef extern from "_isa.h" nogil:
     struct norm:
         const float *weight
         const float *bias
+        float epsilon
 
     struct direction:
         const float *conv_weight
@@ -29,10 +30,11 @@ cdef extern from "_isa.h" nogil:
 
     struct network:
         Py_ssize_t height, width, columns, patch_size, stride
-        Py_ssize_t length, patches, embed_dim, d_inner, dt_rank, classes
+        Py_ssize_t length, embed_dim, d_inner, dt_rank, classes
         int d_state, d_conv, depth, layers_in_block
         int directions, computed
-        float epsilon, scale
+        float scale
+        int flips_sequence
         int number_of_class_tokens, number_of_pooled_tokens
         Py_ssize_t class_tokens[2]
         Py_ssize_t pooled_tokens[2]
@@ -99,12 +101,12 @@ cdef class Network:
         n.height, n.width = config.img_size
         n.columns, n.patch_size, n.stride = config.grid_size[1], config.patch_size, config.stride
         n.length, n.embed_dim, n.d_inner = config.num_tokens, config.embed_dim, config.d_inner
-        n.patches = config.num_patches
         n.dt_rank, n.d_state, n.d_conv = config.dt_rank, config.d_state, config.d_conv
         n.classes, n.depth = config.num_classes, config.num_active_layers
         n.layers_in_block = 2 if config.if_bidirectional else 1
         n.directions, n.computed = config.num_directions, len(config.direction_suffixes)
-        n.epsilon, n.scale = config.norm_epsilon, 0.5 if config.halves_directions else 1.0
+        n.scale = 0.5 if config.halves_directions else 1.0
+        n.flips_sequence = config.flips_sequence
         self._place_tokens(config)
         _expect(1 <= n.d_state <= MAX_STATES, "d_state")
         _expect(1 <= n.d_conv <= MAX_TAPS, "d_conv")
@@ -115,8 +117,8 @@ cdef class Network:
         n.cos = n.sin = NULL
         n.rope_residual = config.if_rope_residual
         if parameters.rotation is not None:
-            n.cos = self._array(parameters.rotation.cos, n.patches, n.embed_dim)
-            n.sin = self._array(parameters.rotation.sin, n.patches, n.embed_dim)
+            n.cos = self._array(parameters.rotation.cos, n.length, n.embed_dim)
+            n.sin = self._array(parameters.rotation.sin, n.length, n.embed_dim)
         n.norm_f = self._norm(parameters.norm_f)
         n.head = self._matrix(parameters.head, n.embed_dim, n.classes)
         n.head_bias = self._array(parameters.head_bias, 1, n.classes)
@@ -217,6 +219,7 @@ cdef class Network:
         cdef norm found
         found.weight = self._array(parameters.weight, 1, self.n.embed_dim)
         found.bias = NULL
+        found.epsilon = parameters.epsilon
         if parameters.bias is not None:
             found.bias = self._array(parameters.bias, 1, self.n.embed_dim)
         return found

@@ -17,6 +17,7 @@
 
 struct norm {
     const float *weight, *bias; /* (E,); bias may be NULL */
+    float epsilon;
 };
 
 /* What one direction of a mixer has of its own. */
@@ -42,16 +43,17 @@ enum pooling {
 
 struct network {
     ptrdiff_t height, width, columns, patch_size, stride; /* pixels; `columns` patches lie in a row */
-    ptrdiff_t length, patches, embed_dim, d_inner, dt_rank, classes;
+    ptrdiff_t length, embed_dim, d_inner, dt_rank, classes;
     int d_state, d_conv, depth, layers_in_block; /* which read the same tokens: 1, or 2 */
     int directions, computed;                    /* scans of a mixer; those with parameters of their own */
-    float epsilon, scale;                        /* of the norms; of the sum of the directions */
+    float scale;                                 /* of the sum of the directions */
+    int flips_sequence;                          /* which is then the reverse of the picture's order */
     int number_of_class_tokens, number_of_pooled_tokens; /* 0: none; all */
-    ptrdiff_t class_tokens[2], pooled_tokens[2];
+    ptrdiff_t class_tokens[2], pooled_tokens[2]; /* in the picture's order; in the sequence's */
     enum pooling pooling;
     struct matrix patch_proj, head;        /* (3 * patch_size^2, E), (E, classes) */
     const float *token_offset, *head_bias; /* (L, E), (classes,) */
-    const float *cos, *sin;                /* (M, E): of each block's input; NULL: no rotation */
+    const float *cos, *sin;                /* (L, E): of each block's input; NULL: no rotation */
     int rope_residual;                     /* whether the residual is rotated as well */
     struct norm norm_f;
     const struct layer *layers;

@@ -36,6 +36,8 @@ _LIMITS = {
     "num_classes": 1_000_000,
     "pt_hw_seq_len": 16384,
 }
+# Fields that weights files of the first vimnp with this format lack.
+_LATER_FIELDS = {"use_fast_path", "flip_img_sequences_ratio"}
 _LARGEST_SIDE = 16384
 _MOST_PATCHES = 1 << 18  # 8192x8192 pixels in patches of 16x16
 
@@ -92,8 +94,9 @@ class VimConfig:
     if_divide_out : bool
         Whether the sum of both directions is halved, in "v2".
     if_bidirectional : bool
-        Two layers at a time read the same sequence, the second one backwards, and their mean goes
-        on; the last of an odd number of layers is idle.
+        Two layers at a time read the same sequence, the second one backwards. Both outputs are
+        added up, and so are both residuals, which are the same: the residual doubles with every
+        pair. The last of an odd number of layers is idle.
     if_rope, if_rope_residual : bool
         Whether every layer (every two, if_bidirectional) rotates its input, by an angle for each
         patch and pair of channels, and whether it rotates the residual stream as well.
@@ -102,6 +105,13 @@ class VimConfig:
     if_layer_scale : bool
         Whether each mixer's output is multiplied by a weight for each channel, ``gamma``; the
         original's ``init_layer_scale`` is their first value.
+    use_fast_path : bool
+        Of the original's ``ssm_cfg``. Without it, a mixer of any type reads the sequence forward
+        only, and nothing is halved: what the weights have for the backward direction lies idle.
+    flip_img_sequences_ratio : float
+        The share of passes in which the original reverses the sequence of tokens before the first
+        layer: 0 or 1, since what lies between leaves it to chance. The head then reads the
+        position where the class token would have stood.
 
     Raises
     ------
@@ -134,6 +144,8 @@ class VimConfig:
     if_rope_residual: bool = False
     pt_hw_seq_len: int = 14
     if_layer_scale: bool = False
+    use_fast_path: bool = True
+    flip_img_sequences_ratio: float = 0.0
 
     def __post_init__(self) -> None:
         sides = self.img_size
@@ -153,6 +165,13 @@ class VimConfig:
         epsilon = self.norm_epsilon
         if not (isinstance(epsilon, float) and 0.0 < epsilon < 1.0):
             raise ConfigError(f"norm_epsilon is {epsilon!r}; expected a number between 0 and 1")
+        ratio = self.flip_img_sequences_ratio
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or ratio not in (0, 1):
+            raise ConfigError(
+                f"flip_img_sequences_ratio is {ratio!r}; expected 0 or 1, since any other ratio "
+                "leaves it to chance which sequences are reversed"
+            )
+        object.__setattr__(self, "flip_img_sequences_ratio", float(ratio))
         for name, choices in (("final_pool_type", POOL_TYPES), ("bimamba_type", BIMAMBA_TYPES)):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {choices}")
@@ -199,13 +218,16 @@ class VimConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> VimConfig:
         """Build a configuration from a complete mapping, as :meth:`to_dict` gives it.
 
+        Weights files from before ``use_fast_path`` and ``flip_img_sequences_ratio`` lack these,
+        and hold networks for which the defaults are right.
+
         Raises
         ------
         ConfigError
             If a field is missing or unknown, or a value is not allowed.
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        for name in sorted(names - set(values)):
+        for name in sorted(names - set(values) - _LATER_FIELDS):
             raise ConfigError(f"the configuration lacks {name}")
         for name in sorted(set(values) - names):
             raise ConfigError(f"the configuration has an unknown field {name!r}")
@@ -240,7 +262,10 @@ class VimConfig:
 
     @property
     def class_tokens(self) -> dict[str, int]:
-        """Index in the sequence of each class token, by its name in the state dict, in order."""
+        """Index among the tokens of each class token, by its name in the state dict, in order.
+
+        This is the order of the picture, in which ``pos_embed`` has its rows.
+        """
         if not self.if_cls_token:
             return {}
         if self.use_double_cls_token:
@@ -260,16 +285,21 @@ class VimConfig:
     @property
     def halves_directions(self) -> bool:
         """Whether a mixer halves the sum of its directions: ``if_divide_out`` is for "v2" alone."""
-        return self.if_divide_out and self.bimamba_type == "v2"
+        return self.if_divide_out and self.bimamba_type == "v2" and self.use_fast_path
 
     @property
     def num_directions(self) -> int:
         """Scans of a mixer."""
-        return 1 if self.bimamba_type == "none" else 2
+        return 2 if self.bimamba_type != "none" and self.use_fast_path else 1
+
+    @property
+    def flips_sequence(self) -> bool:
+        """Whether the tokens' sequence is the reverse of the picture's order."""
+        return self.flip_img_sequences_ratio == 1
 
     @property
     def pooled_tokens(self) -> tuple[int, ...] | None:
-        """Indices of the tokens whose mean the head reads; None where it reads of all."""
+        """Indices in the sequence of the tokens whose mean the head reads; None where of all."""
         if self.if_cls_token:
             return tuple(self.class_tokens.values())
         return (self.num_tokens - 1,) if self.final_pool_type == "none" else None
@@ -310,7 +340,12 @@ class VimConfig:
 
     @property
     def direction_suffixes(self) -> tuple[str, ...]:
-        """What the parameters' names end in for each direction that has a set of its own."""
+        """What the parameters' names end in for each direction that uses a set of its own."""
+        return self._stored_suffixes[: self.num_directions]
+
+    @property
+    def _stored_suffixes(self) -> tuple[str, ...]:
+        """The same for the sets that the weights have, in use or idle."""
         return ("", "_b") if self.bimamba_type == "v2" else ("",)
 
     def _mixer_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -319,7 +354,7 @@ class VimConfig:
         shapes: dict[str, tuple[int, ...]] = {"in_proj.weight": (2 * d_inner, self.embed_dim)}
         if self.if_layer_scale:
             shapes["gamma"] = (self.embed_dim,)
-        for suffix in self.direction_suffixes:
+        for suffix in self._stored_suffixes:
             shapes[f"conv1d{suffix}.weight"] = (d_inner, 1, self.d_conv)
             shapes[f"conv1d{suffix}.bias"] = (d_inner,)
             shapes[f"x_proj{suffix}.weight"] = (dt_rank + 2 * self.d_state, d_inner)

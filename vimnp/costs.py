@@ -117,7 +117,7 @@ class _Counts:
 
     def rotate(self) -> Cost:
         c = self.config
-        numbers = c.num_active_layers * c.num_patches * c.embed_dim
+        numbers = c.num_active_layers * c.num_tokens * c.embed_dim
         return Cost(3 * numbers, 0, _FLOAT * 4 * numbers)
 
     def in_proj(self) -> Cost:

@@ -277,8 +277,9 @@ class VisionMamba:
         Returns
         -------
         ndarray of float32, shape (L, E), or (B, L, E) for a batch or a list
-            Class tokens stand where ``config.class_tokens`` says; :meth:`feature_map` leaves them
-            out.
+            In the order of the sequence, which ``flip_img_sequences_ratio`` may have reversed.
+            Class tokens stand where ``config.class_tokens`` says, counted in the picture's order;
+            :meth:`feature_map` leaves them out.
         """
         return self._forward_all(images, "tokens")
 
@@ -295,7 +296,7 @@ class VisionMamba:
         ndarray of float32, shape (E, h, w), or (B, E, h, w) for a batch or a list
             h and w are ``config.grid_size``.
         """
-        tokens = self.forward_features(images)
+        tokens = self._in_picture(self.forward_features(images))
         patches = np.delete(tokens, list(self.config.class_tokens.values()), axis=-2)
         grid = patches.reshape(*tokens.shape[:-2], *self.config.grid_size, self.config.embed_dim)
         return np.ascontiguousarray(np.moveaxis(grid, -1, -3))
@@ -381,6 +382,10 @@ class VisionMamba:
         )
         return (self.config.num_tokens,) if every else ()
 
+    def _in_picture(self, tokens: np.ndarray) -> np.ndarray:
+        """A view of the sequence's tokens (..., L, E), in the picture's order."""
+        return tokens[..., ::-1, :] if self.config.flips_sequence else tokens
+
     def _pixels(self, image: Picture) -> np.ndarray:
         return to_input(image, self.config.img_size, self.metadata.preprocessing)
 
@@ -420,16 +425,17 @@ class VisionMamba:
         windows = sliding_window_view(pixels, (size, size), axis=(1, 2))[:, ::stride, ::stride]
         np.copyto(w.patches, windows.transpose(1, 2, 0, 3, 4))
         patches = w.patches.reshape(self.config.num_patches, -1)
+        tokens = self._in_picture(w.residual)
         start = 0  # of a run of patches; `before` class tokens stand in front of it
-        for before, stop in enumerate([*self.config.class_tokens.values(), len(w.residual)]):
+        for before, stop in enumerate([*self.config.class_tokens.values(), len(tokens)]):
             np.matmul(
                 patches[start - before : stop - before],
                 self._parameters.patch_proj,
-                out=w.residual[start:stop],
+                out=tokens[start:stop],
             )
-            w.residual[stop : stop + 1] = 0  # a class token
+            tokens[stop : stop + 1] = 0  # a class token
             start = stop + 1
-        w.residual += self._parameters.token_offset
+        tokens += self._parameters.token_offset
 
     def _rotate(self, w: Workspace, *, is_first: bool) -> None:
         """Rotary position embedding of a layer's input, where the network has it."""

@@ -157,9 +157,9 @@ class _Loader:
         return Parameters(
             patch_proj=self._laid_out(patch_proj.reshape(config.embed_dim, -1)),
             token_offset=self._token_offset(),
-            rotation=rope.Rotation.read(self._read) if config.if_rope else None,
+            rotation=rope.Rotation.read(config, self._read) if config.if_rope else None,
             layers=tuple(self._layer(index) for index in range(config.num_active_layers)),
-            norm_f=self._norm("norm_f"),
+            norm_f=self._norm("norm_f", config.num_active_layers),
             head=self._laid_out(self._read("head.weight")),
             head_bias=self._vector("head.bias"),
         )
@@ -188,26 +188,37 @@ class _Loader:
     def _layer(self, index: int) -> Layer:
         prefix = f"layers.{index}"
         return Layer(
-            norm=self._norm(f"{prefix}.norm"),
+            norm=self._norm(f"{prefix}.norm", index),
             in_proj=self._laid_out(self._read(f"{prefix}.mixer.in_proj.weight")),
             directions=self._directions(f"{prefix}.mixer"),
-            out_proj=self._laid_out(self._out_proj(f"{prefix}.mixer")),
+            out_proj=self._laid_out(self._out_proj(f"{prefix}.mixer", index)),
             is_flipped=self._config.if_bidirectional and index % 2 == 1,
         )
 
     def _directions(self, prefix: str) -> tuple[DirectionParameters, ...]:
         config = self._config
         directions = [self._direction(prefix, suffix) for suffix in config.direction_suffixes]
-        if config.bimamba_type == "v1":  # backwards the same, but for A
+        if config.bimamba_type == "v1" and config.num_directions == 2:  # the same, but for A
             directions.append(directions[0]._replace(A=self._state_matrix(f"{prefix}.A_b_log")))
         return tuple(directions)
 
-    def _out_proj(self, prefix: str) -> np.ndarray:
-        """(E, Dn), scaled by ``gamma``, and so that two layers' sum is their mean."""
+    def _doublings(self, index: int) -> int:
+        """How often the original's residual has doubled when this layer reads it.
+
+        With ``if_bidirectional`` it does so with every pair of layers. Here it never does. Only
+        epsilon tells a norm the scale of its input: so what a layer adds is halved as often as the
+        residual would have doubled, and epsilon, which is added to squares, is halved twice as
+        often. Powers of two cost no precision.
+        """
+        return index // 2 if self._config.if_bidirectional else 0
+
+    def _out_proj(self, prefix: str, index: int) -> np.ndarray:
+        """(E, Dn), scaled by ``gamma``, and down by how often the residual then has doubled."""
         out_proj = self._read(f"{prefix}.out_proj.weight")
         if self._config.if_layer_scale:
             out_proj = out_proj * self._read(f"{prefix}.gamma")[:, None]
-        return out_proj / 2 if self._config.if_bidirectional else out_proj
+        doublings = self._doublings(index + 2)
+        return np.ldexp(out_proj, -doublings) if doublings else out_proj
 
     def _direction(self, prefix: str, suffix: str) -> DirectionParameters:
         conv_weight = self._read(f"{prefix}.conv1d{suffix}.weight")[:, 0]
@@ -224,9 +235,11 @@ class _Loader:
     def _state_matrix(self, name: str) -> np.ndarray:
         return transposed(-np.exp(self._read(name)), self._room.empty)
 
-    def _norm(self, prefix: str) -> Norm:
+    def _norm(self, prefix: str, index: int) -> Norm:
+        """The norm before the layer `index`, or the last one if there is no such layer."""
         bias = None if self._config.rms_norm else self._vector(f"{prefix}.bias")
-        return Norm(self._vector(f"{prefix}.weight"), bias, self._config.norm_epsilon)
+        epsilon = math.ldexp(self._config.norm_epsilon, -2 * self._doublings(index))
+        return Norm(self._vector(f"{prefix}.weight"), bias, epsilon)
 
 
 def random_reader(config: VimConfig, seed: int) -> Reader:

@@ -24,36 +24,43 @@ COS, SIN = "rope.freqs_cos", "rope.freqs_sin"  # in the state dict
 
 
 class Rotation(NamedTuple):
-    """What the patches' tokens are rotated by."""
+    """What the tokens are rotated by, in the order of the sequence."""
 
-    cos: np.ndarray  # (M, E)
-    sin: np.ndarray  # (M, E), negative for the first channel of each pair
+    cos: np.ndarray  # (L, E)
+    sin: np.ndarray  # (L, E), negative for the first channel of each pair
 
     @classmethod
-    def read(cls, read: Reader) -> Rotation:
-        """From the tables of the state dict, (M, E) each."""
-        sin = read(SIN).copy()
+    def read(cls, config: VimConfig, read: Reader) -> Rotation:
+        """From the tables of the state dict, (M, E) each.
+
+        Where there is a class token, the first token is not turned, wherever the class token
+        stands: networks with it in the middle were trained like this, too. The original puts a
+        reversed sequence back into the picture's order to rotate it, but not where its layers go in
+        pairs.
+        """
+        cos = np.ones((config.num_tokens, config.embed_dim), np.float32)
+        sin = np.zeros_like(cos)
+        left_out = config.num_tokens - config.num_patches
+        cos[left_out:], sin[left_out:] = read(COS), read(SIN)
         sin[:, ::2] *= -1
-        return cls(read(COS), sin)
+        if config.flips_sequence and not config.if_bidirectional:
+            cos, sin = (np.ascontiguousarray(table[::-1]) for table in (cos, sin))
+        return cls(cos, sin)
 
     def apply(self, tokens: np.ndarray, partners: np.ndarray) -> None:
         """Rotate in place.
 
-        Where there is a class token, the first of the sequence is left out, wherever the class
-        token stands: networks with it in the middle were trained like this, too.
-
         Parameters
         ----------
         tokens : ndarray, shape (L, E)
-        partners : ndarray, shape (M, E)
+        partners : ndarray, shape (L, E)
             Is overwritten.
         """
-        patches = tokens[len(tokens) - len(self.cos) :]
-        partners[:, ::2] = patches[:, 1::2]
-        partners[:, 1::2] = patches[:, ::2]
+        partners[:, ::2] = tokens[:, 1::2]
+        partners[:, 1::2] = tokens[:, ::2]
         partners *= self.sin
-        patches *= self.cos
-        patches += partners
+        tokens *= self.cos
+        tokens += partners
 
 
 def tables(config: VimConfig) -> dict[str, np.ndarray]:

@@ -52,4 +52,4 @@ class Workspace:
         self.hidden = aligned_empty(length, embed_dim)
         # Where options call for them: a second layer's output, the other channel of each pair.
         self.hidden_flipped = aligned_empty(length * config.if_bidirectional, embed_dim)
-        self.partners = aligned_empty(config.num_patches * config.if_rope, embed_dim)
+        self.partners = aligned_empty(length * config.if_rope, embed_dim)
