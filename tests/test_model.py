@@ -176,6 +176,7 @@ BACKBONES = {
     "two tokens": {"use_double_cls_token": True},
     "no token": {"if_cls_token": False},
     "every token read": {"if_cls_token": False, "final_pool_type": "all"},
+    "reversed": {"flip_img_sequences_ratio": 1.0, "use_double_cls_token": True},
 }
 
 
@@ -206,7 +207,8 @@ def test_a_feature_map_lies_as_the_patches_do(name):
     assert maps.shape == (2, 24, rows, columns)
     assert maps.flags.c_contiguous
     is_patch = np.isin(np.arange(config.num_tokens), [*config.class_tokens.values()], invert=True)
-    patches = model.forward_features(batch)[:, is_patch]
+    tokens = model.forward_features(batch)
+    patches = (tokens[:, ::-1] if config.flips_sequence else tokens)[:, is_patch]
     for row in range(rows):
         for column in range(columns):
             np.testing.assert_array_equal(
