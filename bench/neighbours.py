@@ -1,0 +1,146 @@
+"""A pass of Vim-tiny beside other processes that want the same cores.
+
+    python bench/neighbours.py [--rounds 3] [--seconds 4] [--other PYTHON]
+
+Each pass is one of a process of its own, which makes one after the other; a neighbour is a process that
+does nothing but count. ``--other`` takes an interpreter that has another build of vimnp, an older one
+for instance, and measures both in turn. Medians of all passes, and each over the same way's alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from surroundings import begin, print_table
+
+from vimnp.backends import BACKENDS
+
+PASSES = """
+import sys, time
+import numpy, vimnp
+backend, threads, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+model = vimnp.VimTiny.random(backend=backend, num_threads=threads)
+image = numpy.random.default_rng(0).standard_normal((3, 224, 224)).astype(numpy.float32)
+for _ in range(3):
+    model(image)
+print("ready", flush=True)
+sys.stdin.readline()
+end = time.perf_counter() + seconds
+while (begin := time.perf_counter()) < end:
+    model(image)
+    print(time.perf_counter() - begin, flush=True)
+"""
+NEIGHBOUR = "while True: pass"
+
+
+class Surroundings(NamedTuple):
+    """What else runs: busy neighbours, and how many processes make passes, on how many threads."""
+
+    name: str
+    neighbours: int = 0
+    processes: int = 1
+    threads_over_cpus: int = 1
+
+
+SURROUNDINGS = (
+    Surroundings("alone"),
+    Surroundings("one busy neighbour", neighbours=1),
+    Surroundings("two busy neighbours", neighbours=2),
+    Surroundings("two processes of passes", processes=2),
+    Surroundings("twice as many threads as CPUs", threads_over_cpus=2),
+)
+
+
+class Way(NamedTuple):
+    """Which build of vimnp, and which backend."""
+
+    python: str
+    backend: str
+
+
+@contextlib.contextmanager
+def busy(number: int) -> Iterator[None]:
+    """So many processes that keep a core busy."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(number):
+            neighbour = stack.enter_context(subprocess.Popen([sys.executable, "-c", NEIGHBOUR]))
+            stack.callback(neighbour.kill)
+        yield
+
+
+def passes(way: Way, where: Surroundings, seconds: float) -> list[float]:
+    """Seconds of each pass."""
+    threads = where.threads_over_cpus * (os.cpu_count() or 1)
+    environment = dict(os.environ)
+    if where.threads_over_cpus > 1:  # of both pools
+        environment["OPENBLAS_NUM_THREADS"] = str(threads)
+    command = [way.python, "-c", PASSES, way.backend, str(threads), str(seconds)]
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=environment,
+                )
+            )
+            for _ in range(where.processes)
+        ]
+        for process in running:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        with busy(where.neighbours):
+            for process in running:
+                assert process.stdin is not None
+                process.stdin.write("\n")
+                process.stdin.flush()
+            lines = [line for p in running for line in p.communicate()[0].splitlines()]
+    return [float(line) for line in lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of all measurements (3)")
+    parser.add_argument("--seconds", type=float, default=4, help="of each (4)")
+    parser.add_argument("--other", metavar="PYTHON", help="with another build of vimnp")
+    options = parser.parse_args()
+    begin()
+    pythons = {"": sys.executable} | ({"other, ": options.other} if options.other else {})
+    ways = {
+        f"{name}{backend}": Way(python, backend)
+        for name, python in pythons.items()
+        for backend in BACKENDS
+    }
+    found: dict[tuple[str, str], list[float]] = {}
+    for _ in range(options.rounds):
+        for where in SURROUNDINGS:
+            for name, way in ways.items():
+                found.setdefault((name, where.name), []).extend(passes(way, where, options.seconds))
+    medians = {key: 1e3 * float(np.median(seconds)) for key, seconds in found.items()}
+    print_table(
+        ("milliseconds of a pass", *ways),
+        (
+            (
+                where.name,
+                *(
+                    f"{medians[name, where.name]:.1f} "
+                    f"({medians[name, where.name] / medians[name, 'alone']:.2f}x)"
+                    for name in ways
+                ),
+            )
+            for where in SURROUNDINGS
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
