@@ -2,9 +2,10 @@
 
     python bench/neighbours.py [--rounds 3] [--seconds 4] [--other PYTHON]
 
-Each pass is one of a process of its own, which makes one after the other; a neighbour is a process that
-does nothing but count. ``--other`` takes an interpreter that has another build of vimnp, an older one
-for instance, and measures both in turn. Medians of all passes, and each over the same way's alone.
+A process of its own makes the passes, one after the other. A neighbour is a process that does
+nothing but keep a core busy. ``--other`` takes an interpreter that has another build of vimnp, an
+older one for instance, and measures both in turn. Medians of all passes, and each over the same
+way's alone.
 """
 
 from __future__ import annotations
