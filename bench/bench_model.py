@@ -19,7 +19,7 @@ PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float
 def run(
     benchmark, group: str, scan: str, num_threads: int, blas_threads: int, batch: int = 1
 ) -> None:
-    model = vimnp.VimTiny.random(scan=scan, num_threads=num_threads)
+    model = vimnp.VimTiny.random(scan=scan, num_threads=num_threads, backend="numpy")
     benchmark.group = group
     with threadpool_limits(blas_threads, user_api="blas"):
         benchmark.pedantic(model, (np.stack([PIXELS] * batch),), rounds=15, warmup_rounds=2)
@@ -50,7 +50,7 @@ def test_picture_sizes(benchmark, side):
 
 def test_fresh_workspace(benchmark):
     """What it would cost to allocate every array in every pass: to hold against fused."""
-    model = vimnp.VimTiny.random(num_threads=1)
+    model = vimnp.VimTiny.random(num_threads=1, backend="numpy")
     benchmark.group = "scan modes, batch 1, 1 threads of kernels and of BLAS"
 
     def forget_workspace() -> None:

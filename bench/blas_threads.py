@@ -19,7 +19,7 @@ PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float
 
 def main() -> None:
     print(describe_machine().blas)
-    model = vimnp.VimTiny.random(num_threads=1)
+    model = vimnp.VimTiny.random(num_threads=1, backend="numpy")
     logits = {}
     for blas_threads in (1, 2, 4):
         with threadpool_limits(blas_threads, user_api="blas"):

@@ -49,10 +49,11 @@ class Machine(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """CPU, instruction set, threads and BLAS, a line each; and what slows them down."""
+        """CPU, kernels and BLAS, a line each; and what slows them down."""
         return [
             f"machine: {self.cpu}, {os.cpu_count()} CPUs",
-            f"kernels: {self.instruction_set}, {self.num_threads} threads if not set otherwise",
+            f"kernels: {self.instruction_set}, {self.num_threads} threads, "
+            f"{self.backend} backend if not set otherwise",
             f"BLAS: {self.blas}; numpy {self.numpy}, python {self.python}",
             *(f"slow: {sentence}" for sentence in self.slowdowns),
         ]

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overl
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vimnp import kernels
-from vimnp.backends import resolve_backend
+from vimnp import extension, kernels
+from vimnp.backends import Way, resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError
 from vimnp.image import to_input
@@ -95,10 +95,20 @@ class VisionMamba:
     num_threads : int, optional
         Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`. With the
         "numpy" backend the matrix products use as many as NumPy's BLAS is set to.
-    backend : {"numpy", "native"}, optional
+    backend : {"auto", "numpy", "native"}, optional
         Whether NumPy multiplies the matrices, and this file reads as the network does, or the
         whole network runs in one compiled parallel region (:mod:`vimnp.native`): faster, with
-        "fused" scans only. None stands for ``VIMNP_BACKEND``, or without it for "numpy".
+        "fused" scans only. "auto" is "native" where the kernels are there, nothing is forced into
+        NumPy and the scan is "fused", and "numpy" otherwise. None stands for ``VIMNP_BACKEND``, or
+        without it for "auto".
+
+    Attributes
+    ----------
+    config : VimConfig
+    backend : {"numpy", "native"}
+        The one that runs.
+    scan : str
+    num_threads : int
 
     Raises
     ------
@@ -126,6 +136,7 @@ class VisionMamba:
         self.scan = scan
         self.num_threads = resolve_num_threads(num_threads)
         self.backend = resolve_backend(backend, scan)
+        self._instruction_set = extension.instruction_set()
         self._of_thread = threading.local()
         self._native: NativeNetwork | None = None
         if self.backend == "native":
@@ -226,6 +237,20 @@ class VisionMamba:
             if self._native is not None:
                 other._native = self._native.with_num_threads(num_threads)
         return other
+
+    @property
+    def way(self) -> Way:
+        """How this model runs: backend, scan, threads and instruction set."""
+        return Way(self.backend, self.scan, self.num_threads, self._instruction_set)
+
+    def __repr__(self) -> str:
+        config = self.config
+        height, width = config.img_size
+        return (
+            f"{type(self).__name__}({height}x{width} pixels, {config.num_tokens} tokens, "
+            f"embed_dim {config.embed_dim}, depth {config.depth}, {config.num_classes} classes; "
+            f"{self.way})"
+        )
 
     def __call__(self, images: Pictures) -> np.ndarray:
         """Logits.

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from vimnp.backends import BACKENDS
+from vimnp.backends import BACKENDS, CHOICES, resolve_backend
 from vimnp.blas import BlasLimit
 from vimnp.commands.console import say
 from vimnp.commands.measured import Measured, add_measured, check_measured, describe, limit_of_blas
@@ -48,7 +48,10 @@ class Way(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights_or_random(parser)
     parser.add_argument(
-        "--backend", choices=("all", *BACKENDS), default="all", help="all that have the mode"
+        "--backend",
+        choices=("all", *CHOICES),
+        default="all",
+        help="all that have the mode; auto is what a model takes if not asked for another",
     )
     parser.add_argument(
         "--scan",
@@ -80,21 +83,30 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _ways(options: argparse.Namespace) -> list[Way]:
-    backends = BACKENDS if options.backend == "all" else (options.backend,)
     scans = BIDIRECTIONAL_METHODS if options.scan == "all" else _unique(options.scan.split(","))
     for scan in scans:
         if scan not in BIDIRECTIONAL_METHODS:
             expected = ", ".join(BIDIRECTIONAL_METHODS)
             raise VimnpError(f"--scan {options.scan}: expected all, or some of {expected}")
     threads = _numbers_of_threads(options.threads)
-    only_native = options.backend == "native" and options.scan != "all"
+    backends = {scan: _backends(options.backend, scan, options.scan == "all") for scan in scans}
     return [
         Way(backend, scan, number)
-        for backend in backends
+        for backend in BACKENDS
         for scan in scans
-        if backend == "numpy" or scan == "fused" or only_native
+        if backend in backends[scan]
         for number in threads
     ]
+
+
+def _backends(asked: str, scan: str, is_one_of_all: bool) -> tuple[str, ...]:
+    """Those that are to run this mode. Raises ConfigError if the one that is asked for cannot."""
+    having = BACKENDS if scan == "fused" else ("numpy",)
+    if asked == "all":
+        return having
+    if is_one_of_all and asked in BACKENDS:
+        return (asked,) if asked in having else ()
+    return (resolve_backend(asked, scan),)
 
 
 def _unique(items: Iterable[Item]) -> list[Item]:

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     check_measured(options)
     model = load_model(options)
     measured = describe(options, model.config)
-    way = f"{model.backend} backend, {model.scan} scan, {model.num_threads} threads"
+    way = str(model.way)
     print("\n".join([*measured.lines, f"way: {way}"]))
     with _limited_blas(model):
         rates = measure_rates()
