@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from limits import network
+from limits import blas_as_it_is_set, network
 from threadpoolctl import threadpool_limits
 
 import vimnp
@@ -19,7 +19,8 @@ PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float
 def run(
     benchmark, group: str, scan: str, num_threads: int, blas_threads: int, batch: int = 1
 ) -> None:
-    model = vimnp.VimTiny.random(scan=scan, num_threads=num_threads, backend="numpy")
+    with blas_as_it_is_set():
+        model = vimnp.VimTiny.random(scan=scan, num_threads=num_threads, backend="numpy")
     benchmark.group = group
     with threadpool_limits(blas_threads, user_api="blas"):
         benchmark.pedantic(model, (np.stack([PIXELS] * batch),), rounds=15, warmup_rounds=2)

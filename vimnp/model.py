@@ -16,6 +16,7 @@ batch: memory does not grow with the batch, and an image's logits do not depend 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overl
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vimnp import extension, kernels
+from vimnp import blas, extension, kernels
 from vimnp.backends import Way, resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError
@@ -93,8 +94,11 @@ class VisionMamba:
     scan : {"fused", "sequential", "fixlen", "fused_fixlen"}
         See :func:`vimnp.ops.selective_scan_bidirectional`.
     num_threads : int, optional
-        Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`. With the
-        "numpy" backend the matrix products use as many as NumPy's BLAS is set to.
+        Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`. The "numpy"
+        backend's matrix products have one thread each: an OpenBLAS is set to that in the whole
+        process while a pass runs, and set back after it (:mod:`vimnp.blas` says why). Where
+        ``OPENBLAS_NUM_THREADS`` is set when the model is made, or NumPy has another BLAS, they
+        have as many as that is set to.
     backend : {"auto", "numpy", "native"}, optional
         Whether NumPy multiplies the matrices, and this file reads as the network does, or the
         whole network runs in one compiled parallel region (:mod:`vimnp.native`): faster, with
@@ -137,6 +141,7 @@ class VisionMamba:
         self.num_threads = resolve_num_threads(num_threads)
         self.backend = resolve_backend(backend, scan)
         self._instruction_set = extension.instruction_set()
+        self._limits_blas = self.backend == "numpy" and blas.is_limited()
         self._of_thread = threading.local()
         self._native: NativeNetwork | None = None
         if self.backend == "native":
@@ -414,14 +419,19 @@ class VisionMamba:
         if self._native is not None:
             self._native.forward(images, out, output=output)
             return
-        for image_out, pixels in zip(out, images, strict=True):
-            w = self._forward_layers(pixels)
-            if output == "tokens":
-                self._final_norm(w, slice(None), image_out)
-            elif output == "features":
-                image_out[...] = self._pool(w)
-            else:
-                image_out[...] = self._head(self._pool(w))
+        with self._threads_of_blas():
+            for image_out, pixels in zip(out, images, strict=True):
+                w = self._forward_layers(pixels)
+                if output == "tokens":
+                    self._final_norm(w, slice(None), image_out)
+                elif output == "features":
+                    image_out[...] = self._pool(w)
+                else:
+                    image_out[...] = self._head(self._pool(w))
+
+    def _threads_of_blas(self) -> contextlib.AbstractContextManager[None]:
+        """Within this, NumPy's products have as many threads as in a pass."""
+        return blas.one_thread() if self._limits_blas else contextlib.nullcontext()
 
     # ---- One image, from top to bottom ----------------------------------------------------------
 

@@ -11,9 +11,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from vimnp.backends import BACKENDS, CHOICES, resolve_backend
-from vimnp.blas import BlasLimit
 from vimnp.commands.console import say
-from vimnp.commands.measured import Measured, add_measured, check_measured, describe, limit_of_blas
+from vimnp.commands.measured import Measured, add_measured, check_measured, describe
 from vimnp.commands.model_options import add_weights_or_random, load_network
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
@@ -62,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         metavar="N,...",
-        help="of the kernels and of NumPy's BLAS (1, and as many as there are by default)",
+        help="of the kernels (1, and as many as there are by default)",
     )
     add_measured(parser)
     parser.add_argument("--json", metavar="FILE", help="write every time to a file, too")
@@ -141,26 +140,15 @@ def _models(options: argparse.Namespace, ways: list[Way]) -> dict[str, VisionMam
 def _measure(
     models: dict[str, VisionMamba], ways: list[Way], images: np.ndarray, rounds: int
 ) -> dict[Way, np.ndarray]:
-    limit = limit_of_blas() if "numpy" in models else None
-    calls = {way: _call(models[way.backend], way, images, limit) for way in ways}
+    calls = {way: _call(models[way.backend], way, images) for way in ways}
     with progress_bar(rounds * len(calls), "turn") as bar:
         return time_in_turn(
             calls, rounds, burst=_BURST, warm_up=_WARM_UP, pause=_PAUSE, after_each=bar.update
         )
 
 
-def _call(
-    model: VisionMamba, way: Way, images: np.ndarray, limit: BlasLimit | None
-) -> Callable[[], object]:
-    call = functools.partial(model.with_settings(scan=way.scan, num_threads=way.threads), images)
-    if limit is None or way.backend == "native":
-        return call
-
-    def limited() -> None:
-        with limit(way.threads):
-            call()
-
-    return limited
+def _call(model: VisionMamba, way: Way, images: np.ndarray) -> Callable[[], object]:
+    return functools.partial(model.with_settings(scan=way.scan, num_threads=way.threads), images)
 
 
 def _print_times(ways: list[Way], seconds: dict[Way, np.ndarray], batch: int) -> None:
