@@ -87,9 +87,15 @@ def forward_pass(model: VisionMamba, image: np.ndarray) -> Call:
     return lambda: model(image)
 
 
+def workspace(model: VisionMamba) -> Workspace:
+    """What the last pass has written."""
+    with model._spares.one() as w:
+        return w
+
+
 def products_alone(model: VisionMamba) -> Call:
     """Every matrix product of a pass, on the arrays of the pass, and nothing else."""
-    p, w = model._parameters, model._workspace()
+    p, w = model._parameters, workspace(model)
     patches = w.patches.reshape(model.config.num_patches, -1)
 
     def run() -> None:
@@ -110,7 +116,7 @@ def layer_products(model: VisionMamba, layer: Layer, w: Workspace) -> None:
 
 
 def scans_alone(model: VisionMamba) -> Call:
-    w = model._workspace()
+    w = workspace(model)
 
     def run() -> None:
         for layer in model._parameters.layers:
@@ -121,7 +127,7 @@ def scans_alone(model: VisionMamba) -> Call:
 
 def one_layer(model: VisionMamba) -> dict[str, Call]:
     """One layer whole, and its products and its scan."""
-    layer, w = model._parameters.layers[0], model._workspace()
+    layer, w = model._parameters.layers[0], workspace(model)
 
     def whole() -> None:
         model._add_norm(w.residual, w.hidden, layer.norm, w.normed)

@@ -25,6 +25,7 @@ from vimnp.kernels import aligned_empty
 from vimnp.parameters import random_reader
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import Metadata, WeightsFile
+from vimnp.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -593,7 +594,7 @@ def record_activations(
     model: vimnp.VisionMamba, patch_bias: np.ndarray, pixels: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Run layer by layer. The original's names: N.0 hidden, N.1 residual before they are added."""
-    w, p = model._workspace(), model._parameters
+    w, p = Workspace(model.config), model._parameters
     seen = {}
     model._embed(pixels, w)
     position = model.config.class_tokens["cls_token"]

@@ -19,8 +19,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import os
-import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overload
 
 import numpy as np
@@ -43,7 +43,7 @@ from vimnp.parameters import (
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.threads import resolve_num_threads
 from vimnp.weights import Metadata, WeightsFile
-from vimnp.workspace import DirectionSpace, Workspace
+from vimnp.workspace import DirectionSpace, Spares, Workspace
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,7 +83,7 @@ class VisionMamba:
     """A Vision Mamba (hustvl/Vim, ``VisionMamba`` in ``vim/models_mamba.py``) at inference.
 
     Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
-    once.
+    once, and from a signal handler while it runs.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class VisionMamba:
         self.backend = resolve_backend(backend, scan)
         self._instruction_set = extension.instruction_set()
         self._limits_blas = self.backend == "numpy" and blas.is_limited()
-        self._of_thread = threading.local()
+        self._spares = Spares(functools.partial(Workspace, self.config))
         self._native: NativeNetwork | None = None
         if self.backend == "native":
             from vimnp.native import NativeNetwork
@@ -232,7 +232,6 @@ class VisionMamba:
             As for the class.
         """
         other = copy.copy(self)
-        other._of_thread = threading.local()
         if scan is not None:
             _expect_scan(scan)
             resolve_backend(self.backend, scan)
@@ -419,9 +418,9 @@ class VisionMamba:
         if self._native is not None:
             self._native.forward(images, out, output=output)
             return
-        with self._threads_of_blas():
+        with self._threads_of_blas(), self._spares.one() as w:
             for image_out, pixels in zip(out, images, strict=True):
-                w = self._forward_layers(pixels)
+                self._forward_layers(pixels, w)
                 if output == "tokens":
                     self._final_norm(w, slice(None), image_out)
                 elif output == "features":
@@ -435,9 +434,8 @@ class VisionMamba:
 
     # ---- One image, from top to bottom ----------------------------------------------------------
 
-    def _forward_layers(self, pixels: np.ndarray) -> Workspace:
+    def _forward_layers(self, pixels: np.ndarray, w: Workspace) -> None:
         """One image (3, H, W) -> two terms of its tokens, w.residual and w.hidden: (L, E) each."""
-        w = self._workspace()
         self._embed(pixels, w)  # w.residual: the tokens
         for index, (layer, *partner) in enumerate(self._parameters.blocks):
             self._rotate(w, is_first=index == 0)
@@ -447,7 +445,6 @@ class VisionMamba:
                 self._add_norm(w.residual, None, flipped.norm, w.normed)
                 self._mixer(flipped, w, w.hidden_flipped)
                 w.hidden += w.hidden_flipped
-        return w
 
     def _embed(self, pixels: np.ndarray, w: Workspace) -> None:
         """Patches -> tokens, with class tokens and position embedding; pixels are (3, H, W)."""
@@ -566,13 +563,6 @@ class VisionMamba:
         logits += self._parameters.head_bias
         # Without a class token and with this pooling, the features are every token's.
         return logits.max(axis=0) if self.config.final_pool_type == "max" else logits
-
-    def _workspace(self) -> Workspace:
-        """This thread's own."""
-        if not hasattr(self._of_thread, "workspace"):
-            self._of_thread.workspace = Workspace(self.config)
-        workspace: Workspace = self._of_thread.workspace
-        return workspace
 
 
 class VimTiny(VisionMamba):
