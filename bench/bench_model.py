@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from limits import network
+from limits import blas_as_it_is_set, network
 from threadpoolctl import threadpool_limits
 
 import vimnp
@@ -19,7 +19,8 @@ PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float
 def run(
     benchmark, group: str, scan: str, num_threads: int, blas_threads: int, batch: int = 1
 ) -> None:
-    model = vimnp.VimTiny.random(scan=scan, num_threads=num_threads)
+    with blas_as_it_is_set():
+        model = vimnp.VimTiny.random(scan=scan, num_threads=num_threads, backend="numpy")
     benchmark.group = group
     with threadpool_limits(blas_threads, user_api="blas"):
         benchmark.pedantic(model, (np.stack([PIXELS] * batch),), rounds=15, warmup_rounds=2)
@@ -50,11 +51,11 @@ def test_picture_sizes(benchmark, side):
 
 def test_fresh_workspace(benchmark):
     """What it would cost to allocate every array in every pass: to hold against fused."""
-    model = vimnp.VimTiny.random(num_threads=1)
+    model = vimnp.VimTiny.random(num_threads=1, backend="numpy")
     benchmark.group = "scan modes, batch 1, 1 threads of kernels and of BLAS"
 
     def forget_workspace() -> None:
-        vars(model._of_thread).clear()
+        model._spares._unused.clear()
 
     with threadpool_limits(1, user_api="blas"):
         benchmark.pedantic(model, (PIXELS,), setup=forget_workspace, rounds=15, warmup_rounds=2)

@@ -9,6 +9,7 @@ products are its BLAS's business.
 from __future__ import annotations
 
 import numpy as np
+from limits import blas_as_it_is_set
 from threadpoolctl import threadpool_limits
 
 import vimnp
@@ -19,7 +20,8 @@ PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float
 
 def main() -> None:
     print(describe_machine().blas)
-    model = vimnp.VimTiny.random(num_threads=1)
+    with blas_as_it_is_set():
+        model = vimnp.VimTiny.random(num_threads=1, backend="numpy")
     logits = {}
     for blas_threads in (1, 2, 4):
         with threadpool_limits(blas_threads, user_api="blas"):

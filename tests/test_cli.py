@@ -94,8 +94,9 @@ def test_predict_prints_labels_where_the_weights_have_them(
 
 def test_predict_answers_in_json(command: Command, micro_npz: Path, picture: Path) -> None:
     run = command("predict", picture, "--weights", micro_npz, "--json", "--top-k", 2)
-    best = VisionMamba.from_npz(micro_npz).predict(read_image(picture), top_k=2)
-    expected = [{"file": str(picture), "predictions": [dataclasses.asdict(p) for p in best]}]
+    model = VisionMamba.from_npz(micro_npz)
+    best = [dataclasses.asdict(p) for p in model.predict(read_image(picture), top_k=2)]
+    expected = [{"file": str(picture), "predictions": best, **model.way._asdict()}]
     assert (run.code, run.err) == (0, "")
     assert json.loads(run.out) == expected
 
@@ -188,7 +189,8 @@ def test_a_bad_picture_has_its_error_in_the_json(
     assert first.keys() == {"file", "error"}
     assert first["file"] == str(bad)
     assert "not a picture" in first["error"]
-    assert second.keys() == {"file", "predictions"}
+    way = {"backend", "scan", "threads", "instruction_set"}
+    assert second.keys() == {"file", "predictions"} | way
     assert_refused(run._replace(out=""), str(bad))
 
 
@@ -418,7 +420,7 @@ def test_info_describes_the_machine(command: Command, monkeypatch: pytest.Monkey
     compiled = extension.loaded()
     assert found["instruction_set"] == (extension.instruction_set() or "none")
     assert found["openmp"] == str(compiled is not None and compiled.OPENMP)
-    assert found["backend"] == "numpy"
+    assert found["backend"] == ("numpy" if compiled is None else "native")
     assert found["num_threads"] == "3"
     assert found["numpy"] == np.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
@@ -428,8 +430,9 @@ def test_info_describes_the_machine(command: Command, monkeypatch: pytest.Monkey
 def test_info_names_the_backend_of_the_environment(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VIMNP_BACKEND", "native")
-    assert facts(command("info").out)["backend"] == "native"
+    for backend in ("native", "numpy"):
+        monkeypatch.setenv("VIMNP_BACKEND", backend)
+        assert facts(command("info").out)["backend"] == backend
 
 
 def slowdowns(run: Run) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from commands import Command, assert_refused
 
-from vimnp import extension, timing
+from vimnp import blas, extension, timing
 from vimnp.errors import ConfigError
 from vimnp.machine import measure_rates
 from vimnp.model import VisionMamba
@@ -54,6 +54,7 @@ def test_bench_names_the_machine_and_the_network(command: Command, micro_npz: Pa
     run = command("bench", "--weights", micro_npz, "--backend", "numpy", "--batch", 3, *QUICK)
     assert re.search(r"^machine: .*CPUs$", run.out, re.MULTILINE)
     assert re.search(r"^BLAS: .*numpy", run.out, re.MULTILINE)
+    assert blas.policy() in run.out
     assert f"network: {micro_npz}; " in run.out
     assert "pictures: 32x32, 17 tokens, 3 a pass" in run.out
 
@@ -95,12 +96,10 @@ def test_bench_without_kernels_leaves_out_the_native_backend_and_says_so(
 def test_what_is_missing_is_named_with_its_extra(
     name: str, command: Command, micro_npz: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("tqdm", "threadpoolctl"):
-        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     run = command(name, "--weights", micro_npz, *QUICK)
     assert run.code == 0
     assert "vimnp: no progress bar without tqdm: pip install 'vimnp[progress]'\n" in run.err
-    assert "stay as they are without threadpoolctl: pip install 'vimnp[info]'\n" in run.err
 
 
 # ---- profile -------------------------------------------------------------------------------------

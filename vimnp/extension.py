@@ -86,13 +86,23 @@ def for_network() -> ModuleType:
         raise ConfigError(
             f"backend 'native' needs the compiled kernels, which are missing. {_MENDING}"
         )
-    for variable in FORCE_FALLBACK.values():
-        if is_forced(variable):
-            raise ConfigError(
-                f"backend 'native' has no part in NumPy, which {variable}=TRUE asks for: "
-                "unset it, or use backend 'numpy'"
-            )
+    for operation in _forced():
+        raise ConfigError(
+            f"backend 'native' has no part in NumPy, which {FORCE_FALLBACK[operation]}=TRUE asks "
+            "for: unset it, or use backend 'numpy'"
+        )
     return _scan
+
+
+def can_run_network() -> bool:
+    """Whether the kernels are there and none of them is switched off: as :func:`for_network` needs.
+
+    Raises
+    ------
+    ConfigError
+        If a switch means nothing.
+    """
+    return _scan is not None and not _forced()
 
 
 def loaded() -> ModuleType | None:
@@ -112,11 +122,19 @@ def instruction_set() -> str | None:
 
 
 def is_forced(variable: str) -> bool:
-    """Whether this ``..._FORCE_FALLBACK`` is TRUE. Raises ConfigError if it is not FALSE either."""
-    value = os.environ.get(variable, "FALSE").upper()
+    """Whether this ``..._FORCE_FALLBACK`` is TRUE. Raises ConfigError if it is not FALSE either.
+
+    Not set or empty, it is FALSE.
+    """
+    value = (os.environ.get(variable) or "FALSE").upper()
     if value not in ("TRUE", "FALSE"):
         raise ConfigError(f"{variable} is {os.environ[variable]!r}; expected TRUE or FALSE")
     return value == "TRUE"
+
+
+def _forced() -> list[str]:
+    """The operations that are switched off. Raises ConfigError if any switch means nothing."""
+    return [operation for operation, name in FORCE_FALLBACK.items() if is_forced(name)]
 
 
 @functools.cache  # once for each operation

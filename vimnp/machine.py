@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vimnp import blas as numpys_blas
 from vimnp import extension
 from vimnp.backends import resolve_backend
 from vimnp.threads import resolve_num_threads
@@ -30,7 +31,8 @@ class Machine(NamedTuple):
     num_threads : int
         Threads of the kernels, if not asked for otherwise.
     blas : str
-        NumPy's BLAS, its core and its threads, as far as they can be told.
+        NumPy's BLAS, its core and its threads, as far as they can be told, and how many of these
+        a pass of the NumPy backend uses.
     python, numpy : str
         Versions.
     slowdowns : tuple of str
@@ -49,10 +51,11 @@ class Machine(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """CPU, instruction set, threads and BLAS, a line each; and what slows them down."""
+        """CPU, kernels and BLAS, a line each; and what slows them down."""
         return [
             f"machine: {self.cpu}, {os.cpu_count()} CPUs",
-            f"kernels: {self.instruction_set}, {self.num_threads} threads if not set otherwise",
+            f"kernels: {self.instruction_set}, {self.num_threads} threads, "
+            f"{self.backend} backend if not set otherwise",
             f"BLAS: {self.blas}; numpy {self.numpy}, python {self.python}",
             *(f"slow: {sentence}" for sentence in self.slowdowns),
         ]
@@ -73,7 +76,7 @@ def describe_machine() -> Machine:
         instruction_set=extension.instruction_set() or "none",
         openmp=compiled is not None and compiled.OPENMP,
         num_threads=resolve_num_threads(),
-        blas=_describe_blas(),
+        blas=f"{_describe_blas()}; {numpys_blas.policy()}",
         python=platform.python_version(),
         numpy=np.__version__,
         slowdowns=tuple(_slowdowns()),

@@ -16,17 +16,18 @@ batch: memory does not grow with the batch, and an image's logits do not depend 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import functools
 import os
-import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vimnp import kernels
-from vimnp.backends import resolve_backend
+from vimnp import blas, extension, kernels
+from vimnp.backends import Way, resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError
 from vimnp.image import to_input
@@ -42,7 +43,7 @@ from vimnp.parameters import (
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.threads import resolve_num_threads
 from vimnp.weights import Metadata, WeightsFile
-from vimnp.workspace import DirectionSpace, Workspace
+from vimnp.workspace import DirectionSpace, Spares, Workspace
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,7 +83,7 @@ class VisionMamba:
     """A Vision Mamba (hustvl/Vim, ``VisionMamba`` in ``vim/models_mamba.py``) at inference.
 
     Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
-    once.
+    once, and from a signal handler while it runs.
 
     Parameters
     ----------
@@ -93,12 +94,25 @@ class VisionMamba:
     scan : {"fused", "sequential", "fixlen", "fused_fixlen"}
         See :func:`vimnp.ops.selective_scan_bidirectional`.
     num_threads : int, optional
-        Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`. With the
-        "numpy" backend the matrix products use as many as NumPy's BLAS is set to.
-    backend : {"numpy", "native"}, optional
+        Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`. The "numpy"
+        backend's matrix products have one thread each: an OpenBLAS is set to that in the whole
+        process while a pass runs, and set back after it (:mod:`vimnp.blas` says why). Where
+        ``OPENBLAS_NUM_THREADS`` is set when the model is made, or NumPy has another BLAS, they
+        have as many as that is set to.
+    backend : {"auto", "numpy", "native"}, optional
         Whether NumPy multiplies the matrices, and this file reads as the network does, or the
         whole network runs in one compiled parallel region (:mod:`vimnp.native`): faster, with
-        "fused" scans only. None stands for ``VIMNP_BACKEND``, or without it for "numpy".
+        "fused" scans only. "auto" is "native" where the kernels are there, nothing is forced into
+        NumPy and the scan is "fused", and "numpy" otherwise. None stands for ``VIMNP_BACKEND``, or
+        without it for "auto".
+
+    Attributes
+    ----------
+    config : VimConfig
+    backend : {"numpy", "native"}
+        The one that runs.
+    scan : str
+    num_threads : int
 
     Raises
     ------
@@ -126,7 +140,9 @@ class VisionMamba:
         self.scan = scan
         self.num_threads = resolve_num_threads(num_threads)
         self.backend = resolve_backend(backend, scan)
-        self._of_thread = threading.local()
+        self._instruction_set = extension.instruction_set()
+        self._limits_blas = self.backend == "numpy" and blas.is_limited()
+        self._spares = Spares(functools.partial(Workspace, self.config))
         self._native: NativeNetwork | None = None
         if self.backend == "native":
             from vimnp.native import NativeNetwork
@@ -216,7 +232,6 @@ class VisionMamba:
             As for the class.
         """
         other = copy.copy(self)
-        other._of_thread = threading.local()
         if scan is not None:
             _expect_scan(scan)
             resolve_backend(self.backend, scan)
@@ -226,6 +241,20 @@ class VisionMamba:
             if self._native is not None:
                 other._native = self._native.with_num_threads(num_threads)
         return other
+
+    @property
+    def way(self) -> Way:
+        """How this model runs: backend, scan, threads and instruction set."""
+        return Way(self.backend, self.scan, self.num_threads, self._instruction_set)
+
+    def __repr__(self) -> str:
+        config = self.config
+        height, width = config.img_size
+        return (
+            f"{type(self).__name__}({height}x{width} pixels, {config.num_tokens} tokens, "
+            f"embed_dim {config.embed_dim}, depth {config.depth}, {config.num_classes} classes; "
+            f"{self.way})"
+        )
 
     def __call__(self, images: Pictures) -> np.ndarray:
         """Logits.
@@ -394,20 +423,24 @@ class VisionMamba:
         if self._native is not None:
             self._native.forward(images, out, output=output)
             return
-        for image_out, pixels in zip(out, images, strict=True):
-            w = self._forward_layers(pixels)
-            if output == "tokens":
-                self._final_norm(w, slice(None), image_out)
-            elif output == "features":
-                image_out[...] = self._pool(w)
-            else:
-                image_out[...] = self._head(self._pool(w))
+        with self._threads_of_blas(), self._spares.one() as w:
+            for image_out, pixels in zip(out, images, strict=True):
+                self._forward_layers(pixels, w)
+                if output == "tokens":
+                    self._final_norm(w, slice(None), image_out)
+                elif output == "features":
+                    image_out[...] = self._pool(w)
+                else:
+                    image_out[...] = self._head(self._pool(w))
+
+    def _threads_of_blas(self) -> contextlib.AbstractContextManager[None]:
+        """Within this, NumPy's products have as many threads as in a pass."""
+        return blas.one_thread() if self._limits_blas else contextlib.nullcontext()
 
     # ---- One image, from top to bottom ----------------------------------------------------------
 
-    def _forward_layers(self, pixels: np.ndarray) -> Workspace:
+    def _forward_layers(self, pixels: np.ndarray, w: Workspace) -> None:
         """One image (3, H, W) -> two terms of its tokens, w.residual and w.hidden: (L, E) each."""
-        w = self._workspace()
         self._embed(pixels, w)  # w.residual: the tokens
         for index, (layer, *partner) in enumerate(self._parameters.blocks):
             self._rotate(w, is_first=index == 0)
@@ -417,7 +450,6 @@ class VisionMamba:
                 self._add_norm(w.residual, None, flipped.norm, w.normed)
                 self._mixer(flipped, w, w.hidden_flipped)
                 w.hidden += w.hidden_flipped
-        return w
 
     def _embed(self, pixels: np.ndarray, w: Workspace) -> None:
         """Patches -> tokens, with class tokens and position embedding; pixels are (3, H, W)."""
@@ -537,13 +569,6 @@ class VisionMamba:
         logits += self._parameters.head_bias
         # Without a class token and with this pooling, the features are every token's.
         return logits.max(axis=0) if self.config.final_pool_type == "max" else logits
-
-    def _workspace(self) -> Workspace:
-        """This thread's own."""
-        if not hasattr(self._of_thread, "workspace"):
-            self._of_thread.workspace = Workspace(self.config)
-        workspace: Workspace = self._of_thread.workspace
-        return workspace
 
 
 class VimTiny(VisionMamba):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from vimnp import extension, kernels
 from vimnp.config import VimConfig
 from vimnp.kernels import aligned_empty
 from vimnp.parameters import Empty, Reader, load_parameters
+from vimnp.workspace import Spares
 
 SPAN = np.dtype([("begin", np.float64), ("end", np.float64), ("step", np.intc), ("layer", np.intc)])
 """Seconds, an index of ``_scan.STEP_NAMES``, and a layer: -1 before the first, after the last."""
@@ -47,15 +47,18 @@ class NativeNetwork:
         self.images_at_once: int = compiled.IMAGES_AT_ONCE
         self._elements = config.num_tokens * config.d_inner * config.num_active_layers
         self._most_threads = -(-config.d_inner // width)  # a vector of channels for each
-        self.num_threads = min(num_threads, self._most_threads)
-        self._of_thread = threading.local()
+        self._set_num_threads(num_threads)
 
     def with_num_threads(self, num_threads: int) -> NativeNetwork:
         """The same network, on the same weights in memory, with another number of threads."""
         other = copy.copy(self)
-        other.num_threads = min(num_threads, self._most_threads)
-        other._of_thread = threading.local()
+        other._set_num_threads(num_threads)
         return other
+
+    def _set_num_threads(self, num_threads: int) -> None:
+        self.num_threads = min(num_threads, self._most_threads)
+        size = self._network.workspace_size(self.num_threads)
+        self._spares = Spares(functools.partial(aligned_empty, size))
 
     def forward(
         self,
@@ -77,22 +80,15 @@ class NativeNetwork:
         spans : ndarray of SPAN, shape (num_threads, spans), optional
             Each thread writes the time of its steps to its row, as far as there is room.
         """
-        self._network.forward(
-            [np.require(image, requirements=["C", "ALIGNED"]) for image in images],
-            out.reshape(len(out), -1),
-            self._workspace(),
-            output=output,
-            num_threads=kernels.threads_for("forward", self._elements, self.num_threads),
-            spans=spans,
-        )
-
-    def _workspace(self) -> np.ndarray:
-        """This thread's own, made once and reused."""
-        if not hasattr(self._of_thread, "workspace"):
-            size = self._network.workspace_size(self.num_threads)
-            self._of_thread.workspace = aligned_empty(size)
-        workspace: np.ndarray = self._of_thread.workspace
-        return workspace
+        with self._spares.one() as memory:
+            self._network.forward(
+                [np.require(image, requirements=["C", "ALIGNED"]) for image in images],
+                out.reshape(len(out), -1),
+                memory,
+                output=output,
+                num_threads=kernels.threads_for("forward", self._elements, self.num_threads),
+                spans=spans,
+            )
 
 
 def pack(width: int, panel: int, matrix: np.ndarray, empty: Empty = aligned_empty) -> np.ndarray:

@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
 import numpy as np
 
 from vimnp.config import CHANNELS, VimConfig
 from vimnp.kernels import ScanInputs, aligned_empty
 from vimnp.parameters import DirectionParameters, Layer
+
+Space = TypeVar("Space")
+
+
+class Spares(Generic[Space]):
+    """Workspaces that no pass has at the moment.
+
+    A pass takes one and gives it back; where there is none, it makes another. There are as many as
+    passes have ever run at once, whatever threads they ran on, and a signal handler that comes in
+    between gets one of its own. A list's ``pop`` and ``append`` need no lock.
+
+    Parameters
+    ----------
+    make : callable
+        Makes a workspace.
+    """
+
+    def __init__(self, make: Callable[[], Space]) -> None:
+        self._make = make
+        self._unused: list[Space] = []
+
+    def __len__(self) -> int:
+        return len(self._unused)
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Space]:
+        """A workspace for the time of a pass, whatever it holds."""
+        try:
+            space = self._unused.pop()
+        except IndexError:
+            space = self._make()
+        try:
+            yield space
+        finally:
+            self._unused.append(space)
 
 
 class DirectionSpace:

@@ -10,10 +10,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from vimnp.backends import BACKENDS
-from vimnp.blas import BlasLimit
+from vimnp.backends import BACKENDS, CHOICES, resolve_backend
 from vimnp.commands.console import say
-from vimnp.commands.measured import Measured, add_measured, check_measured, describe, limit_of_blas
+from vimnp.commands.measured import Measured, add_measured, check_measured, describe
 from vimnp.commands.model_options import add_weights_or_random, load_network
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
@@ -48,7 +47,10 @@ class Way(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights_or_random(parser)
     parser.add_argument(
-        "--backend", choices=("all", *BACKENDS), default="all", help="all that have the mode"
+        "--backend",
+        choices=("all", *CHOICES),
+        default="all",
+        help="all that have the mode; auto is what a model takes if not asked for another",
     )
     parser.add_argument(
         "--scan",
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         metavar="N,...",
-        help="of the kernels and of NumPy's BLAS (1, and as many as there are by default)",
+        help="of the kernels (1, and as many as there are by default)",
     )
     add_measured(parser)
     parser.add_argument("--json", metavar="FILE", help="write every time to a file, too")
@@ -80,21 +82,30 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _ways(options: argparse.Namespace) -> list[Way]:
-    backends = BACKENDS if options.backend == "all" else (options.backend,)
     scans = BIDIRECTIONAL_METHODS if options.scan == "all" else _unique(options.scan.split(","))
     for scan in scans:
         if scan not in BIDIRECTIONAL_METHODS:
             expected = ", ".join(BIDIRECTIONAL_METHODS)
             raise VimnpError(f"--scan {options.scan}: expected all, or some of {expected}")
     threads = _numbers_of_threads(options.threads)
-    only_native = options.backend == "native" and options.scan != "all"
+    backends = {scan: _backends(options.backend, scan, options.scan == "all") for scan in scans}
     return [
         Way(backend, scan, number)
-        for backend in backends
+        for backend in BACKENDS
         for scan in scans
-        if backend == "numpy" or scan == "fused" or only_native
+        if backend in backends[scan]
         for number in threads
     ]
+
+
+def _backends(asked: str, scan: str, is_one_of_all: bool) -> tuple[str, ...]:
+    """Those that are to run this mode. Raises ConfigError if the one that is asked for cannot."""
+    having = BACKENDS if scan == "fused" else ("numpy",)
+    if asked == "all":
+        return having
+    if is_one_of_all and asked in BACKENDS:
+        return (asked,) if asked in having else ()
+    return (resolve_backend(asked, scan),)
 
 
 def _unique(items: Iterable[Item]) -> list[Item]:
@@ -129,26 +140,15 @@ def _models(options: argparse.Namespace, ways: list[Way]) -> dict[str, VisionMam
 def _measure(
     models: dict[str, VisionMamba], ways: list[Way], images: np.ndarray, rounds: int
 ) -> dict[Way, np.ndarray]:
-    limit = limit_of_blas() if "numpy" in models else None
-    calls = {way: _call(models[way.backend], way, images, limit) for way in ways}
+    calls = {way: _call(models[way.backend], way, images) for way in ways}
     with progress_bar(rounds * len(calls), "turn") as bar:
         return time_in_turn(
             calls, rounds, burst=_BURST, warm_up=_WARM_UP, pause=_PAUSE, after_each=bar.update
         )
 
 
-def _call(
-    model: VisionMamba, way: Way, images: np.ndarray, limit: BlasLimit | None
-) -> Callable[[], object]:
-    call = functools.partial(model.with_settings(scan=way.scan, num_threads=way.threads), images)
-    if limit is None or way.backend == "native":
-        return call
-
-    def limited() -> None:
-        with limit(way.threads):
-            call()
-
-    return limited
+def _call(model: VisionMamba, way: Way, images: np.ndarray) -> Callable[[], object]:
+    return functools.partial(model.with_settings(scan=way.scan, num_threads=way.threads), images)
 
 
 def _print_times(ways: list[Way], seconds: dict[Way, np.ndarray], batch: int) -> None:

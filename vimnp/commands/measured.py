@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vimnp.blas import BlasLimit, blas_limit
-from vimnp.commands.console import say
 from vimnp.commands.model_options import random_name
 from vimnp.config import CHANNELS, VimConfig
 from vimnp.errors import VimnpError
@@ -65,14 +63,3 @@ def describe(options: argparse.Namespace, config: VimConfig) -> Measured:
         "rounds": options.rounds,
     }
     return Measured(images, lines, facts)
-
-
-def limit_of_blas() -> BlasLimit | None:
-    """What limits the threads of NumPy's BLAS; None without threadpoolctl, which is said."""
-    limit = blas_limit()
-    if limit is None:
-        say(
-            "the threads of NumPy's BLAS stay as they are without threadpoolctl: "
-            "pip install 'vimnp[info]'"
-        )
-    return limit

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vimnp.backends import BACKENDS
+from vimnp.backends import CHOICES
 from vimnp.commands.console import say
 from vimnp.config import PUBLISHED, parse_img_size
 from vimnp.errors import VimnpError
@@ -54,9 +54,9 @@ def add_way(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--backend",
-        choices=BACKENDS,
-        help="what multiplies the matrices: NumPy, or the kernels themselves, which is faster and "
-        "scans fused only (VIMNP_BACKEND, or numpy)",
+        choices=CHOICES,
+        help="what multiplies the matrices: NumPy, or the kernels themselves (native), which is "
+        "faster and scans fused only; auto is native where that can run (VIMNP_BACKEND, or auto)",
     )
     parser.add_argument(
         "--threads",

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_way(parser)
     parser.add_argument("--top-k", type=int, default=5, metavar="N", help="classes shown (5)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, which says how the network ran, too"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
             say(error)
             answers.append({"file": path, "error": str(error)})
             continue
-        answers.append({"file": path, "predictions": [dataclasses.asdict(p) for p in best]})
+        predictions = [dataclasses.asdict(p) for p in best]
+        answers.append({"file": path, "predictions": predictions, **model.way._asdict()})
         if not options.json:
             _print_predictions(path, best)
     if options.json:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 
 import numpy as np
 
-from vimnp.commands.measured import Measured, add_measured, check_measured, describe, limit_of_blas
+from vimnp.commands.measured import Measured, add_measured, check_measured, describe
 from vimnp.commands.model_options import add_way, add_weights_or_random, load_model
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
@@ -43,11 +42,11 @@ def run(options: argparse.Namespace) -> int:
     check_measured(options)
     model = load_model(options)
     measured = describe(options, model.config)
-    way = f"{model.backend} backend, {model.scan} scan, {model.num_threads} threads"
+    way = str(model.way)
     print("\n".join([*measured.lines, f"way: {way}"]))
-    with _limited_blas(model):
+    with model._threads_of_blas():
         rates = measure_rates()
-        profiles = _profiles(model, measured, options.rounds)
+    profiles = _profiles(model, measured, options.rounds)
     print(
         f"in reach: {rates.flops / 1e9:.0f} GFLOP/s (a large matrix product), "
         f"{rates.bytes / 1e9:.1f} GB/s (a copy in memory)\n"
@@ -61,12 +60,6 @@ def run(options: argparse.Namespace) -> int:
     )
     _print_layers(profiles)
     return 0
-
-
-def _limited_blas(model: VisionMamba) -> contextlib.AbstractContextManager[object]:
-    """As many threads of NumPy's BLAS as of the kernels."""
-    limit = limit_of_blas()
-    return contextlib.nullcontext() if limit is None else limit(model.num_threads)
 
 
 def _profiles(model: VisionMamba, measured: Measured, rounds: int) -> list[Profile]:
