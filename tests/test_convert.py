@@ -498,7 +498,8 @@ def test_too_large_for_float16(tmp_path: Path) -> None:
         ("vim.pth", "is the destination as well"),
         ("link.pth", "is the destination as well"),
         ("nowhere/vim.npz", "cannot be written: No such file or directory"),
-        ("folder", "cannot be written: Is a directory"),
+        ("folder", "cannot be written: Is a directory; expected the name of a file"),
+        (".", "cannot be written: Is a directory; expected the name of a file"),
         ("zero\0.npz", "cannot be written"),
     ],
 )
@@ -512,6 +513,15 @@ def test_destinations_that_do_not_go(destination: str, culprit: str, tmp_path: P
         convert_checkpoint(source, tmp_path / destination)
     assert source.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["folder", "link.pth", "vim.pth"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_device_stays_a_device_and_the_size_is_what_it_was_given(tmp_path: Path) -> None:
+    conversion, _ = convert(tmp_path, {"model": WEIGHTS})
+    assert conversion.size == (tmp_path / "vim.npz").stat().st_size
+    (tmp_path / "null").symlink_to(os.devnull)
+    assert convert_checkpoint(tmp_path / "vim.pth", tmp_path / "null").size == conversion.size
+    assert (tmp_path / "null").is_symlink()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")

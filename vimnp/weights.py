@@ -147,17 +147,23 @@ def write_weights(
     path: str | os.PathLike[str],
     metadata: Metadata,
     tensors: Iterable[tuple[str, np.ndarray]],
-) -> None:
+) -> int:
     """Write a weights file, whole or not at all.
 
     Parameters
     ----------
     path : path-like
-        Where to; an existing file is replaced once the new one is complete.
+        Where to; an existing file is replaced once the new one is complete. See
+        :func:`vimnp.files.whole_file` for links, devices and pipes.
     metadata : Metadata
     tensors : iterable of (name, array)
         Every tensor of ``metadata.config.parameter_shapes()`` once, in any order and floating
         dtype. Taken one by one, so a generator keeps only one of them in memory.
+
+    Returns
+    -------
+    int
+        Size of the file in bytes.
 
     Raises
     ------
@@ -169,6 +175,7 @@ def write_weights(
     """
     with whole_file(path) as file:
         _write_members(file, metadata, tensors)
+        return file.seek(0, os.SEEK_END)
 
 
 def _write_members(
