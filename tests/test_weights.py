@@ -166,6 +166,17 @@ def test_a_path_may_be_text(tiny: Path) -> None:
     write_weights(str(tiny), METADATA_OF_TINY, TENSORS.items())
 
 
+def test_a_size_and_a_crop_that_make_too_large_a_picture_are_refused() -> None:
+    """A file of 5 KB took 1.6 GB for each picture."""
+    config = dataclasses.replace(TINY, img_size=(2048, 2048), patch_size=16, stride=16)
+    with pytest.raises(ConfigError, match=r"img_size 2048x2048 and crop_pct 0\.1 .*20480x20480"):
+        Metadata(config=config, preprocessing=Preprocessing(crop_pct=0.1))
+    Metadata(config=config, preprocessing=Preprocessing(crop_pct=0.5))
+    sound = Metadata(config=TINY, preprocessing=Preprocessing(crop_pct=0.1))
+    with pytest.raises(ConfigError, match="crop_pct"):  # what another img_size at loading does
+        dataclasses.replace(sound, config=config)
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [

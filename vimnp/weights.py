@@ -25,7 +25,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from vimnp.archive import Archive, BoundedReader, MemberError
-from vimnp.config import VimConfig
+from vimnp.config import MOST_PIXELS, VimConfig
 from vimnp.errors import ConfigError, WeightsError, excerpt
 from vimnp.files import whole_file
 from vimnp.image import Preprocessing
@@ -73,6 +73,7 @@ class Metadata:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; expected one of {DTYPES}")
+        self._check_resized_picture()
         if self.labels is not None:
             if not all(isinstance(label, str) for label in self.labels):
                 raise ConfigError("labels holds something that is no text; expected only text")
@@ -87,6 +88,17 @@ class Metadata:
         for text in (self.source, self.source_sha256, *(self.labels or ())):
             if text is not None and not _is_unicode(text):
                 raise ConfigError(f"{text!a} is half a character; expected Unicode text")
+
+    def _check_resized_picture(self) -> None:
+        """Refuse a size and a crop that are in bounds each, and make a picture that is not."""
+        sides, crop_pct = self.config.img_size, self.preprocessing.crop_pct
+        height, width = (int(side / crop_pct) for side in sides)
+        if height * width > MOST_PIXELS:
+            raise ConfigError(
+                f"img_size {sides[0]}x{sides[1]} and crop_pct {crop_pct:g} have pictures resized "
+                f"to {height}x{width}; expected at most {MOST_PIXELS} pixels: a smaller img_size "
+                "or a larger crop_pct"
+            )
 
     def to_json(self) -> bytes:
         values: dict[str, Any] = {"format_version": FORMAT_VERSION}
