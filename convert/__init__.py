@@ -153,7 +153,7 @@ def _write(destination: Path, metadata: Metadata, checkpoint: SourceFile) -> int
     """Write the weights file; its size in bytes."""
 
     def tensors() -> Iterator[tuple[str, np.ndarray]]:
-        for name in metadata.config.parameter_shapes():
+        for name in checkpoint.reading_order(metadata.config.parameter_shapes()):
             yield name, checkpoint.read(name)
 
     try:

@@ -6,6 +6,7 @@ import abc
 import hashlib
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -105,6 +106,10 @@ class SourceFile(abc.ABC):
             raise self._error(
                 f"{quoted(name)}: holds a double too large for float32; expected smaller weights"
             ) from None
+
+    def reading_order(self, names: Iterable[str]) -> list[str]:
+        """The order in which these tensors are read with the least work."""
+        return list(names)
 
     def sha256(self) -> str:
         """SHA-256 of the whole file, in hexadecimal."""
