@@ -555,7 +555,8 @@ def test_labels(text: str, tmp_path: Path) -> None:
         (b"{0: 'cat'}", "not labels as JSON"),
         (b'{"1": "cat", "2": "dog", "3": "bird"}', "no label for class 0"),
         (b'["cat", "dog", 3]', "class 2 is no text"),
-        (b"[" * 100_000, "not labels as JSON"),
+        (b"[" * 100_000, "not labels as JSON .nested more than 64 deep"),
+        (b"[" * 99 + b"]" * 99, "not labels as JSON .nested more than 64 deep"),
     ],
 )
 def test_labels_that_do_not_go(data: bytes, culprit: str, tmp_path: Path) -> None:

@@ -117,6 +117,11 @@ HOSTILE = [
     ("header beyond the file", safetensors(BIAS, size=100_000), "not a sound safetensors file"),
     ("not JSON", safetensors(b"{nothing of the kind"), "not a sound safetensors file"),
     ("not UTF-8", safetensors(b'{"\xff": 1}'), "not a sound safetensors file"),
+    (
+        "deep, where the package does not look",
+        safetensors({"bias": BIAS["bias"] | {"x": json.loads("[" * 100 + "]" * 100)}}, DATA),
+        "its header is not JSON ('nested more than 64 deep')",
+    ),
     ("a list", safetensors([BIAS], DATA), "not a sound safetensors file"),
     ("nested deep", safetensors(b'{"a":' + b"[" * 100_000), "not a sound safetensors file"),
     ("huge number", safetensors(b'{"a":' + b"9" * 10_000 + b"}"), "not a sound safetensors file"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vimnp.errors import ConfigError, excerpt
+from vimnp.json_text import parse_json
 from vimnp.weights import Metadata
 
 _LAYOUT = "expected a folder that holds a folder of pictures for each class"
@@ -190,7 +190,7 @@ def read_classes(path: str | os.PathLike[str], num_classes: int) -> dict[str, in
     try:
         pairs = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
         return _one_to_one(pairs, num_classes)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"{path}: {excerpt(error, 200)}; expected a folder a line in the order of the "
             f"{num_classes} classes, or a JSON object from folder to index, or from index to folder"
@@ -205,7 +205,7 @@ def _from_lines(text: str) -> list[tuple[str, int]]:
 
 
 def _from_json(text: str) -> list[tuple[str, int]]:
-    values = json.loads(text, object_pairs_hook=tuple)  # a dict would lose what is there twice
+    values = parse_json(text, object_pairs_hook=tuple)  # a dict would lose what is there twice
     pairs = values if isinstance(values, tuple) else enumerate(values)
     return [_folder_and_index(key, value) for key, value in pairs]
 

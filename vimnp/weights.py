@@ -29,6 +29,7 @@ from vimnp.config import MOST_PIXELS, VimConfig
 from vimnp.errors import ConfigError, WeightsError, excerpt
 from vimnp.files import whole_file
 from vimnp.image import Preprocessing
+from vimnp.json_text import parse_json
 
 FORMAT_VERSION = 2  # 1 had no fields for what was refused then
 METADATA = "vimnp.json"
@@ -112,8 +113,8 @@ class Metadata:
     def from_json(cls, text: bytes) -> Metadata:
         """Parse and check ``vimnp.json``. Raises ConfigError for anything unexpected."""
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise ConfigError(f"not JSON ({error})") from None
         if not isinstance(values, dict):
             raise ConfigError("not a JSON object")
@@ -321,7 +322,7 @@ class WeightsFile:
             raise self._error(METADATA, f"longer than {_METADATA_LIMIT} bytes")
         try:
             return Metadata.from_json(self._archive.read(METADATA))
-        except (ConfigError, RecursionError) as error:
+        except ConfigError as error:
             raise self._error(METADATA, str(error)) from None
 
     def _preflight_tensor(self, info: zipfile.ZipInfo, shape: tuple[int, ...], dtype: str) -> None:
