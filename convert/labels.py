@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from vimnp.errors import CheckpointError
+from vimnp.files import open_regular
 from vimnp.json_text import parse_json
 
 
@@ -31,7 +31,8 @@ def read_labels(path: str | os.PathLike[str], num_classes: int) -> tuple[str, ..
         If the file cannot be read, or does not hold one label for each class.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(open_regular(path), encoding="utf-8-sig") as file:
+            text = file.read()
     except (OSError, ValueError) as error:  # ValueError: not UTF-8
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{path}: the labels cannot be read: {reason}") from None

@@ -16,6 +16,7 @@ from vimnp.archive import BoundedReader
 from vimnp.convert.naming import quoted
 from vimnp.convert.tensors import StorageType
 from vimnp.errors import CheckpointError
+from vimnp.files import open_regular
 
 SAVE_AGAIN = "load it with torch and write it again with torch.save"
 FETCH_AGAIN = "fetch the file again"
@@ -130,7 +131,7 @@ class SourceFile(abc.ABC):
 
     def _open(self) -> BoundedReader:
         try:
-            return BoundedReader(io.FileIO(self.path))
+            return BoundedReader(io.FileIO(open_regular(self.path)))
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(f"{self.path}: cannot be opened: {reason}") from None

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 from torch_format import (
     Built,
     Call,
@@ -339,7 +340,7 @@ HOSTILE = [
     ("legacy format", raw(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M"), "legacy"),
     ("LFS pointer", raw(b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
     ("web page", raw(b"<!DOCTYPE html>"), "web page"),
-    ("folder", lambda path: path.mkdir(), "directory"),
+    ("folder", lambda path: path.mkdir(), "a folder"),
     ("missing", lambda path: None, "No such file"),
     # Layouts
     ("a list", holding([WEIGHTS]), "it holds a value of type list"),
@@ -393,6 +394,12 @@ def test_converting_takes_less_memory_than_the_model_twice(kind: str, tmp_path: 
     finally:
         tracemalloc.stop()
     assert peak < 4 * config.num_parameters  # once, even
+
+
+def test_only_regular_files_are_opened(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(CheckpointError, match=words):
+        Checkpoint(path)
 
 
 def test_members_of_no_tensor_are_left_alone(tmp_path: Path) -> None:

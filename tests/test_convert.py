@@ -20,6 +20,7 @@ from configurations import configurations
 from convert_memory import CONVERT, write_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 from torch_format import random_weights, save, training_dump
 
 from vimnp import rope
@@ -564,6 +565,12 @@ def test_labels_that_do_not_go(data: bytes, culprit: str, tmp_path: Path) -> Non
     with pytest.raises(CheckpointError, match=culprit) as caught:
         read_labels(tmp_path / "labels", 3)
     assert str(tmp_path / "labels") in str(caught.value)
+
+
+def test_labels_are_read_from_regular_files_only(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(CheckpointError, match=words):
+        read_labels(path, 3)
 
 
 def test_labels_are_written(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 
 from vimnp import VisionMamba
 from vimnp.archive import BoundedReader
@@ -581,7 +582,7 @@ WRONG_FIELDS = [
 # (name of the case, how the file is made, what the message must name, what it must say)
 BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("missing file", write_nothing, "", "No such file"),
-    ("directory", Path.mkdir, "", "directory"),
+    ("directory", Path.mkdir, "", "a folder"),
     ("empty file", Path.touch, "", "not a complete .npz"),
     ("text", lambda path: path.write_text("weights\n" * 100), "", "not a complete .npz"),
     ("a .npy file", lambda path: path.write_bytes(npy(np.ones(9))), "", "not a complete .npz"),
@@ -883,6 +884,12 @@ def test_the_zips_written_by_hand_are_read_where_nothing_is_wrong(path: Path) ->
     metadata, found = read_all(path)
     assert metadata == METADATA_OF_TINY
     assert_same(found, TENSORS)
+
+
+def test_only_regular_files_are_opened(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(WeightsError, match=words):
+        WeightsFile(path)
 
 
 def test_metadata_of_any_depth_are_refused(path: Path) -> None:

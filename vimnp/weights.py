@@ -27,7 +27,7 @@ from numpy.lib import format as npy_format
 from vimnp.archive import Archive, BoundedReader, MemberError
 from vimnp.config import MOST_PIXELS, VimConfig
 from vimnp.errors import ConfigError, WeightsError, excerpt
-from vimnp.files import whole_file
+from vimnp.files import open_regular, whole_file
 from vimnp.image import Preprocessing
 from vimnp.json_text import parse_json
 
@@ -286,7 +286,7 @@ class WeightsFile:
 
     def _open(self) -> BoundedReader:
         try:
-            return BoundedReader(io.FileIO(self.path))
+            return BoundedReader(io.FileIO(open_regular(self.path)))
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             reason = getattr(error, "strerror", None) or error
             raise WeightsError(f"{self.path}: {reason}") from error
