@@ -99,9 +99,8 @@ def convert_checkpoint(
         raise CheckpointError(f"there is no model {quoted(model)}; expected one of {known}")
     with _open(source, use_ema) as checkpoint:
         metadata, assumptions = _describe(checkpoint, dtype, labels, settings or {}, model)
-        _write(destination, metadata, checkpoint)
-    parameters = metadata.config.num_parameters
-    return Conversion(metadata, assumptions, parameters, destination.stat().st_size)
+        size = _write(destination, metadata, checkpoint)
+    return Conversion(metadata, assumptions, metadata.config.num_parameters, size)
 
 
 def _open(source: Path, use_ema: bool) -> SourceFile:
@@ -154,13 +153,15 @@ def _describe(
     return metadata, tuple(assumptions)
 
 
-def _write(destination: Path, metadata: Metadata, checkpoint: SourceFile) -> None:
+def _write(destination: Path, metadata: Metadata, checkpoint: SourceFile) -> int:
+    """Write the weights file; its size in bytes."""
+
     def tensors() -> Iterator[tuple[str, np.ndarray]]:
-        for name in metadata.config.parameter_shapes():
+        for name in checkpoint.reading_order(metadata.config.parameter_shapes()):
             yield name, checkpoint.read(name)
 
     try:
-        write_weights(destination, metadata, tensors())
+        return write_weights(destination, metadata, tensors())
     except CheckpointError:
         raise
     except WeightsError as error:

@@ -7,6 +7,7 @@ holds the numbers of one storage, ``NAME/byteorder`` says their order. All of it
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -42,6 +43,7 @@ class Checkpoint(SourceFile):
 
     def __init__(self, path: str | os.PathLike[str], *, use_ema: bool = False) -> None:
         self._use_ema = use_ema
+        self._last_read: tuple[str | None, bytes] = (None, b"")
         super().__init__(path)
 
     def _describe(self) -> dict[str, tuple[int, ...]]:
@@ -58,13 +60,29 @@ class Checkpoint(SourceFile):
     def _read_stored(self, name: str) -> np.ndarray:
         tensor = self._tensors[name]
         dtype = tensor.storage.type.dtype.newbyteorder(self._order)
-        data = self._read_member(self._storage_member(tensor.storage))
+        data = self._read_storage(tensor.storage)
         return np.lib.stride_tricks.as_strided(  # inside the buffer: check_bounds saw to it
             np.frombuffer(data, dtype)[tensor.offset :],
             tensor.shape,
             [step * dtype.itemsize for step in tensor.stride],
             writeable=False,
         )
+
+    def reading_order(self, names: Iterable[str]) -> list[str]:
+        """Tensors that share a storage one after another: it is read once for all of them."""
+        names = list(names)
+        places: dict[str, int] = {}
+        for name in names:
+            places.setdefault(self._tensors[name].storage.key, len(places))
+        return sorted(names, key=lambda name: places[self._tensors[name].storage.key])
+
+    def _read_storage(self, storage: Storage) -> bytes:
+        """A storage's bytes, which are kept until another one is read."""
+        if self._last_read[0] != storage.key:
+            self._last_read = (None, b"")  # it would take memory beside the next one
+            data = self._read_member(self._storage_member(storage))
+            self._last_read = (storage.key, data)
+        return self._last_read[1]
 
     def _list_members(self) -> Archive:
         if self._read_start()[8:9] == b"{":  # after the length of a header in JSON

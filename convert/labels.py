@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 
 from vimnp.errors import CheckpointError
+from vimnp.files import open_regular
+from vimnp.json_text import parse_json
 
 
 def read_labels(path: str | os.PathLike[str], num_classes: int) -> tuple[str, ...]:
@@ -31,13 +31,14 @@ def read_labels(path: str | os.PathLike[str], num_classes: int) -> tuple[str, ..
         If the file cannot be read, or does not hold one label for each class.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(open_regular(path), encoding="utf-8-sig") as file:
+            text = file.read()
     except (OSError, ValueError) as error:  # ValueError: not UTF-8
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{path}: the labels cannot be read: {reason}") from None
     try:
         labels = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(
             f"{path}: not labels as JSON ({error}); expected a list, or an object from 0, 1, ... "
             "to labels"
@@ -55,7 +56,7 @@ def _from_lines(text: str) -> list[str]:
 
 
 def _from_json(text: str) -> list[str]:
-    values = json.loads(text)
+    values = parse_json(text)
     if isinstance(values, dict):
         missing = next((i for i in range(len(values)) if str(i) not in values), None)
         if missing is not None:

@@ -22,6 +22,10 @@ from vimnp.errors import CheckpointError, excerpt
 SAVE_WEIGHTS = "save the weights alone: torch.save({'model': model.state_dict()}, ...)"
 
 _MOST_INSTRUCTIONS = 1 << 18  # Vim-tiny's has 13 thousand, a training dump four times as many
+_MOST_ARGUMENTS = 64  # a call copies them; a path has the most, one for each folder
+# Numbers hash to themselves, so that larger ones can be chosen to collide, and a dict's time to be
+# the square of its length. Optimizers count their tensors.
+_LARGEST_KEY = 1 << 20
 
 
 def load_pickle(code: bytes) -> object:
@@ -149,6 +153,11 @@ class _Machine:
             raise CheckpointError(
                 f"its pickle calls {quoted(function)}; expected one of the admitted functions"
             )
+        if len(arguments) > _MOST_ARGUMENTS:
+            raise CheckpointError(
+                f"its pickle has a function that is called with {len(arguments)} values; expected "
+                f"at most {_MOST_ARGUMENTS}"
+            )
         self._stack.append(function(*arguments))
 
     def build(self, _: object) -> None:
@@ -172,8 +181,11 @@ class _Machine:
         if type(target) is not dict:
             raise CheckpointError(f"its pickle sets an item of {quoted(target)}; expected a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(key) not in (str, int):
-                raise CheckpointError(f"a dict's key is {quoted(key)}; expected text or a number")
+            if type(key) is not str and not (type(key) is int and abs(key) <= _LARGEST_KEY):
+                raise CheckpointError(
+                    f"a dict's key is {quoted(key)}; expected text, or a number up to "
+                    f"{_LARGEST_KEY}; {SAVE_WEIGHTS}"
+                )
             target[key] = value
 
 

@@ -8,7 +8,6 @@ all of this is true of the file, but for NumPy it knows no bfloat16, so the numb
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from typing import Any
 
@@ -18,6 +17,8 @@ from vimnp.convert.layout import without_parallel_prefix
 from vimnp.convert.naming import quoted
 from vimnp.convert.source import FETCH_AGAIN, SourceFile
 from vimnp.convert.tensors import MOST_DIMENSIONS, StorageType
+from vimnp.errors import CheckpointError
+from vimnp.json_text import parse_json
 
 # Bytes; Vim-tiny's take 46 thousand. The package would take 100 million.
 _HEADER_LIMIT = 4 << 20
@@ -101,7 +102,15 @@ class SafetensorsFile(SourceFile):
 
     def _read_header(self, size: int) -> dict[str, _Entry]:
         self._file.seek(_LENGTH_BYTES)
-        header = json.loads(self._file.read(size), object_pairs_hook=self._without_repetition)
+        try:
+            text = self._file.read(size)
+            header = parse_json(text, object_pairs_hook=self._without_repetition)
+        except CheckpointError:
+            raise
+        except ValueError as error:  # the package does not look into fields that it does not know
+            raise self._error(
+                f"its header is not JSON ({quoted(str(error))}); {FETCH_AGAIN}"
+            ) from None
         header.pop("__metadata__", None)  # text for people
         return {name: self._entry(name, said, size) for name, said in header.items()}
 

@@ -6,6 +6,7 @@ import abc
 import hashlib
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,7 @@ from vimnp.archive import BoundedReader
 from vimnp.convert.naming import quoted
 from vimnp.convert.tensors import StorageType
 from vimnp.errors import CheckpointError
+from vimnp.files import open_regular
 
 SAVE_AGAIN = "load it with torch and write it again with torch.save"
 FETCH_AGAIN = "fetch the file again"
@@ -106,6 +108,10 @@ class SourceFile(abc.ABC):
                 f"{quoted(name)}: holds a double too large for float32; expected smaller weights"
             ) from None
 
+    def reading_order(self, names: Iterable[str]) -> list[str]:
+        """The order in which these tensors are read with the least work."""
+        return list(names)
+
     def sha256(self) -> str:
         """SHA-256 of the whole file, in hexadecimal."""
         self._file.seek(0)
@@ -125,7 +131,7 @@ class SourceFile(abc.ABC):
 
     def _open(self) -> BoundedReader:
         try:
-            return BoundedReader(io.FileIO(self.path))
+            return BoundedReader(io.FileIO(open_regular(self.path)))
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(f"{self.path}: cannot be opened: {reason}") from None

@@ -95,22 +95,45 @@ def ordered_dict(*arguments: object) -> dict[object, object]:
 
 def rebuild_tensor(*arguments: Any) -> TensorRecord:
     """``torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)``."""
-    if len(arguments) not in (6, 7):  # the seventh is metadata of the conjugate and negative bits
+    if len(arguments) not in (6, 7):
         raise CheckpointError(f"a tensor is described by {len(arguments)} values; expected 6")
     storage, offset, shape, stride = arguments[:4]
+    if len(arguments) == 7:
+        _refuse_bits(arguments[6])
     if not isinstance(storage, Storage):
         raise CheckpointError(f"a tensor's storage is {quoted(storage)}; expected a persistent id")
     if not is_count(offset):
         raise CheckpointError(f"a tensor's offset is {quoted(offset)}; expected 0 or more")
     for what, values in (("shape", shape), ("stride", stride)):
-        if type(values) is not tuple or not all(map(is_count, values)):
-            raise CheckpointError(f"a tensor's {what} is not made of whole numbers from 0 up")
+        if type(values) is not tuple:
+            raise CheckpointError(f"a tensor's {what} is {quoted(values)}; expected a tuple")
     if len(shape) != len(stride) or len(shape) > MOST_DIMENSIONS:
         raise CheckpointError(
             f"a tensor has {len(shape)} dimensions and {len(stride)} strides; "
             f"expected as many of both, at most {MOST_DIMENSIONS}"
         )
+    for what, values in (("shape", shape), ("stride", stride)):
+        if not all(map(is_count, values)):
+            raise CheckpointError(f"a tensor's {what} is not made of whole numbers from 0 up")
     return TensorRecord(storage, offset, shape, stride)
+
+
+def _refuse_bits(metadata: object) -> None:
+    """Refuse a tensor whose numbers are not those that are stored: their negatives, for one.
+
+    The seventh value is a dict of such bits; torch writes it only where one is set.
+    """
+    if metadata is not None and type(metadata) is not dict:
+        raise CheckpointError(f"a tensor's bits are {quoted(metadata)}; expected a dict")
+    names = {"neg": "negative bit", "conj": "conjugate bit"}
+    for name, is_set in (metadata or {}).items():
+        if is_set is not False:
+            what = names.get(name, f"bit {quoted(name)}") if isinstance(name, str) else "bit"
+            raise CheckpointError(
+                f"a tensor has its {what} set, so that its numbers are not those that are stored; "
+                "expected plain tensors: apply .resolve_conj() and .resolve_neg() to them before "
+                "torch.save"
+            )
 
 
 def rebuild_parameter(*arguments: object) -> TensorRecord:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 from torch_format import (
     Built,
     Call,
@@ -30,6 +31,7 @@ from torch_format import (
     training_dump,
 )
 
+from vimnp.archive import Archive
 from vimnp.config import VimConfig
 from vimnp.convert import convert_checkpoint
 from vimnp.convert.checkpoint import Checkpoint
@@ -157,6 +159,17 @@ NAMESPACE = Call(Global("argparse", "Namespace"), new=True)
 TOUCH = ("touch executed",)
 DEEP = 200_000
 HUGE = Raw(b"\x8b\x00\x00\x10\x00" + b"\x01" * (1 << 20))  # a number of a megabyte
+# Numbers whose hash is 0: a dict looks at all that it holds for each one more.
+COLLIDING = (
+    b"}("
+    + b"".join(
+        b"\x8a\x0a" + (((1 << 61) - 1) * n).to_bytes(10, "little") + b"N" for n in range(1, 5000)
+    )
+    + b"u."
+)
+# A tuple of 50,000 that a function is called with, or that is a tensor's shape, 30,000 times.
+LONG_TUPLE = b"(" + b"K\x01" * 50_000 + b"tq\x00"
+CALLED_WITH_IT = LONG_TUPLE + b"ctorch\nSize\nq\x01" + b"h\x01h\x00R0" * 30_000 + b"."
 DOUBLING = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(100))  # t = (t, t), 100 times
 LONG_MEMBER = patched(  # head.bias: 12 bytes that claim to be 2^30
     with_bias(Tensor(FLOATS[:3], numel=1 << 28)),
@@ -224,6 +237,12 @@ HOSTILE = [
     ("key nested deep", pickled(b"})" + b"\x85" * DEEP + b"Ns."), "key is a value of type tuple"),
     ("dict in itself", pickled(b"}q\x00X\x05\x00\x00\x00modelh\x00s."), "'model' is a value of"),
     ("key that doubles", pickled(b"}" + DOUBLING + b"Ns."), "key is a value of type tuple"),
+    ("key that is huge", pickled(b"}" + HUGE.code + b"Ns."), "key is a huge number; expected text"),
+    ("key that is large", pickled(b"}J\x01\x00\x10\x00Ns."), "key is 1048577; expected text"),
+    ("key far below 0", pickled(b"}J\xff\xff\xef\xffNs."), "key is -1048577; expected text"),
+    ("keys that collide", pickled(COLLIDING), "key is 2305843009213693951; expected text"),
+    ("called with thousands", pickled(CALLED_WITH_IT), "is called with 50000 values"),
+    ("shape of thousands", with_bias(Tensor(FLOATS, shape=(1,) * 9999, stride=())), "9999 dim"),
     ("lists nested deep", pickled(b"]" * DEEP + b"a" * (DEEP // 4) + b"."), "type list"),
     ("dicts without end", pickled(b"}" * LONGEST), "more than 262144 instructions"),
     ("lists without end", pickled(b"]" * LONGEST), "more than 262144 instructions"),
@@ -267,6 +286,10 @@ HOSTILE = [
     ("strides missing", with_bias(Tensor(FLOATS[:3], stride=())), "0 strides"),
     ("too many", with_bias(Tensor(FLOATS, shape=(1,) * 99, stride=(1,) * 99)), "99 dimensions"),
     ("repeated", with_bias(Tensor(FLOATS[:1], shape=(1 << 40,), stride=(0,))), "'head.bias'"),
+    ("negative bit", with_bias(Tensor(FLOATS[:3], metadata={"neg": True})), "negative bit"),
+    ("conjugate bit", with_bias(Tensor(FLOATS[:3], metadata={"conj": True})), "conjugate bit"),
+    ("unknown bit", with_bias(Tensor(FLOATS[:3], metadata={"a\x1b": True})), r"'a\x1b'"),
+    ("bits that are none", with_bias(Tensor(FLOATS[:3], metadata=(1,))), "of type tuple"),
     ("of 5 values", beside(Call(REBUILD, (None,) * 5)), "5 values"),
     ("in no storage", beside(Call(REBUILD, (None, 0, (), (), False, None))), "storage is None"),
     ("parameter of text", beside(Call(Global("torch._utils", "_rebuild_parameter"))), "parameter"),
@@ -317,7 +340,7 @@ HOSTILE = [
     ("legacy format", raw(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M"), "legacy"),
     ("LFS pointer", raw(b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
     ("web page", raw(b"<!DOCTYPE html>"), "web page"),
-    ("folder", lambda path: path.mkdir(), "directory"),
+    ("folder", lambda path: path.mkdir(), "a folder"),
     ("missing", lambda path: None, "No such file"),
     # Layouts
     ("a list", holding([WEIGHTS]), "it holds a value of type list"),
@@ -373,6 +396,12 @@ def test_converting_takes_less_memory_than_the_model_twice(kind: str, tmp_path: 
     assert peak < 4 * config.num_parameters  # once, even
 
 
+def test_only_regular_files_are_opened(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(CheckpointError, match=words):
+        Checkpoint(path)
+
+
 def test_members_of_no_tensor_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     source, converted = tmp_path / "folder" / "sound.pth", tmp_path / "folder" / "sound.npz"
@@ -394,6 +423,7 @@ def test_members_of_no_tensor_are_left_alone(tmp_path: Path) -> None:
         Call(Global("torch", "device"), ("cuda", 0)),
         Call(Global("numpy.core.multiarray", "scalar"), (Call(Global("numpy", "dtype")), b"12")),
         Call(Global("torch._utils", "_rebuild_parameter"), (FLOATS, True, Call(ORDERED_DICT))),
+        {0: 1, 1048576: 1, -1048576: 1},
         [1, -1, 1 << 40, 1.5, True, None, "text", b"bytes", (), (1, 2), [[]], {"a": {1: 2}}],
     ],
 )
@@ -425,6 +455,8 @@ def read_bias(path: Path, write: Writer) -> np.ndarray:
         (Tensor(FLOATS, offset=1, shape=(3,), stride=(4,)), [1, 5, 9]),
         (Tensor(FLOATS, shape=(4, 3), stride=(1, 4)), FLOATS.reshape(3, 4).T),
         (Tensor(FLOATS, offset=11, shape=(), stride=()), 11),
+        (Tensor(FLOATS[:3], metadata={}), [0, 1, 2]),
+        (Tensor(FLOATS[:3], metadata={"neg": False, "conj": False}), [0, 1, 2]),
         (Tensor(FLOATS, offset=12, shape=(0, 5), stride=(5, 1)), np.empty((0, 5))),
         (
             Tensor(np.array([0x3FC0, 0xC000, 0x7F7F], "u2"), storage="BFloat16Storage"),
@@ -453,6 +485,48 @@ def test_shared_storage(tmp_path: Path) -> None:
     with Checkpoint(tmp_path / "shared.pth") as checkpoint:
         np.testing.assert_array_equal(checkpoint.read("head.bias"), FLOATS[:6])
         np.testing.assert_array_equal(checkpoint.read("norm_f.weight"), FLOATS[3:9])
+
+
+def test_each_storage_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors that lie by turns in two storages, each of which holds half of the network."""
+    sides = [np.concatenate([a.ravel() for a in list(WEIGHTS.values())[i::2]]) for i in range(2)]
+    offsets, tensors = [0, 0], {}
+    for index, (name, array) in enumerate(WEIGHTS.items()):
+        side = index % 2
+        strides = tuple(step // 4 for step in array.strides)
+        tensors[name] = Tensor(
+            sides[side],
+            key="ab"[side],
+            offset=offsets[side],
+            shape=array.shape,
+            stride=strides,
+        )
+        offsets[side] += array.size
+    save(tmp_path / "shared.pth", {"model": tensors})
+    members = []
+    read = Archive.read
+    monkeypatch.setattr(
+        Archive,
+        "read",
+        lambda self, name, *size: (members.append(name), read(self, name, *size))[1],
+    )
+    convert_checkpoint(tmp_path / "shared.pth", tmp_path / "shared.npz")
+    assert sorted(name for name in members if "/data/" in name) == [
+        "archive/data/a",
+        "archive/data/b",
+    ]
+    with WeightsFile(tmp_path / "shared.npz") as file:
+        for name, array in WEIGHTS.items():
+            np.testing.assert_array_equal(file.read(name), array)
+
+
+def test_a_negative_view_that_torch_saved_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    weights = {name: torch.from_numpy(array) for name, array in WEIGHTS.items()}
+    weights["head.bias"] = torch._neg_view(weights["head.bias"])
+    torch.save({"model": weights}, tmp_path / "negative.pth")
+    with pytest.raises(CheckpointError, match=r"negative bit.*resolve_neg"):
+        Checkpoint(tmp_path / "negative.pth")
 
 
 AVERAGE = random_weights(CONFIG, seed=1)

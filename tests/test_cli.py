@@ -274,7 +274,7 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     ),
     ("missing weights", ["predict", "{png}", "--weights", "no.npz"], ["no.npz", "No such file"]),
     ("weights: a picture", ["predict", "{png}", "--weights", "{png}"], ["noise.png", ".npz"]),
-    ("weights: a folder", ["predict", "{png}", "--weights", "{dir}"], ["directory"]),
+    ("weights: a folder", ["predict", "{png}", "--weights", "{dir}"], ["a folder"]),
     ("info: missing weights", ["info", "no.npz"], ["no.npz", "No such file"]),
     ("info: a picture", ["info", "{png}"], ["noise.png", ".npz"]),
     ("convert: no destination", ["convert", "a.pth"], ["OUT.npz", "vimnp convert --help"]),

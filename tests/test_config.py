@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from configurations import configurations
 from hypothesis import given, settings
@@ -339,7 +340,8 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     *((name, None, "true or false") for name in FLAGS),
     *((name, "true", "'true'") for name in FLAGS),
     ("img_size", 224, "(height, width)"),
-    ("img_size", [224, 224], "(height, width)"),
+    ("img_size", [224], "(height, width)"),
+    ("img_size", "ab", "(height, width)"),
     ("img_size", (224,), "(height, width)"),
     ("img_size", (3, 224, 224), "(height, width)"),
     ("img_size", (0, 224), "from 1 to 16384"),
@@ -376,6 +378,74 @@ def test_a_wrong_value_is_named_with_its_field(field: str, value: Any, word: str
     assert word in message
     assert "\n" not in message
     assert isinstance(caught.value, VimnpError)
+
+
+LARGE = {"img_size": (8192, 8192)}  # 262,144 patches of 16x16
+TOO_MUCH: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"img_size": (16384, 16384), "patch_size": 1, "stride": 1024}, ("img_size", "pixels")),
+    ({"img_size": (8192, 8193)}, ("img_size is 8192x8193", "67108864 pixels")),
+    (LARGE | {"expand": 64}, ("262145 tokens", "12288 numbers each by expand * embed_dim")),
+    (LARGE | {"embed_dim": 4096, "expand": 1}, ("4096 numbers each by expand * embed_dim",)),
+    (LARGE | {"dt_rank": 16384}, ("16416 numbers each by dt_rank + 2 * d_state",)),
+    ({"img_size": (1279, 1279), "patch_size": 1024, "stride": 1}, ("65536 patches", "patch_size")),
+    (
+        {"img_size": (2048, 2048), "num_classes": 200_000, "final_pool_type": "max"} | NO_TOKEN,
+        ("200000 numbers each by num_classes", "16384 tokens"),
+    ),
+    (
+        {"img_size": (2048, 2048), "num_classes": 200_000, "final_pool_type": "all"} | NO_TOKEN,
+        ("200000 numbers each by num_classes",),
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), TOO_MUCH)
+def test_what_a_pass_would_take_too_much_memory_for_is_named(
+    changes: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        VimConfig(**changes)
+    message = str(caught.value)
+    assert all(word in message for word in (*words, "img_size", "; expected at most "))
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"img_size": (2048, 2048), "stride": 8, "embed_dim": 768},  # the largest that there may be
+        {"img_size": (1024, 1024), "stride": 4, "embed_dim": 768},
+        LARGE,
+        {"img_size": (2048, 2048), "num_classes": 200_000},  # one token's logits
+        {"img_size": (512, 512), "num_classes": 100_000, "final_pool_type": "all"} | NO_TOKEN,
+    ],
+)
+def test_large_networks_are_allowed(changes: dict[str, Any]) -> None:
+    assert VimConfig(**changes).img_size == changes["img_size"]
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int8, np.uint16])
+def test_numbers_of_numpy_are_kept_as_whole_numbers(kind: type) -> None:
+    counts = {name: kind(4) for name in COUNTS}
+    config = VimConfig(img_size=(kind(32), kind(48)), **counts)
+    assert config == VimConfig(img_size=(32, 48), **dict.fromkeys(COUNTS, 4))
+    assert {type(value) for value in (*config.img_size, *map(config.__getattribute__, COUNTS))} == {
+        int
+    }
+    assert VimConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_epsilon_of_numpy_is_kept_as_a_number() -> None:
+    assert type(VimConfig(norm_epsilon=np.float64(1e-6)).norm_epsilon) is float
+    assert VimConfig(norm_epsilon=np.float32(0.5)).norm_epsilon == 0.5
+
+
+def test_sizes_may_be_a_list_or_an_array() -> None:
+    for sides in ([48, 80], np.array([48, 80])):
+        config = VimConfig(img_size=sides)  # type: ignore[arg-type]
+        assert config == VimConfig(img_size=(48, 80))
+        assert isinstance(config.img_size, tuple)
+        assert hash(config) == hash(VimConfig(img_size=(48, 80)))
 
 
 ROPE = {"if_rope": True}
@@ -423,14 +493,15 @@ def test_the_bounds_themselves_are_allowed(field: str, limit: int) -> None:
     assert getattr(VimConfig(img_size=(16, 16), **{field: 1}), field) == 1
 
 
+MOST = {"embed_dim": 200, "expand": 8}  # together with the largest picture within the bounds
 any_config = configurations(
-    img_size=st.tuples(st.integers(16, 500), st.integers(16, 500)),
+    img_size=st.tuples(st.integers(16, 200), st.integers(16, 200)),
     patch_size=st.integers(1, 16),
     dt_rank=st.none() | st.integers(1, 100),
     norm_epsilon=st.floats(1e-12, 0.5),
     pt_hw_seq_len=st.integers(1, 16384),
     **{
-        name: st.integers(1, min(limit, 2000))
+        name: st.integers(1, MOST.get(name, min(limit, 2000)))
         for name, limit in COUNTS.items()
         if name not in ("patch_size", "dt_rank", "pt_hw_seq_len")
     },

@@ -21,6 +21,7 @@ from configurations import configurations
 from convert_memory import CONVERT, write_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 from torch_format import random_weights, save, training_dump
 
 from vimnp import rope
@@ -539,7 +540,8 @@ def test_too_large_for_float16(tmp_path: Path) -> None:
         ("vim.pth", "is the destination as well"),
         ("link.pth", "is the destination as well"),
         ("nowhere/vim.npz", "cannot be written: No such file or directory"),
-        ("folder", "cannot be written: Is a directory"),
+        ("folder", "cannot be written: Is a directory; expected the name of a file"),
+        (".", "cannot be written: Is a directory; expected the name of a file"),
         ("zero\0.npz", "cannot be written"),
     ],
 )
@@ -553,6 +555,15 @@ def test_destinations_that_do_not_go(destination: str, culprit: str, tmp_path: P
         convert_checkpoint(source, tmp_path / destination)
     assert source.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["folder", "link.pth", "vim.pth"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_device_stays_a_device_and_the_size_is_what_it_was_given(tmp_path: Path) -> None:
+    conversion, _ = convert(tmp_path, {"model": WEIGHTS})
+    assert conversion.size == (tmp_path / "vim.npz").stat().st_size
+    (tmp_path / "null").symlink_to(os.devnull)
+    assert convert_checkpoint(tmp_path / "vim.pth", tmp_path / "null").size == conversion.size
+    assert (tmp_path / "null").is_symlink()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
@@ -586,7 +597,8 @@ def test_labels(text: str, tmp_path: Path) -> None:
         (b"{0: 'cat'}", "not labels as JSON"),
         (b'{"1": "cat", "2": "dog", "3": "bird"}', "no label for class 0"),
         (b'["cat", "dog", 3]', "class 2 is no text"),
-        (b"[" * 100_000, "not labels as JSON"),
+        (b"[" * 100_000, "not labels as JSON .nested more than 64 deep"),
+        (b"[" * 99 + b"]" * 99, "not labels as JSON .nested more than 64 deep"),
     ],
 )
 def test_labels_that_do_not_go(data: bytes, culprit: str, tmp_path: Path) -> None:
@@ -594,6 +606,12 @@ def test_labels_that_do_not_go(data: bytes, culprit: str, tmp_path: Path) -> Non
     with pytest.raises(CheckpointError, match=culprit) as caught:
         read_labels(tmp_path / "labels", 3)
     assert str(tmp_path / "labels") in str(caught.value)
+
+
+def test_labels_are_read_from_regular_files_only(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(CheckpointError, match=words):
+        read_labels(path, 3)
 
 
 def test_labels_are_written(tmp_path: Path) -> None:

@@ -395,7 +395,7 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     ("batch: text", ["{val}", "--batch", "all"], ["--batch", "all"]),
     ("classes: missing", ["{val}", "--classes", "no.txt"], ["no.txt", "No such file"]),
     ("classes: weights", ["{val}", "--classes", "{npz}"], ["micro.npz", "cannot be read"]),
-    ("classes: a folder", ["{val}", "--classes", "{dir}"], ["directory"]),
+    ("classes: a folder", ["{val}", "--classes", "{dir}"], ["a folder"]),
     ("resume: no results", ["{val}", "--resume", "{npz}"], ["micro.npz", "not results"]),
     ("resume: a folder", ["{val}", "--resume", "{dir}"], ["directory"]),
     ("missing weights", ["{val}", "--weights", "no.npz"], ["no.npz", "No such file"]),

@@ -187,6 +187,11 @@ def test_extreme_aspects_are_refused_before_memory_is_taken(size: tuple[int, int
         tracemalloc.stop()
 
 
+def test_a_long_picture_for_a_large_network_is_refused_before_memory_is_taken() -> None:
+    with pytest.raises(ImageError, match=r"64x1 pixels.*524288x8192; expected at most .*crop it"):
+        preprocess(Image.new("RGB", (64, 1)), (8192, 8192), PLAIN)
+
+
 @pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
 def test_empty_pictures_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match=f"{size[0]}x{size[1]} pixels; expected at least 1x1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 from labelled import (
     CLASSES,
     LABELLED,
@@ -80,6 +82,40 @@ def test_links_are_followed_and_a_broken_one_is_a_picture_that_cannot_be_read(
         "4/c.png",
         "cannot be read as a picture: No such file or directory",
     )
+
+
+def test_folders_that_link_to_each_other_are_walked_once(tmp_path: Path) -> None:
+    """By every way there is, twenty of them would give 2^20 pictures and more."""
+    root = write_folders(tmp_path / "val", ["4"])
+    folders = [root / "4" / f"{index:02}" for index in range(20)]
+    for inside in folders:
+        inside.mkdir()
+        (inside / "a.png").touch()
+    for inside, following in itertools.pairwise(folders):
+        (inside / "first").symlink_to(following)
+        (inside / "second").symlink_to(following)
+    found = find_pictures(root, METADATA)
+    assert len(found.samples) == 21
+    assert len({(root / sample.path).resolve() for sample in found.samples}) == 21
+
+
+@pytest.mark.parametrize("target", ["shared", "1"])
+def test_a_folder_of_two_classes_is_refused(target: str, tmp_path: Path) -> None:
+    root = write_folders(tmp_path / "val", ["1", "2"])
+    shared = root / "1" / "shared"
+    shared.mkdir()
+    (root / "2" / "link").symlink_to(shared if target == "shared" else root / "1")
+    with pytest.raises(ConfigError, match=r"2/link: is the folder '1.* as well.*another class"):
+        find_pictures(root, METADATA)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_what_is_no_regular_file_is_no_picture(tmp_path: Path) -> None:
+    root = write_folders(tmp_path / "val", ["1"])
+    os.mkfifo(root / "1" / "pipe.png")
+    (root / "1" / "device.png").symlink_to("/dev/zero")
+    (root / "1" / "linked_pipe.png").symlink_to(root / "1" / "pipe.png")
+    assert [path for path, _ in find_pictures(root, METADATA).samples] == ["1/a.png"]
 
 
 def test_a_link_to_a_folder_above_it_is_refused(tmp_path: Path) -> None:
@@ -247,7 +283,8 @@ def test_whether_a_number_in_json_is_a_folder_says_its_value(tmp_path: Path) -> 
         pytest.param('{"a": [0]}', r"'a' is given \[0\]", id="an index in a list"),
         pytest.param("[0, 1]", "0 is given 0", id="a list of numbers"),
         pytest.param('{"a": 0', "delimiter", id="half"),
-        pytest.param("[" * 100_000, "recursion", id="deep"),
+        pytest.param("[" * 100_000, "nested more than 64 deep", id="deep"),
+        pytest.param("[" * 99 + "]" * 99, "nested more than 64 deep", id="99 deep"),
         pytest.param('{"a": ' + "9" * 5000 + "}", "digits", id="a long number"),
         pytest.param('{"' + "9" * 5000 + '": "a"}', "digits", id="a long index"),
     ],
@@ -271,6 +308,12 @@ def test_a_file_of_classes_that_cannot_be_read_is_refused(
         file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"classes\.txt: the classes cannot be read: "):
         read_classes(file, 3)
+
+
+def test_classes_are_read_from_regular_files_only(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(ConfigError, match=words):
+        read_classes(path, 3)
 
 
 def test_a_folder_that_is_not_in_the_file_is_refused(tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ NOT_RESULTS = {
     "another folder": HEADER + b'{"file": "6/a", "class": 7, "rank": 0}\n',
     "a damaged error": HEADER + b'{"file": "7/a", "class": 6, "error": "cut"}\n',
     "depth in a line": HEADER + b"[" * 100_000 + b"\n",
+    "99 deep in a line": HEADER + b"[" * 99 + b"]" * 99 + b"\n",
+    "99 deep": b"[" * 99 + b"]" * 99 + b"\n",
 }
 
 
@@ -167,6 +169,13 @@ def test_what_is_no_file_of_results_is_refused_and_stays_as_it_is(
     assert message.isprintable()
     assert ("line 2 is damaged" in message) == content.startswith(HEADER)
     assert path.read_bytes() == content
+
+
+def test_a_line_that_is_nested_too_deeply_is_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(NOT_RESULTS["99 deep in a line"])
+    with pytest.raises(ConfigError, match="nested more than 64 deep"):
+        ResultsFile(path, SETTINGS, {"7": 7})
 
 
 @given(content=st.binary() | st.binary().map(lambda line: HEADER + line))

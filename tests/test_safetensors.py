@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 from safetensors.numpy import save_file
 from torch_format import random_weights, save
 
@@ -39,6 +40,12 @@ def safetensors(header: object, data: bytes = b"", size: int | None = None) -> b
 def entry(dtype: str, shape: list[int], start: int, end: int) -> dict[str, Any]:
     """What a header says of a tensor."""
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+def test_only_regular_files_are_opened(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(CheckpointError, match=words):
+        SafetensorsFile(path)
 
 
 def read_all(path: Path) -> dict[str, np.ndarray]:
@@ -117,6 +124,11 @@ HOSTILE = [
     ("header beyond the file", safetensors(BIAS, size=100_000), "not a sound safetensors file"),
     ("not JSON", safetensors(b"{nothing of the kind"), "not a sound safetensors file"),
     ("not UTF-8", safetensors(b'{"\xff": 1}'), "not a sound safetensors file"),
+    (
+        "deep, where the package does not look",
+        safetensors({"bias": BIAS["bias"] | {"x": json.loads("[" * 100 + "]" * 100)}}, DATA),
+        "its header is not JSON ('nested more than 64 deep')",
+    ),
     ("a list", safetensors([BIAS], DATA), "not a sound safetensors file"),
     ("nested deep", safetensors(b'{"a":' + b"[" * 100_000), "not a sound safetensors file"),
     ("huge number", safetensors(b'{"a":' + b"9" * 10_000 + b"}"), "not a sound safetensors file"),
@@ -174,7 +186,7 @@ def test_hostile_or_damaged(content: bytes, culprit: str, tmp_path: Path) -> Non
 
 
 def test_a_folder_and_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="cannot be opened: Is a directory"):
+    with pytest.raises(CheckpointError, match="cannot be opened: a folder; expected a regular"):
         SafetensorsFile(tmp_path)
     with pytest.raises(CheckpointError, match="cannot be opened: No such file"):
         SafetensorsFile(tmp_path / "no.safetensors")

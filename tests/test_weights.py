@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 
 from vimnp import VisionMamba
 from vimnp.archive import BoundedReader
@@ -164,6 +165,17 @@ def test_a_path_may_be_text(tiny: Path) -> None:
     with WeightsFile(str(tiny)) as file:
         assert file.path == tiny
     write_weights(str(tiny), METADATA_OF_TINY, TENSORS.items())
+
+
+def test_a_size_and_a_crop_that_make_too_large_a_picture_are_refused() -> None:
+    """A file of 5 KB took 1.6 GB for each picture."""
+    config = dataclasses.replace(TINY, img_size=(2048, 2048), patch_size=16, stride=16)
+    with pytest.raises(ConfigError, match=r"img_size 2048x2048 and crop_pct 0\.1 .*20480x20480"):
+        Metadata(config=config, preprocessing=Preprocessing(crop_pct=0.1))
+    Metadata(config=config, preprocessing=Preprocessing(crop_pct=0.5))
+    sound = Metadata(config=TINY, preprocessing=Preprocessing(crop_pct=0.1))
+    with pytest.raises(ConfigError, match="crop_pct"):  # what another img_size at loading does
+        dataclasses.replace(sound, config=config)
 
 
 @pytest.mark.parametrize(
@@ -570,7 +582,7 @@ WRONG_FIELDS = [
 # (name of the case, how the file is made, what the message must name, what it must say)
 BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("missing file", write_nothing, "", "No such file"),
-    ("directory", Path.mkdir, "", "directory"),
+    ("directory", Path.mkdir, "", "a folder"),
     ("empty file", Path.touch, "", "not a complete .npz"),
     ("text", lambda path: path.write_text("weights\n" * 100), "", "not a complete .npz"),
     ("a .npy file", lambda path: path.write_bytes(npy(np.ones(9))), "", "not a complete .npz"),
@@ -665,7 +677,9 @@ BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("metadata: no JSON", json_text("{'config': 1}"), METADATA, "not JSON"),
     ("metadata: no text", json_text(b"\xff\xfe\x00"), METADATA, "not JSON"),
     ("metadata: a list", json_text("[1]"), METADATA, "not a JSON object"),
-    ("metadata: deep", json_text(DEEP), METADATA, "not JSON"),
+    ("metadata: deep", json_text(DEEP), METADATA, "not JSON (nested more than 64 deep)"),
+    ("metadata: a hundred deep", json_values(source=json.loads("[" * 100 + "]" * 100)), METADATA,
+     "not JSON (nested more than 64 deep)"),
     ("metadata: a long number", json_text("9" * 50_000), METADATA, "not JSON"),
     ("metadata: empty", json_text("{}"), METADATA, "format_version is None"),
     ("a later version", json_values(format_version=3), METADATA, "format_version is 3"),
@@ -870,6 +884,12 @@ def test_the_zips_written_by_hand_are_read_where_nothing_is_wrong(path: Path) ->
     metadata, found = read_all(path)
     assert metadata == METADATA_OF_TINY
     assert_same(found, TENSORS)
+
+
+def test_only_regular_files_are_opened(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(WeightsError, match=words):
+        WeightsFile(path)
 
 
 def test_metadata_of_any_depth_are_refused(path: Path) -> None:

@@ -83,6 +83,7 @@ class Tensor:
     offset: object = 0
     shape: object = None
     stride: object = None
+    metadata: object = None
 
 
 class TorchWriter:
@@ -140,7 +141,9 @@ class TorchWriter:
         storage = Persistent(("storage", Global("torch", kind), key, "cpu", numel))
         hooks = Call(Global("collections", "OrderedDict"))
         rebuild = Global("torch._utils", "_rebuild_tensor_v2")
-        return Call(rebuild, (storage, tensor.offset, shape, stride, False, hooks))
+        arguments = (storage, tensor.offset, shape, stride, False, hooks)
+        metadata = () if tensor.metadata is None else (tensor.metadata,)
+        return Call(rebuild, (*arguments, *metadata))
 
 
 def save(

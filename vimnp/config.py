@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 from vimnp.errors import ConfigError
@@ -41,10 +42,31 @@ _LATER_FIELDS = {"use_fast_path", "flip_img_sequences_ratio"}
 _LARGEST_SIDE = 16384
 _MOST_PATCHES = 1 << 18  # 8192x8192 pixels in patches of 16x16
 
+# Factors within their bounds make products without. A pass keeps at most fifteen arrays
+# (workspace.py, _parameters.h), each of at most so many float32: Vim-base at 2048x2048 and stride 8
+# has half of that. It takes 12 GB where all are largest, and 7 where those as wide as mixers are.
+_MOST_NUMBERS = 3 << 26  # the most patches, of 16x16 pixels: 0.8 GB
+MOST_PIXELS = 1 << 26
+"""Of a picture, and of what it is resized to before it is cropped; as float32 these take 0.8 GB."""
 
-def _check_count(name: str, value: object, limit: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
+
+def _checked_count(name: str, value: object, limit: int) -> int:
+    """A whole number of any kind, NumPy's for one, as one of Python's."""
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0
+    if not 1 <= number <= limit:
         raise ConfigError(f"{name} is {value!r}; expected a whole number from 1 to {limit}")
+    return number
+
+
+def _checked_sides(sides: Any) -> tuple[int, int]:
+    """Height and width, which may be in a list, as JSON has them, or in an array."""
+    found = (
+        list(sides) if isinstance(sides, Iterable) and not isinstance(sides, str | bytes) else []
+    )
+    if len(found) != 2:
+        raise ConfigError(f"img_size is {sides!r}; expected (height, width), two whole numbers")
+    height, width = (_checked_count("img_size", side, _LARGEST_SIDE) for side in found)
+    return height, width
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,25 +170,22 @@ class VimConfig:
     flip_img_sequences_ratio: float = 0.0
 
     def __post_init__(self) -> None:
-        sides = self.img_size
-        if not (isinstance(sides, tuple) and len(sides) == 2):
-            raise ConfigError(f"img_size is {sides!r}; expected (height, width), two whole numbers")
-        for side in sides:
-            _check_count("img_size", side, _LARGEST_SIDE)
+        object.__setattr__(self, "img_size", _checked_sides(self.img_size))
         if self.dt_rank is None:
-            _check_count("embed_dim", self.embed_dim, _LIMITS["embed_dim"])
-            object.__setattr__(self, "dt_rank", math.ceil(self.embed_dim / 16))
+            embed_dim = _checked_count("embed_dim", self.embed_dim, _LIMITS["embed_dim"])
+            object.__setattr__(self, "dt_rank", math.ceil(embed_dim / 16))
         for name, limit in _LIMITS.items():
-            _check_count(name, getattr(self, name), limit)
+            object.__setattr__(self, name, _checked_count(name, getattr(self, name), limit))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type == "bool" and not isinstance(value, bool):
                 raise ConfigError(f"{field.name} is {value!r}; expected true or false")
         epsilon = self.norm_epsilon
-        if not (isinstance(epsilon, float) and 0.0 < epsilon < 1.0):
+        if not (isinstance(epsilon, Real) and 0.0 < epsilon < 1.0):
             raise ConfigError(f"norm_epsilon is {epsilon!r}; expected a number between 0 and 1")
+        object.__setattr__(self, "norm_epsilon", float(epsilon))
         ratio = self.flip_img_sequences_ratio
-        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or ratio not in (0, 1):
+        if isinstance(ratio, bool) or not isinstance(ratio, Real) or ratio not in (0, 1):
             raise ConfigError(
                 f"flip_img_sequences_ratio is {ratio!r}; expected 0 or 1, since any other ratio "
                 "leaves it to chance which sequences are reversed"
@@ -177,6 +196,7 @@ class VimConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {choices}")
         self._check_combinations()
         self._check_patches()
+        self._check_memory()
 
     def _check_combinations(self) -> None:
         """Refuse what the original could not run either, or where its answer means nothing."""
@@ -214,6 +234,31 @@ class VimConfig:
                 f"patches; expected at most {_MOST_PATCHES}"
             )
 
+    def _check_memory(self) -> None:
+        """Refuse a network whose pass would fill the memory, though every size is in bounds."""
+        height, width = self.img_size
+        if height * width > MOST_PIXELS:
+            raise ConfigError(
+                f"img_size is {height}x{width}; expected at most {MOST_PIXELS} pixels"
+            )
+        assert self.dt_rank is not None  # set in __post_init__
+        x_dbl = self.dt_rank + 2 * self.d_state
+        self._check_array("patches", self.num_patches, "patch_size", CHANNELS * self.patch_size**2)
+        self._check_array("tokens", self.num_tokens, "expand * embed_dim", self.d_inner)
+        self._check_array("tokens", self.num_tokens, "dt_rank + 2 * d_state", x_dbl)
+        if self.reads_every_token:
+            self._check_array("tokens", self.num_tokens, "num_classes", self.num_classes)
+
+    def _check_array(self, rows: str, number: int, columns: str, width: int) -> None:
+        """Refuse an array of a pass that is too large, by the fields that make it so."""
+        if number * width > _MOST_NUMBERS:
+            height, picture_width = self.img_size
+            raise ConfigError(
+                f"img_size {height}x{picture_width} and stride {self.stride} make {number} {rows}, "
+                f"with {width} numbers each by {columns}; expected at most {_MOST_NUMBERS} "
+                f"together: a smaller img_size or {columns}, or a larger stride"
+            )
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VimConfig:
         """Build a configuration from a complete mapping, as :meth:`to_dict` gives it.
@@ -231,9 +276,6 @@ class VimConfig:
             raise ConfigError(f"the configuration lacks {name}")
         for name in sorted(set(values) - names):
             raise ConfigError(f"the configuration has an unknown field {name!r}")
-        values = dict(values)
-        if isinstance(values["img_size"], list):  # JSON has no tuples
-            values["img_size"] = tuple(values["img_size"])
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

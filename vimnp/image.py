@@ -39,6 +39,9 @@ _OTHER_FORMATS = {
 FORMATS = (*_LOADED_FORMATS, *_OTHER_FORMATS)
 """Names that pillow has for the formats which :func:`read_image` reads."""
 
+# Four times what a square one may be resized to; a longer one is cropped as much. 0.8 GB.
+_MOST_RESIZED_PIXELS = 1 << 28
+
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # a tag of EXIF data, and its usual value
 
 
@@ -282,6 +285,11 @@ def _resize(image: Image.Image, img_size: tuple[int, int], crop_pct: float) -> I
         raise ImageError(
             f"the picture is {width}x{height} pixels; expected sides that differ by less than "
             "a factor of 64: crop it first"
+        )
+    if size[0] * size[1] > _MOST_RESIZED_PIXELS:
+        raise ImageError(
+            f"the picture is {width}x{height} pixels, and would be resized to {size[0]}x{size[1]}; "
+            f"expected at most {_MOST_RESIZED_PIXELS} pixels: crop it first"
         )
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 

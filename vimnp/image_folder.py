@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vimnp.errors import ConfigError, excerpt
+from vimnp.files import open_regular
+from vimnp.json_text import parse_json
 from vimnp.weights import Metadata
 
 _LAYOUT = "expected a folder that holds a folder of pictures for each class"
@@ -53,8 +54,9 @@ def find_pictures(
 ) -> ImageFolder:
     """Find the pictures of each class.
 
-    A class's pictures are all files in its folder and the folders in that, whatever their names;
-    links are followed. Hidden files and folders, and files outside the folders, are left out.
+    A class's pictures are all regular files in its folder and the folders in that, whatever their
+    names; links are followed, and each folder is walked through once. Hidden files and folders, and
+    files outside the folders, are left out.
 
     Parameters
     ----------
@@ -75,7 +77,8 @@ def find_pictures(
     ------
     ConfigError
         If there are no such folders or no pictures in them, a folder has no class or two folders
-        have the same one, the file cannot be read, or a link leads back to a folder above it.
+        have the same one, the file cannot be read, or a link leads back to a folder above it or to
+        one of another class.
     OSError
         If one of the folders cannot be read.
     """
@@ -93,32 +96,61 @@ def find_pictures(
         by_folder, assumption = _classes_by_name(path, folders, metadata)
     else:
         by_folder, assumption = _classes_by_file(path, folders, metadata, classes), None
+    walked: dict[tuple[int, int], str] = {}
     samples = tuple(
         Sample(file, target)
         for folder, target in by_folder.items()
-        for file in _files(path, folder)
+        for file in _files(path, folder, walked)
     )
     if not samples:
         raise ConfigError(f"{path}: there is no picture in its folders; {_LAYOUT}")
     return ImageFolder(path, by_folder, samples, assumption)
 
 
-def _files(root: Path, folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
-    """The files below a folder, by their paths from the root on, sorted."""
-    status = (root / folder).stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        raise ConfigError(
-            f"{root / folder}: leads back to a folder above it; expected no such link: remove it"
-        )
-    with os.scandir(root / folder) as entries:
-        visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in visible:
-        name = f"{folder}/{entry.name}"
-        if entry.is_dir():
-            yield from _files(root, name, (*above, identity))
-        elif entry.is_file() or entry.is_symlink():  # a broken link is a picture that is missed
+def _files(root: Path, top: str, walked: dict[tuple[int, int], str]) -> Iterator[str]:
+    """The files below a class's folder, by their paths from the root on, sorted.
+
+    `walked` is the path of each folder that was walked through, by its device and its number there:
+    links may lead to a folder in many ways, and through twenty of those in a million.
+    """
+    pending = [(top, True)]
+    while pending:
+        name, is_folder = pending.pop()
+        if not is_folder:
             yield name
+            continue
+        status = (root / name).stat()
+        first = walked.setdefault((status.st_dev, status.st_ino), name)
+        if first != name:
+            _check_link(root, name, first)
+            continue
+        with os.scandir(root / name) as entries:
+            visible = sorted(
+                (e for e in entries if not e.name.startswith(".")), key=lambda e: e.name
+            )
+        pending += [
+            (f"{name}/{entry.name}", entry.is_dir())
+            for entry in reversed(visible)
+            if entry.is_dir() or entry.is_file() or _is_broken_link(entry)
+        ]
+
+
+def _check_link(root: Path, name: str, first: str) -> None:
+    """Refuse a folder that was walked through already, unless it is one of the same class."""
+    if name.startswith(f"{first}/"):
+        raise ConfigError(
+            f"{root / name}: leads back to a folder above it; expected no such link: remove it"
+        )
+    if name.split("/")[0] != first.split("/")[0]:
+        raise ConfigError(
+            f"{root / name}: is the folder {first!r} as well, which is of another class; expected "
+            "each folder in one class: remove the link"
+        )
+
+
+def _is_broken_link(entry: os.DirEntry[str]) -> bool:
+    """Such a link is a picture that is missed; one to a device or a pipe is none."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def spread(samples: Sequence[Sample], limit: int) -> tuple[Sample, ...]:
@@ -183,14 +215,15 @@ def read_classes(path: str | os.PathLike[str], num_classes: int) -> dict[str, in
         twice, or the network lacks a class.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(open_regular(path), encoding="utf-8-sig") as file:
+            text = file.read()
     except (OSError, ValueError) as error:  # ValueError: not UTF-8
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: the classes cannot be read: {reason}") from None
     try:
         pairs = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
         return _one_to_one(pairs, num_classes)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"{path}: {excerpt(error, 200)}; expected a folder a line in the order of the "
             f"{num_classes} classes, or a JSON object from folder to index, or from index to folder"
@@ -205,7 +238,7 @@ def _from_lines(text: str) -> list[tuple[str, int]]:
 
 
 def _from_json(text: str) -> list[tuple[str, int]]:
-    values = json.loads(text, object_pairs_hook=tuple)  # a dict would lose what is there twice
+    values = parse_json(text, object_pairs_hook=tuple)  # a dict would lose what is there twice
     pairs = values if isinstance(values, tuple) else enumerate(values)
     return [_folder_and_index(key, value) for key, value in pairs]
 

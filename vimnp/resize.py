@@ -8,6 +8,8 @@ token's, wherever that stands; here it is the row of the class token.
 from __future__ import annotations
 
 import dataclasses
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +46,7 @@ def resized(
         If no such network can be, or the checkpoint's rotary tables are not those of its
         ``pt_hw_seq_len``, so that those of another size are unknown.
     """
-    sides = (img_size, img_size) if isinstance(img_size, int) else img_size
+    sides: Any = (img_size, img_size) if isinstance(img_size, Integral) else img_size
     new = dataclasses.replace(config, img_size=sides)
     if new.grid_size == config.grid_size:
         return new, read

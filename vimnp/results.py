@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from vimnp.errors import ConfigError, excerpt
 from vimnp.image_folder import Sample
+from vimnp.json_text import parse_json
 
 RESULTS_VERSION = 1
 
@@ -86,7 +87,7 @@ class ResultsFile:
         for number, line in enumerate(others, start=2):
             try:
                 self._read_line(line)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 raise ConfigError(
                     f"{self.path}: line {number} is damaged ({excerpt(error)}); expected a "
                     "picture's rank: remove the line, and the picture is looked at again"
@@ -95,8 +96,8 @@ class ResultsFile:
 
     def _check_header(self, line: bytes) -> None:
         try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
+            found = parse_json(line)
+        except ValueError:
             raise self._not_ours() from None
         if not isinstance(found, dict) or found.keys() != self._header.keys():
             raise self._not_ours()
@@ -108,7 +109,7 @@ class ResultsFile:
                 )
 
     def _read_line(self, line: bytes) -> None:
-        match json.loads(line):
+        match parse_json(line):
             case {"file": str(path), "class": int(target), "rank": int(rank)} if rank >= 0:
                 self.ranks[path] = rank
             case {"file": str(path), "class": int(target), "error": str()}:

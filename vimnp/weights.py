@@ -25,10 +25,11 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from vimnp.archive import Archive, BoundedReader, MemberError
-from vimnp.config import VimConfig
+from vimnp.config import MOST_PIXELS, VimConfig
 from vimnp.errors import ConfigError, WeightsError, excerpt
-from vimnp.files import whole_file
+from vimnp.files import open_regular, whole_file
 from vimnp.image import Preprocessing
+from vimnp.json_text import parse_json
 
 FORMAT_VERSION = 2  # 1 had no fields for what was refused then
 METADATA = "vimnp.json"
@@ -73,6 +74,7 @@ class Metadata:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; expected one of {DTYPES}")
+        self._check_resized_picture()
         if self.labels is not None:
             if not all(isinstance(label, str) for label in self.labels):
                 raise ConfigError("labels holds something that is no text; expected only text")
@@ -88,6 +90,17 @@ class Metadata:
             if text is not None and not _is_unicode(text):
                 raise ConfigError(f"{text!a} is half a character; expected Unicode text")
 
+    def _check_resized_picture(self) -> None:
+        """Refuse a size and a crop that are in bounds each, and make a picture that is not."""
+        sides, crop_pct = self.config.img_size, self.preprocessing.crop_pct
+        height, width = (int(side / crop_pct) for side in sides)
+        if height * width > MOST_PIXELS:
+            raise ConfigError(
+                f"img_size {sides[0]}x{sides[1]} and crop_pct {crop_pct:g} have pictures resized "
+                f"to {height}x{width}; expected at most {MOST_PIXELS} pixels: a smaller img_size "
+                "or a larger crop_pct"
+            )
+
     def to_json(self) -> bytes:
         values: dict[str, Any] = {"format_version": FORMAT_VERSION}
         for field in dataclasses.fields(self):
@@ -100,8 +113,8 @@ class Metadata:
     def from_json(cls, text: bytes) -> Metadata:
         """Parse and check ``vimnp.json``. Raises ConfigError for anything unexpected."""
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise ConfigError(f"not JSON ({error})") from None
         if not isinstance(values, dict):
             raise ConfigError("not a JSON object")
@@ -147,17 +160,23 @@ def write_weights(
     path: str | os.PathLike[str],
     metadata: Metadata,
     tensors: Iterable[tuple[str, np.ndarray]],
-) -> None:
+) -> int:
     """Write a weights file, whole or not at all.
 
     Parameters
     ----------
     path : path-like
-        Where to; an existing file is replaced once the new one is complete.
+        Where to; an existing file is replaced once the new one is complete. See
+        :func:`vimnp.files.whole_file` for links, devices and pipes.
     metadata : Metadata
     tensors : iterable of (name, array)
         Every tensor of ``metadata.config.parameter_shapes()`` once, in any order and floating
         dtype. Taken one by one, so a generator keeps only one of them in memory.
+
+    Returns
+    -------
+    int
+        Size of the file in bytes.
 
     Raises
     ------
@@ -169,6 +188,7 @@ def write_weights(
     """
     with whole_file(path) as file:
         _write_members(file, metadata, tensors)
+        return file.seek(0, os.SEEK_END)
 
 
 def _write_members(
@@ -266,7 +286,7 @@ class WeightsFile:
 
     def _open(self) -> BoundedReader:
         try:
-            return BoundedReader(io.FileIO(self.path))
+            return BoundedReader(io.FileIO(open_regular(self.path)))
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
             reason = getattr(error, "strerror", None) or error
             raise WeightsError(f"{self.path}: {reason}") from error
@@ -302,7 +322,7 @@ class WeightsFile:
             raise self._error(METADATA, f"longer than {_METADATA_LIMIT} bytes")
         try:
             return Metadata.from_json(self._archive.read(METADATA))
-        except (ConfigError, RecursionError) as error:
+        except ConfigError as error:
             raise self._error(METADATA, str(error)) from None
 
     def _preflight_tensor(self, info: zipfile.ZipInfo, shape: tuple[int, ...], dtype: str) -> None:
