@@ -9,35 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
-import io
-import os
-import warnings
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vimnp.errors import ConfigError, ImageError, excerpt
+from vimnp.errors import ConfigError, ImageError
+from vimnp.image_file import FORMATS as FORMATS
+from vimnp.image_file import read_image as read_image
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
     from PIL import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# What people keep pictures in and pillow decodes by itself, not all that it knows: an EPS file is a
-# program, for which pillow calls Ghostscript, and any decoder more is one more that a hostile file
-# may choose. pillow has the first kind loaded, and the plugins of the second take time to load.
-_LOADED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # JPEG brings MPO along, PNG APNG
-_OTHER_FORMATS = {
-    "WEBP": "WebPImagePlugin",
-    "TIFF": "TiffImagePlugin",
-    "ICO": "IcoImagePlugin",
-    "JPEG2000": "Jpeg2KImagePlugin",
-    "AVIF": "AvifImagePlugin",  # from pillow 11.3 on
-}
-FORMATS = (*_LOADED_FORMATS, *_OTHER_FORMATS)
-"""Names that pillow has for the formats which :func:`read_image` reads."""
 
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # a tag of EXIF data, and its usual value
 
@@ -82,82 +66,6 @@ class Preprocessing:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Open a picture file and decode it whole.
-
-    Parameters
-    ----------
-    path : path-like
-        A file in one of :data:`FORMATS`. A picture of any other kind can be opened with pillow and
-        given to the network as it is.
-
-    Returns
-    -------
-    PIL.Image.Image
-        The decoded first frame, in the file's own mode.
-
-    Raises
-    ------
-    ImageError
-        If the file is missing, is no picture in one of these formats, is cut short, or declares
-        more pixels than pillow's limit against decompression bombs.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damage that does not keep pillow from decoding
-            # Between once and twice its limit pillow only warns; here that is an error as well.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with open(path, "rb") as file:  # pillow would leave some kinds of files open
-                image = _open(file)
-                image.load()
-                with contextlib.suppress(Exception):  # damaged EXIF; read once, it stays quiet
-                    image.getexif()
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{path}: not a picture in a format that is read; expected one of "
-            f"{', '.join(FORMATS)}: convert it"
-        ) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: too large: {error}") from None
-    except Exception as error:  # damaged files make pillow's decoders raise almost anything
-        reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
-        raise ImageError(f"{path}: cannot be read as a picture: {excerpt(reason, 200)}") from None
-    return image
-
-
-def _open(file: IO[bytes]) -> Image.Image:
-    """Open, without decoding, a picture in one of the formats that are read."""
-    from PIL import Image, UnidentifiedImageError
-
-    if not file.seekable():  # a pipe: it can be looked at only once
-        file = io.BytesIO(file.read())
-    try:
-        return Image.open(file, formats=_LOADED_FORMATS)
-    except UnidentifiedImageError:
-        for plugin in _OTHER_FORMATS.values():
-            with contextlib.suppress(ImportError):  # this pillow lacks it
-                importlib.import_module(f"PIL.{plugin}")
-        image = Image.open(file, formats=[name for name in _OTHER_FORMATS if name in Image.OPEN])
-        if image.format == "TIFF":
-            _check_tiles(image, file)
-        return image
-
-
-def _check_tiles(image: Image.Image, file: IO[bytes]) -> None:
-    """Hold a TIFF picture's tiles against the limit that pillow has for pictures."""
-    from PIL import Image
-
-    from vimnp.tiff import largest_tile
-
-    width, height = largest_tile(file, image.tag_v2.offset)  # type: ignore[attr-defined]
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError(
-            f"its tiles have {width}x{height} pixels; expected at most {Image.MAX_IMAGE_PIXELS}"
-        )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,169 @@
+"""A picture's file, decoded whole or refused, whatever it holds.
+
+pillow's decoders raise almost anything for a damaged file, and of a picture between once and twice
+its limit of pixels pillow only warns: here both are an :class:`vimnp.ImageError`. The filters of
+warnings are left alone. They belong to the whole process, and to change them for a while is not
+safe where there are threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import struct
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+from vimnp.errors import ImageError, excerpt
+
+if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
+    from PIL import Image
+
+# What people keep pictures in and pillow decodes by itself, not all that it knows: an EPS file is a
+# program, for which pillow calls Ghostscript, and any decoder more is one more that a hostile file
+# may choose. They are tried in this order, and a plugin loads when it is tried.
+_PLUGINS = {
+    "JPEG": "JpegImagePlugin",
+    "PNG": "PngImagePlugin",
+    "GIF": "GifImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "PPM": "PpmImagePlugin",
+    "WEBP": "WebPImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "ICO": "IcoImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+    "AVIF": "AvifImagePlugin",
+}
+FORMATS = tuple(_PLUGINS)
+"""Names that pillow has for the formats which :func:`read_image` reads."""
+
+
+def read_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Open a picture file and decode it whole.
+
+    Parameters
+    ----------
+    path : path-like
+        A file in one of :data:`FORMATS`. A picture of any other kind can be opened with pillow and
+        given to the network as it is.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The decoded first frame, in the file's own mode.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, is no picture in one of these formats, is cut short, or declares
+        more pixels than pillow's limit against decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``.
+
+    Warns
+    -----
+    UserWarning
+        Of damage that does not keep pillow from decoding. Where the application has warnings
+        raised as errors, most of these are an ImageError as well.
+    """
+    with _refused_as_an_image_error(f"{path}: "), open(path, "rb") as file:
+        image = _open(file)
+        _decode(image)
+        with contextlib.suppress(Exception):  # damaged EXIF data; TIFF has them in the file
+            image.getexif()
+    return image
+
+
+@contextlib.contextmanager
+def _refused_as_an_image_error(name: str) -> Iterator[None]:
+    """Whatever pillow raises becomes an ImageError that begins with this name."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{name}not a picture in a format that is read; expected one of "
+            f"{', '.join(FORMATS)}: convert it"
+        ) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name}too large: {error}") from None
+    except Exception as error:  # damaged files make pillow's decoders raise almost anything
+        reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
+        raise ImageError(f"{name}cannot be read as a picture: {excerpt(reason, 200)}") from None
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    """Open, without decoding, a picture in one of the formats that are read.
+
+    PIL.Image.open would do so as well, and warn of large pictures.
+    """
+    from PIL import UnidentifiedImageError
+
+    if not file.seekable():  # a pipe: it can be looked at only once
+        file = io.BytesIO(file.read())
+    beginning = file.read(16)
+    for name, factory, accepts in _plugins():
+        # PIL.Image.open, too, goes on to the next format after these exceptions.
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+            if accepts is None or accepts(beginning) is True:  # it may be a reason why not
+                if name == "ICO":
+                    _expect_inner_picture_within_limit(file)
+                file.seek(0)
+                return factory(file, "")
+    raise UnidentifiedImageError
+
+
+def _plugins() -> Iterator[tuple[str, Callable[..., Image.Image], Callable[[bytes], Any] | None]]:
+    """Name, opener and test of the first bytes of each format that this pillow has."""
+    from PIL import Image
+
+    for name, plugin in _PLUGINS.items():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"PIL.{plugin}")
+        if name not in Image.OPEN:
+            continue
+        factory, accepts = Image.OPEN[name]
+        if name == "JPEG":
+            from vimnp.jpeg import JpegFile
+
+            factory = JpegFile
+        yield name, factory, accepts
+
+
+def _decode(image: Image.Image) -> None:
+    """Decode a picture that is open, unless it, or what is in it, is too large."""
+    _expect_within_limit(image.size)
+    if image.format == "TIFF" and image.tile:  # type: ignore[attr-defined]
+        from vimnp.tiff import largest_tile
+
+        tile = largest_tile(image.fp, image.tag_v2.offset)  # type: ignore[attr-defined]
+        _expect_within_limit(tile, "its tiles have")
+    image.load()
+    _expect_within_limit(image.size)
+
+
+def _expect_inner_picture_within_limit(file: IO[bytes]) -> None:
+    """Look at the picture in an icon, which pillow decodes as soon as it opens the icon."""
+    from PIL import BmpImagePlugin, IcoImagePlugin, PngImagePlugin
+
+    file.seek(0)
+    start = IcoImagePlugin.IcoFile(file).entry[0].offset
+    file.seek(start)
+    is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
+    file.seek(start)
+    kind = PngImagePlugin.PngImageFile if is_png else BmpImagePlugin.DibImageFile
+    _expect_within_limit(kind(file).size)
+
+
+def _expect_within_limit(size: tuple[int, int], subject: str = "it has") -> None:
+    """Hold a size against the limit that pillow has for pictures."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    width, height = size
+    if limit is not None and width * height > limit:
+        raise Image.DecompressionBombError(
+            f"{subject} {width}x{height} = {width * height} pixels; expected at most {limit}: "
+            "scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS"
+        )
