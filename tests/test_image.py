@@ -335,7 +335,54 @@ def test_damaged_exif_data_do_not_keep_a_picture_from_being_read(
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_picture_that_was_only_opened_may_prove_damaged_later(kind: str) -> None:
     image = Image.open(io.BytesIO(cut(kind, 0.5)))
-    with pytest.raises(ImageError, match=r"cannot be converted to RGB: .*truncated"):
+    with pytest.raises(ImageError, match=r"cannot be read as a picture: .*truncated"):
+        preprocess(image, (16, 16), IMAGENET)
+
+
+@pytest.mark.parametrize("error", [SyntaxError, RuntimeError, struct.error, KeyError, MemoryError])
+def test_whatever_a_decoder_raises_of_an_open_picture_is_an_image_error(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("broken")
+
+    (tmp_path / "cat.png").write_bytes(encoded("PNG"))
+    with Image.open(tmp_path / "cat.png") as image:
+        monkeypatch.setattr(type(image), "load_prepare", fail)
+        with pytest.raises(ImageError, match=r"cat\.png: cannot be read as a picture: .*broken"):
+            preprocess(image, (16, 16), IMAGENET)
+
+
+def test_an_open_picture_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in READ:
+        if kind == "ICO":  # opening it has decoded it
+            continue
+        image = Image.open(io.BytesIO(encoded(kind)))
+        with monkeypatch.context() as patch:
+            patch.setattr(Image, "MAX_IMAGE_PIXELS", 4095)
+            with pytest.raises(ImageError, match="too large: it has 64x64 = 4096 pixels"):
+                preprocess(image, (16, 16), IMAGENET)
+        assert np.isfinite(preprocess(image, (16, 16), IMAGENET)).all()
+
+
+def test_a_vast_tile_of_an_open_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.open(io.BytesIO(tiff(8, 8, b"\x80" * 4096, (322, 64), (323, 64))))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4095)
+    with pytest.raises(ImageError, match="too large: its tiles have 64x64 = 4096 pixels"):
+        preprocess(image, (16, 16), IMAGENET)
+
+
+def test_a_picture_of_ones_own_has_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    image = Image.new("RGB", (21, 20))
+    assert preprocess(image, (16, 16), IMAGENET).shape == (3, 16, 16)
+
+
+def test_a_closed_picture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(encoded("PNG"))
+    with Image.open(tmp_path / "cat.png") as image:
+        pass
+    with pytest.raises(ImageError, match=r"cat\.png: cannot be read as a picture: "):
         preprocess(image, (16, 16), IMAGENET)
 
 
@@ -981,10 +1028,15 @@ def test_damaged_files_give_a_picture_or_an_image_error(
     path.write_bytes(content)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            found = preprocess(read_image(path), (16, 16), IMAGENET)
-        except ImageError:
-            found = np.zeros(1)
+        found = []
+        with contextlib.suppress(ImageError):
+            found.append(preprocess(read_image(path), (16, 16), IMAGENET))
+        image = None
+        with contextlib.suppress(Exception):  # what pillow raises here, it raises to the caller
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        if image is not None:
+            with contextlib.suppress(ImageError):
+                found.append(preprocess(image, (16, 16), IMAGENET))
     assert np.isfinite(found).all()
     # Of damage pillow may warn: whether that is shown is for the application's filters to say.
     assert not [w for w in caught if issubclass(w.category, Image.DecompressionBombWarning)]

@@ -15,6 +15,7 @@ import numpy as np
 
 from vimnp.errors import ConfigError, ImageError
 from vimnp.image_file import FORMATS as FORMATS
+from vimnp.image_file import decode
 from vimnp.image_file import read_image as read_image
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
@@ -78,7 +79,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises
     ------
     ImageError
-        If pillow knows no way from the picture's mode to RGB, or cannot decode the picture.
+        If pillow knows no way from the picture's mode to RGB, or, where the picture is open and not
+        decoded yet, what :func:`read_image` raises for its file.
     """
     from PIL import Image
 
@@ -86,8 +88,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     is_16_bit = image.mode.startswith("I;16") or (
         image.mode == "I" and image.format in ("PNG", "PPM")
     )
+    decode(image)
     try:
-        image.load()
         with contextlib.suppress(Exception):  # the parser of EXIF data raises almost anything
             if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
                 from PIL import ImageOps
@@ -98,7 +100,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")  # pillow asks for this step where the palette has alpha
         return image if image.mode == "RGB" else image.convert("RGB")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as decoders, converters raise almost anything
         raise ImageError(
             f"the picture, of mode {image.mode}, cannot be converted to RGB: {error}"
         ) from None

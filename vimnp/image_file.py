@@ -74,6 +74,24 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     return image
 
 
+def decode(image: Image.Image) -> None:
+    """Decode a picture that somebody else has opened, as :func:`read_image` would.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        It stays as it is if it has been decoded.
+
+    Raises
+    ------
+    ImageError
+        If it is damaged, closed, or declares more pixels than pillow's limit.
+    """
+    name = getattr(image, "filename", "")
+    with _refused_as_an_image_error(f"{os.fsdecode(name)}: " if name else ""):
+        _decode(image)
+
+
 @contextlib.contextmanager
 def _refused_as_an_image_error(name: str) -> Iterator[None]:
     """Whatever pillow raises becomes an ImageError that begins with this name."""
@@ -133,14 +151,19 @@ def _plugins() -> Iterator[tuple[str, Callable[..., Image.Image], Callable[[byte
 
 def _decode(image: Image.Image) -> None:
     """Decode a picture that is open, unless it, or what is in it, is too large."""
-    _expect_within_limit(image.size)
-    if image.format == "TIFF" and image.tile:  # type: ignore[attr-defined]
-        from vimnp.tiff import largest_tile
+    from PIL import ImageFile
 
-        tile = largest_tile(image.fp, image.tag_v2.offset)  # type: ignore[attr-defined]
-        _expect_within_limit(tile, "its tiles have")
+    if isinstance(image, ImageFile.ImageFile):  # and not made in memory
+        _expect_within_limit(image.size)
+        if image.tile:  # there is something to decode
+            if image.fp is None:
+                raise ValueError("its file is closed")
+            if image.format == "TIFF":
+                from vimnp.tiff import largest_tile
+
+                tile = largest_tile(image.fp, image.tag_v2.offset)  # type: ignore[attr-defined]
+                _expect_within_limit(tile, "its tiles have")
     image.load()
-    _expect_within_limit(image.size)
 
 
 def _expect_inner_picture_within_limit(file: IO[bytes]) -> None:
