@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import os
 import struct
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from vimnp.errors import ImageError, excerpt
+from vimnp.files import open_regular
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
     from PIL import Image
@@ -46,8 +46,8 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     Parameters
     ----------
     path : path-like
-        A file in one of :data:`FORMATS`. A picture of any other kind can be opened with pillow and
-        given to the network as it is.
+        A regular file in one of :data:`FORMATS`. A picture of any other kind can be opened with
+        pillow and given to the network as it is.
 
     Returns
     -------
@@ -57,8 +57,9 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises
     ------
     ImageError
-        If the file is missing, is no picture in one of these formats, is cut short, or declares
-        more pixels than pillow's limit against decompression bombs, ``PIL.Image.MAX_IMAGE_PIXELS``.
+        If the file is missing or not regular, is no picture in one of these formats, is cut short,
+        or declares more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, pillow's limit against
+        decompression bombs.
 
     Warns
     -----
@@ -66,7 +67,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         Of damage that does not keep pillow from decoding. Where the application has warnings
         raised as errors, most of these are an ImageError as well.
     """
-    with _refused_as_an_image_error(f"{path}: "), open(path, "rb") as file:
+    with _refused_as_an_image_error(f"{path}: "), open(open_regular(path), "rb") as file:
         image = _open(file)
         _decode(image)
         with contextlib.suppress(Exception):  # damaged EXIF data; TIFF has them in the file
@@ -118,8 +119,6 @@ def _open(file: IO[bytes]) -> Image.Image:
     """
     from PIL import UnidentifiedImageError
 
-    if not file.seekable():  # a pipe: it can be looked at only once
-        file = io.BytesIO(file.read())
     beginning = file.read(16)
     for name, factory, accepts in _plugins():
         # PIL.Image.open, too, goes on to the next format after these exceptions.
