@@ -15,7 +15,7 @@ import tracemalloc
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -414,25 +414,135 @@ def test_a_normalised_array_passes_through_untouched() -> None:
     assert to_input(array, (16, 24), IMAGENET) is array
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.longdouble, ">f4"])
+def test_a_normalised_array_of_another_precision_is_converted(dtype: Any) -> None:
+    array = np.random.default_rng(0).standard_normal((3, 16, 24)).astype(dtype)
+    found = to_input(array, (16, 24), IMAGENET)
+    np.testing.assert_array_equal(found, array.astype(np.float32), strict=True)
+
+
+def test_what_float32_cannot_hold_becomes_infinite_without_a_warning() -> None:
+    assert np.isinf(to_input(np.full((3, 16, 24), 1e300), (16, 24), IMAGENET)).all()
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1)])
+def test_a_grey_array_is_a_grey_picture(shape: tuple[int, ...]) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    expected = preprocess(Image.fromarray(grey.reshape(20, 30)), (16, 16), IMAGENET)
+    np.testing.assert_array_equal(to_input(grey, (16, 16), IMAGENET), expected, strict=True)
+
+
+def test_an_arrays_alpha_is_dropped_as_a_pictures_is() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    expected = preprocess(Image.fromarray(array[..., :3].copy()), (16, 16), IMAGENET)
+    np.testing.assert_array_equal(to_input(array, (16, 16), IMAGENET), expected, strict=True)
+
+
+class Tensor:
+    """What is no array, and can become one: a stand-in for those of other libraries."""
+
+    def __init__(self, array: np.ndarray | None) -> None:
+        self.array = array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.array is None:
+            raise TypeError("can't convert it: it is on another device")
+        return self.array
+
+
+def test_what_can_become_an_array_is_taken_for_it() -> None:
+    for array in (np.array(random_picture(30, 20)), np.ones((3, 16, 16)), np.ones((9, 9), "u1")):
+        expected = to_input(array, (16, 16), IMAGENET)
+        found = to_input(Tensor(array), (16, 16), IMAGENET)
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_what_cannot_become_an_array_says_why() -> None:
+    with pytest.raises(
+        ImageError, match=r"a Tensor \(can't convert it: .* device\); expected a PIL"
+    ):
+        to_input(Tensor(None), (16, 16), IMAGENET)
+
+
+def test_a_tensor_of_torch_is_taken() -> None:
+    torch = pytest.importorskip("torch")
+    array = np.array(random_picture(30, 20))
+    expected = to_input(array, (16, 16), IMAGENET)
+    np.testing.assert_array_equal(to_input(torch.tensor(array), (16, 16), IMAGENET), expected)
+    with pytest.raises(ImageError, match=r"a Tensor \(.*detach"):
+        to_input(torch.ones(3, 16, 16, requires_grad=True), (16, 16), IMAGENET)
+
+
+def test_a_path_and_an_open_file_are_the_picture_in_them(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    image = random_picture(30, 20)
+    image.save(path)
+    expected = preprocess(image, (16, 16), IMAGENET)
+
+    def inputs() -> Iterator[Any]:
+        yield path
+        yield str(path)
+        yield io.BytesIO(path.read_bytes())
+        with open(path, "rb") as file:
+            file.seek(5)  # a picture is read from its file's beginning
+            yield file
+            assert not file.closed
+
+    for given_picture in inputs():
+        found = to_input(given_picture, (16, 16), IMAGENET)
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_a_stream_is_read_as_a_file_is() -> None:
+    content = encoded("PNG")
+    reading, writing = os.pipe()
+    os.write(writing, content)  # it fits into the pipe's buffer
+    os.close(writing)
+    with open(reading, "rb") as file:
+        np.testing.assert_array_equal(
+            to_input(file, (16, 16), IMAGENET), to_input(io.BytesIO(content), (16, 16), IMAGENET)
+        )
+
+
+def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path: Path) -> None:
+    bad, long, text = (tmp_path / name for name in ("bad.png", "long.png", "text.png"))
+    bad.write_bytes(b"no picture")
+    Image.new("RGB", (3000, 1)).save(long)
+    text.write_text("no picture")
+    with pytest.raises(ImageError, match=r"^missing\.png: .*No such file"):
+        to_input("missing.png", (16, 16), IMAGENET)
+    for path, words in ((bad, "not a picture in a format"), (long, "the picture is 3000x1 pixels")):
+        with pytest.raises(ImageError, match=f"^{path}: {words}"):
+            to_input(path, (16, 16), IMAGENET)
+        with open(path, "rb") as file, pytest.raises(ImageError, match=f"^{path}: {words}"):
+            to_input(file, (16, 16), IMAGENET)
+    with open(text) as file, pytest.raises(ImageError, match=r"is open as text; .* 'rb'"):
+        to_input(file, (16, 16), IMAGENET)
+    with pytest.raises(ImageError, match=r"^<BytesIO>: not a picture"):
+        to_input(io.BytesIO(b"no picture"), (16, 16), IMAGENET)
+
+
 WRONG_PICTURES: list[tuple[Any, str]] = [
-    (np.zeros((3, 16, 24)), r"float64 with shape \(3, 16, 24\)"),
-    (np.zeros((3, 16, 24), np.float16), "float16"),
     (np.zeros((16, 24, 3), np.float32), r"float32 with shape \(16, 24, 3\)"),
     (np.zeros((3, 24, 16), np.float32), r"\(3, 24, 16\)"),
     (np.zeros((1, 3, 16, 24), np.float32), r"\(1, 3, 16, 24\)"),
     (np.zeros((3, 16, 25), np.float32), r"\(3, 16, 25\)"),
-    (np.zeros((16, 24), np.uint8), r"uint8 with shape \(16, 24\)"),
-    (np.zeros((16, 24, 4), np.uint8), r"\(16, 24, 4\)"),
+    (np.zeros((3, 16, 25)), r"float64 with shape \(3, 16, 25\)"),
+    (np.zeros((3, 16, 24), complex), "complex128"),
+    (np.zeros((16, 24, 2), np.uint8), r"uint8 with shape \(16, 24, 2\)"),
     (np.zeros((3, 16, 24), np.uint8), r"\(3, 16, 24\)"),
     (np.zeros((0, 24, 3), np.uint8), r"\(0, 24, 3\)"),
+    (np.zeros((0, 24), np.uint8), r"\(0, 24\)"),
     (np.zeros((16, 24, 3), np.int64), "int64"),
+    (np.zeros((16, 24, 3), np.uint16), "uint16"),
+    (np.zeros((16, 24), bool), "bool"),
     (np.zeros((), np.uint8), r"shape \(\)"),
+    (np.uint8(7), r"shape \(\)"),
     (np.array(None), "object"),
     (None, "a NoneType"),
-    ("cat.jpg", "a str"),
     (b"\xff\xd8", "a bytes"),
-    (Path("cat.jpg"), "Path"),
     ([[0]], "a list"),
+    (7, "a int"),
 ]
 
 
@@ -442,6 +552,21 @@ def test_anything_else_is_refused_saying_what_was_found_and_expected(
 ) -> None:
     with pytest.raises(ImageError, match=rf"{found}.*; expected .*uint8.*float32 .*\(3, 16, 24\)"):
         to_input(picture, (16, 24), IMAGENET)
+
+
+@pytest.mark.parametrize(
+    ("picture", "hint"),
+    [
+        (np.zeros((3, 20, 30), np.uint8), "array.transpose(1, 2, 0)"),
+        (np.zeros((1, 20, 30), np.uint8), "array.transpose(1, 2, 0)"),
+        (np.zeros((20, 30, 3), np.int64), "array.astype(np.uint8)"),
+        (b"\xff\xd8", "io.BytesIO(data)"),
+    ],
+)
+def test_a_way_to_what_is_expected_is_told(picture: Any, hint: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        to_input(picture, (16, 24), IMAGENET)
+    assert hint in str(caught.value)
 
 
 # ---- Files ---------------------------------------------------------------------------------------

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 
-from vimnp.errors import ConfigError, ImageError
+from vimnp.errors import ConfigError, ImageError, excerpt
 from vimnp.image_file import FORMATS as FORMATS
-from vimnp.image_file import decode
+from vimnp.image_file import PictureFile, decode, is_picture_file, name_of
 from vimnp.image_file import read_image as read_image
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
@@ -134,16 +135,28 @@ def preprocess(
     return array
 
 
+class SupportsArray(Protocol):
+    """What NumPy makes an array of, as of a tensor of another library."""
+
+    def __array__(self) -> np.ndarray: ...
+
+
+Picture: TypeAlias = "Image.Image | np.ndarray | SupportsArray | PictureFile"
+"""A picture in any form that a network takes; see :func:`to_input`."""
+
+
 def to_input(
-    picture: Image.Image | np.ndarray, img_size: tuple[int, int], preprocessing: Preprocessing
+    picture: Picture, img_size: tuple[int, int], preprocessing: Preprocessing
 ) -> np.ndarray:
     """One picture in any form that the network takes -> its input.
 
     Parameters
     ----------
-    picture : PIL.Image.Image, or ndarray
-        A picture of any size and mode; an array of uint8 (H, W, 3), RGB, which is treated as a
-        picture; or an array of float32 (3, height, width) that is normalised already.
+    picture : PIL.Image.Image, ndarray, path-like, or binary file
+        A picture of any size and mode, or the file that one is in; an array of uint8, which is
+        treated as a picture: (H, W, 3), RGB, (H, W, 4), RGB with an alpha, which is dropped,
+        (H, W) or (H, W, 1), grey; or an array of floats (3, height, width) that is normalised
+        already. What NumPy can make one of these arrays of is taken for it.
     img_size : (height, width)
     preprocessing : Preprocessing
 
@@ -154,25 +167,89 @@ def to_input(
     Raises
     ------
     ImageError
-        If it is none of these.
+        If it is none of these, or what :func:`read_image` and :func:`preprocess` raise.
     """
-    height, width = img_size
-    if isinstance(picture, np.ndarray):
-        shape = picture.shape
-        if picture.dtype == np.float32 and shape == (3, height, width):
-            return picture
-        if picture.dtype == np.uint8 and len(shape) == 3 and shape[2] == 3 and min(shape) > 0:
-            from PIL import Image
-
-            return preprocess(Image.fromarray(picture), img_size, preprocessing)
-        found = f"an array of {picture.dtype} with shape {shape}"
-    elif hasattr(picture, "getexif"):  # a PIL image, without loading pillow to ask
+    if _is_pil(picture):
         return preprocess(picture, img_size, preprocessing)
-    else:
-        found = f"a {type(picture).__name__}"
-    raise ImageError(
-        f"the picture is {found}; expected a PIL image, a uint8 array (H, W, 3) or a normalised "
-        f"float32 array (3, {height}, {width})"
+    if is_picture_file(picture):
+        image = read_image(picture)
+        try:
+            return preprocess(image, img_size, preprocessing)
+        except ImageError as error:
+            raise ImageError(f"{name_of(picture)}: {error}") from None
+    if not _is_array(picture):
+        raise _no_picture(_described(picture), img_size, _hint(picture))
+    try:
+        array = np.asarray(picture)
+    except Exception as error:  # each library has exceptions of its own
+        reason = f"{_described(picture)} ({excerpt(error, 200)})"
+        raise _no_picture(reason, img_size) from None
+    if array.dtype.kind == "f" and array.shape == (3, *img_size):
+        with np.errstate(over="ignore"):  # infinite values go through, as NaN does
+            return array.astype(np.float32, copy=False)
+    if array.dtype == np.uint8 and _is_picture_shaped(array):
+        from PIL import Image
+
+        pixels = array[..., 0] if array.shape[2:] == (1,) else array
+        return preprocess(Image.fromarray(pixels), img_size, preprocessing)
+    found = f"an array of {array.dtype} with shape {array.shape}"
+    raise _no_picture(found, img_size, _hint_of_array(array))
+
+
+def is_batch(pictures: Picture | Iterable[Picture]) -> TypeGuard[Iterable[Picture]]:
+    """Whether it is several pictures in an order, not a single one.
+
+    Parameters
+    ----------
+    pictures : object
+        Several are: an array of four dimensions, a list, and whatever else can be gone through, but
+        for sets and mappings.
+    """
+    if _is_pil(pictures) or is_picture_file(pictures):
+        return False
+    if _is_array(pictures):
+        return getattr(pictures, "ndim", None) == 4
+    unordered = set | frozenset | Mapping
+    return isinstance(pictures, Iterable) and not isinstance(pictures, unordered | bytes)
+
+
+def _is_pil(picture: object) -> TypeGuard[Image.Image]:
+    return hasattr(picture, "getexif")  # without loading pillow to ask
+
+
+def _is_array(picture: object) -> TypeGuard[np.ndarray | SupportsArray]:
+    return hasattr(picture, "__array__")
+
+
+def _is_picture_shaped(array: np.ndarray) -> bool:
+    """(H, W), or (H, W, channels) of a picture that is not empty."""
+    is_shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    return is_shaped and array.size > 0
+
+
+def _described(picture: object) -> str:
+    return f"a {type(picture).__name__}"
+
+
+def _hint(picture: object) -> str:
+    return ": io.BytesIO(data) makes a file of it" if isinstance(picture, bytes) else ""
+
+
+def _hint_of_array(array: np.ndarray) -> str:
+    """How to make a picture of an array that nearly is one."""
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        return ": array.transpose(1, 2, 0) has the channels last"
+    if array.dtype.kind in "iu" and _is_picture_shaped(array):
+        return ": if its values are from 0 to 255, array.astype(np.uint8) is such an array"
+    return ""
+
+
+def _no_picture(found: str, img_size: tuple[int, int], hint: str = "") -> ImageError:
+    height, width = img_size
+    return ImageError(
+        f"the picture is {found}; expected a PIL image, a uint8 array (H, W, 3), (H, W, 4), "
+        f"(H, W, 1) or (H, W), a normalised float64, float16 or float32 array "
+        f"(3, {height}, {width}), or a path or binary file{hint}"
     )
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import struct
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, cast
 
 from vimnp.errors import ImageError, excerpt
 from vimnp.files import open_regular
@@ -40,14 +41,37 @@ FORMATS = tuple(_PLUGINS)
 """Names that pillow has for the formats which :func:`read_image` reads."""
 
 
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
+class BinaryFile(Protocol):
+    """What is open for reading bytes."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
+PictureFile: TypeAlias = "str | os.PathLike[str] | BinaryFile"
+"""A path, or an open file that is read from its beginning."""
+
+
+def is_picture_file(picture: object) -> TypeGuard[PictureFile]:
+    """Whether it is a path or an open file, whatever is in it."""
+    return isinstance(picture, str | os.PathLike) or hasattr(picture, "read")
+
+
+def name_of(file: PictureFile) -> str:
+    """What messages call a file."""
+    if isinstance(file, str | os.PathLike):
+        return os.fspath(file)
+    name = getattr(file, "name", None)  # which may be a number
+    return name if isinstance(name, str) else f"<{type(file).__name__}>"
+
+
+def read_image(file: PictureFile) -> Image.Image:
     """Open a picture file and decode it whole.
 
     Parameters
     ----------
-    path : path-like
-        A regular file in one of :data:`FORMATS`. A picture of any other kind can be opened with
-        pillow and given to the network as it is.
+    file : path-like, or binary file
+        A regular file, or what is open already, in one of :data:`FORMATS`. A picture of any other
+        kind can be opened with pillow and given to the network as it is.
 
     Returns
     -------
@@ -67,11 +91,28 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         Of damage that does not keep pillow from decoding. Where the application has warnings
         raised as errors, most of these are an ImageError as well.
     """
-    with _refused_as_an_image_error(f"{path}: "), open(open_regular(path), "rb") as file:
-        image = _open(file)
-        _decode(image)
-        with contextlib.suppress(Exception):  # damaged EXIF data; TIFF has them in the file
-            image.getexif()
+    with _refused_as_an_image_error(f"{name_of(file)}: "):
+        if not isinstance(file, str | os.PathLike):
+            return _read(_seekable(file))
+        with open(open_regular(file), "rb") as opened:
+            return _read(opened)
+
+
+def _seekable(file: BinaryFile) -> IO[bytes]:
+    """The file itself, or what is left of a stream, which can be looked at only once."""
+    if not isinstance(file.read(0), bytes):
+        raise ValueError("it is open as text; expected a file that is open as binary, with 'rb'")
+    seekable = getattr(file, "seekable", None)
+    if seekable is not None and seekable():
+        return cast("IO[bytes]", file)
+    return io.BytesIO(file.read())
+
+
+def _read(file: IO[bytes]) -> Image.Image:
+    image = _open(file)
+    _decode(image)
+    with contextlib.suppress(Exception):  # damaged EXIF data; TIFF has them in the file
+        image.getexif()
     return image
 
 
@@ -119,6 +160,7 @@ def _open(file: IO[bytes]) -> Image.Image:
     """
     from PIL import UnidentifiedImageError
 
+    file.seek(0)
     beginning = file.read(16)
     for name, factory, accepts in _plugins():
         # PIL.Image.open, too, goes on to the next format after these exceptions.

@@ -20,7 +20,10 @@ import copy
 import dataclasses
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overload
+from collections.abc import Iterable
+from itertools import islice
+from operator import length_hint
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -28,8 +31,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from vimnp import kernels
 from vimnp.backends import resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
-from vimnp.errors import ConfigError
-from vimnp.image import to_input
+from vimnp.errors import ConfigError, ImageError
+from vimnp.image import Picture, is_batch, to_input
 from vimnp.kernels import Filter
 from vimnp.parameters import (
     DirectionParameters,
@@ -49,8 +52,7 @@ if TYPE_CHECKING:
 
     from vimnp.native import NativeNetwork
 
-    Picture: TypeAlias = Image.Image | np.ndarray
-    Pictures: TypeAlias = Picture | list[Any] | tuple[Any, ...]
+    Pictures: TypeAlias = Picture | Iterable[Picture]
 
 Output: TypeAlias = Literal["logits", "features", "tokens"]
 
@@ -232,21 +234,26 @@ class VisionMamba:
 
         Parameters
         ----------
-        images : PIL.Image.Image, ndarray, or a list of these
-            A PIL image; an array of uint8 (H, W, 3), RGB; an array of float32 (3, H, W) that is
-            normalised already and of the network's size; a batch of the latter, (B, 3, H, W); or a
-            list of single images.
+        images : PIL.Image.Image, ndarray, path-like, binary file, or a batch of these
+            A picture: a PIL image; the path of a picture file, or that file, open; an array of
+            uint8 (H, W, 3), RGB, (H, W, 4), with an alpha that is dropped, (H, W) or (H, W, 1),
+            grey; or an array of floats (3, H, W) that is normalised already and of the network's
+            size. What NumPy can make such an array of, as a tensor on the CPU, is taken for it.
+            A batch: an array with one dimension more, (B, H, W, 3) or (B, 3, H, W); a list; or
+            anything else that gives pictures in an order, as a generator, of which only as many
+            are in memory at once as go through the network together.
 
         Returns
         -------
-        ndarray of float32, shape (classes,), or (B, classes) for a batch or a list
+        ndarray of float32, shape (classes,), or (B, classes) for a batch
             With ``final_pool_type`` "all" and no class token, those of every token: (L, classes),
             or (B, L, classes).
 
         Raises
         ------
         ImageError
-            If `images` is none of these.
+            If `images` is none of these, or a file cannot be read; of a batch, ``images[3]`` is the
+            fourth picture.
         """
         return self._forward_all(images, "logits")
 
@@ -348,6 +355,26 @@ class VisionMamba:
         best = np.argsort(-scores, kind="stable")[:top_k]
         return [Prediction(int(i), labels[i] if labels else None, float(scores[i])) for i in best]
 
+    def preprocess(self, picture: Picture) -> np.ndarray:
+        """Resize, crop and normalise a picture as this network takes it.
+
+        Parameters
+        ----------
+        picture
+            A single one, as for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, H, W)
+            Of the size ``config.img_size``. The model takes it in the picture's place.
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
+        """
+        return to_input(picture, self.config.img_size, self.metadata.preprocessing)
+
     def _check_variant(self, config: VimConfig) -> None:
         if self.variant is None:
             return
@@ -360,18 +387,24 @@ class VisionMamba:
                 )
 
     def _forward_all(self, images: Pictures, output: Output) -> np.ndarray:
-        """What is asked for of an image, or of a batch or list."""
-        if isinstance(images, np.ndarray) and images.ndim == 4:
-            images = list(images)
-        if not isinstance(images, list | tuple):
-            return self._forward_all([images], output)[0]
+        """What is asked for of an image, or of each one of a batch."""
         width = self.config.num_classes if output == "logits" else self.config.embed_dim
-        out = np.empty((len(images), *self._rows(output), width), np.float32)
+        shape = (*self._rows(output), width)
+        if not is_batch(images):
+            out = np.empty((1, *shape), np.float32)
+            self._forward([self.preprocess(cast("Picture", images))], out, output)
+            return out[0]
+        inputs = (self._member(index, image) for index, image in enumerate(images))
         at_once = self._native.images_at_once if self._native else 1
-        for first in range(0, len(images), at_once):
-            part = slice(first, first + at_once)
-            self._forward([self._pixels(image) for image in images[part]], out[part], output)
-        return out
+        out = np.empty((length_hint(images), *shape), np.float32)
+        done = 0
+        while part := list(islice(inputs, at_once)):
+            end = done + len(part)
+            if end > len(out):  # a generator does not know how many it gives
+                out = np.concatenate([out, np.empty((end, *shape), np.float32)])
+            self._forward(part, out[done:end], output)
+            done = end
+        return out[:done]
 
     def _rows(self, output: Output) -> tuple[int, ...]:
         """(L,) if there is a row of it for every token, else ()."""
@@ -381,8 +414,12 @@ class VisionMamba:
         )
         return (self.config.num_tokens,) if every else ()
 
-    def _pixels(self, image: Picture) -> np.ndarray:
-        return to_input(image, self.config.img_size, self.metadata.preprocessing)
+    def _member(self, index: int, image: Picture) -> np.ndarray:
+        """One of a batch -> its normalised pixels."""
+        try:
+            return self.preprocess(image)
+        except ImageError as error:
+            raise ImageError(f"images[{index}]: {error}") from None
 
     def _forward(self, images: list[np.ndarray], out: np.ndarray, output: Output) -> None:
         """Images (3, H, W) -> what is asked for of each."""
