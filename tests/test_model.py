@@ -386,6 +386,27 @@ def test_predict_answers_a_list_with_a_list():
     ]
 
 
+def test_predict_gives_no_answer_where_the_logits_are_not_finite(monkeypatch, tmp_path: Path):
+    model, spoilt = micro(), normalised()
+    spoilt[0, 0, 0] = np.nan
+    words = "7 of the network's 7 logits are not finite"
+    with pytest.raises(vimnp.ImageError, match=f"^{words}"):
+        model.predict(spoilt)
+    with pytest.raises(vimnp.ImageError, match=rf"^images\[1\]: {words}"):
+        model.predict([normalised(), spoilt])
+    picture().save(tmp_path / "cat.png")
+    logits = np.full(7, np.nan, np.float32)
+    monkeypatch.setattr(vimnp.VisionMamba, "__call__", lambda self, images: logits)
+    with pytest.raises(vimnp.ImageError, match=rf"cat\.png: {words}"):
+        model.predict(tmp_path / "cat.png")
+
+
+def test_predict_orders_by_logits_where_scores_are_equal(monkeypatch):
+    logits = np.array([0, 1000, 1001, -3e38, 1001, 3, 1], np.float32)
+    monkeypatch.setattr(vimnp.VisionMamba, "__call__", lambda self, images: logits)
+    assert [p.index for p in micro().predict(picture(), top_k=7)] == [2, 4, 1, 5, 6, 0, 3]
+
+
 @pytest.mark.parametrize("top_k", [0, -1, 1.5, True, None])
 def test_predict_names_a_wrong_top_k(top_k):
     with pytest.raises(vimnp.ConfigError, match="top_k is"):

@@ -16,7 +16,7 @@ import numpy as np
 
 from vimnp.errors import ConfigError, ImageError, excerpt
 from vimnp.image_file import FORMATS as FORMATS
-from vimnp.image_file import PictureFile, decode, is_picture_file, name_of
+from vimnp.image_file import PictureFile, decode, is_picture_file, name_of, naming
 from vimnp.image_file import read_image as read_image
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
@@ -173,10 +173,8 @@ def to_input(
         return preprocess(picture, img_size, preprocessing)
     if is_picture_file(picture):
         image = read_image(picture)
-        try:
+        with naming(name_of(picture)):
             return preprocess(image, img_size, preprocessing)
-        except ImageError as error:
-            raise ImageError(f"{name_of(picture)}: {error}") from None
     if not _is_array(picture):
         raise _no_picture(_described(picture), img_size, _hint(picture))
     try:

@@ -64,6 +64,15 @@ def name_of(file: PictureFile) -> str:
     return name if isinstance(name, str) else f"<{type(file).__name__}>"
 
 
+@contextlib.contextmanager
+def naming(picture: str) -> Iterator[None]:
+    """An ImageError that is raised herein begins with the picture's name."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{picture}: {error}") from None
+
+
 def read_image(file: PictureFile) -> Image.Image:
     """Open a picture file and decode it whole.
 

@@ -21,6 +21,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
 from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, cast, overload
@@ -31,8 +32,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from vimnp import kernels
 from vimnp.backends import resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
-from vimnp.errors import ConfigError, ImageError
+from vimnp.errors import ConfigError
 from vimnp.image import Picture, is_batch, to_input
+from vimnp.image_file import is_picture_file, name_of, naming
 from vimnp.kernels import Filter
 from vimnp.parameters import (
     DirectionParameters,
@@ -42,6 +44,7 @@ from vimnp.parameters import (
     load_parameters,
     random_reader,
 )
+from vimnp.ranking import best_first
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.threads import resolve_num_threads
 from vimnp.weights import Metadata, WeightsFile
@@ -334,7 +337,7 @@ class VisionMamba:
         ConfigError
             If `top_k` is no whole number from 1 up, or the network has logits for every token.
         ImageError
-            As for calling the model.
+            As for calling the model, or if the logits are not finite.
         """
         if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
             raise ConfigError(f"top_k is {top_k!r}; expected a whole number from 1 up")
@@ -345,14 +348,20 @@ class VisionMamba:
             )
         logits = self(images)
         if logits.ndim == 1:
-            return self._best(logits, top_k)
-        return [self._best(row, top_k) for row in logits]
+            with naming(name_of(images)) if is_picture_file(images) else nullcontext():
+                return self._best(logits, top_k)
+        answers = []
+        for index, row in enumerate(logits):
+            with naming(f"images[{index}]"):
+                answers.append(self._best(row, top_k))
+        return answers
 
     def _best(self, logits: np.ndarray, top_k: int) -> list[Prediction]:
-        scores = np.exp(logits - logits.max())
+        best = best_first(logits)[:top_k]
+        with np.errstate(over="ignore"):  # of logits that far apart, the score is 0
+            scores = np.exp(logits - logits.max())
         scores /= scores.sum()
         labels = self.metadata.labels
-        best = np.argsort(-scores, kind="stable")[:top_k]
         return [Prediction(int(i), labels[i] if labels else None, float(scores[i])) for i in best]
 
     def preprocess(self, picture: Picture) -> np.ndarray:
@@ -416,10 +425,8 @@ class VisionMamba:
 
     def _member(self, index: int, image: Picture) -> np.ndarray:
         """One of a batch -> its normalised pixels."""
-        try:
+        with naming(f"images[{index}]"):
             return self.preprocess(image)
-        except ImageError as error:
-            raise ImageError(f"images[{index}]: {error}") from None
 
     def _forward(self, images: list[np.ndarray], out: np.ndarray, output: Output) -> None:
         """Images (3, H, W) -> what is asked for of each."""
