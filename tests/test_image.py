@@ -23,9 +23,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 from processes import run
 
+import vimnp.image
+from vimnp import image_file
 from vimnp.errors import ConfigError, ImageError
 from vimnp.image import (
     FORMATS,
@@ -1022,6 +1024,39 @@ def test_a_format_that_this_pillow_lacks_is_not_asked_for(
     read_image_of.write_bytes(b"\0\0\0\x1cftypavif" + bytes(100))
     with pytest.raises(ImageError, match="not a picture"):
         read_image(read_image_of)
+
+
+def test_formats_are_those_of_the_installed_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "ICO", "JPEG2000", "AVIF")
+    assert image_file.FORMATS == vimnp.image.FORMATS
+    assert [kind for kind in every if kind in image_file.FORMATS] == [*image_file.FORMATS]
+    (tmp_path / "picture").write_bytes(b"no picture")
+    monkeypatch.delitem(Image.OPEN, "ICO")
+    monkeypatch.setitem(sys.modules, "PIL.IcoImagePlugin", None)
+    monkeypatch.setattr(features, "check", lambda feature: feature not in ("webp", "jpg_2000"))
+    assert image_file.FORMATS == ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "AVIF")
+    with pytest.raises(ImageError, match="expected one of JPEG, PNG, GIF, BMP, PPM, TIFF, AVIF:"):
+        read_image(tmp_path / "picture")
+    with pytest.raises(AttributeError, match=r"'vimnp\.image_file' has no attribute 'FORMAT'"):
+        image_file.FORMAT  # noqa: B018
+
+
+def test_runs_of_a_bitmap_do_not_take_more_than_the_picture(tmp_path: Path) -> None:
+    """Four bytes step over 255 rows of 1,000,000 pixels: 500 MB, in older versions of pillow."""
+    runs = b"\0\2\0\xff\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, 1_000_000, 2, 1, 8, 1, len(runs), 0, 0, 256, 256)
+    bitmap = header + bytes(1024) + runs
+    start = struct.pack("<IHHI", 14 + len(bitmap), 0, 0, 14 + 40 + 1024)
+    (tmp_path / "picture").write_bytes(b"BM" + start + bitmap)
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(ImageError):
+            read_image(tmp_path / "picture")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

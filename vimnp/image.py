@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 
+from vimnp import image_file
 from vimnp.errors import ConfigError, ImageError, excerpt
-from vimnp.image_file import FORMATS as FORMATS
 from vimnp.image_file import PictureFile, decode, is_picture_file, name_of, naming
 from vimnp.image_file import read_image as read_image
 
@@ -25,7 +25,16 @@ if TYPE_CHECKING:  # pillow loads when the first picture does, not with the pack
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+FORMATS: tuple[str, ...]
+"""See :mod:`vimnp.image_file`: pillow loads when they are asked for."""
+
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # a tag of EXIF data, and its usual value
+
+
+def __getattr__(name: str) -> object:
+    if name != "FORMATS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return image_file.FORMATS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,8 +37,18 @@ _PLUGINS = {
     "JPEG2000": "Jpeg2KImagePlugin",
     "AVIF": "AvifImagePlugin",
 }
-FORMATS = tuple(_PLUGINS)
-"""Names that pillow has for the formats which :func:`read_image` reads."""
+# Libraries that pillow may have been built without.
+_NEEDED = {"JPEG": "jpg", "PNG": "zlib", "WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
+
+FORMATS: tuple[str, ...]
+"""Names that pillow has for the formats which :func:`read_image` reads: those of the installed
+pillow, which loads when they are asked for."""
+
+
+def __getattr__(name: str) -> object:
+    if name != "FORMATS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return tuple(name for name, _, _ in _plugins())
 
 
 class BinaryFile(Protocol):
@@ -153,7 +163,7 @@ def _refused_as_an_image_error(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ImageError(
             f"{name}not a picture in a format that is read; expected one of "
-            f"{', '.join(FORMATS)}: convert it"
+            f"{', '.join(name for name, _, _ in _plugins())}: convert it"
         ) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(f"{name}too large: {error}") from None
@@ -184,9 +194,11 @@ def _open(file: IO[bytes]) -> Image.Image:
 
 def _plugins() -> Iterator[tuple[str, Callable[..., Image.Image], Callable[[bytes], Any] | None]]:
     """Name, opener and test of the first bytes of each format that this pillow has."""
-    from PIL import Image
+    from PIL import Image, features
 
     for name, plugin in _PLUGINS.items():
+        if name in _NEEDED and not features.check(_NEEDED[name]):
+            continue
         with contextlib.suppress(ImportError):
             importlib.import_module(f"PIL.{plugin}")
         if name not in Image.OPEN:
