@@ -201,6 +201,28 @@ def test_every_bad_picture_has_a_line(command: Command, micro_npz: Path, bad: Pa
     assert "missing.png" in run.err
 
 
+def test_a_picture_without_finite_logits_has_its_error_and_the_others_their_answers(
+    command: Command, micro_npz: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = VisionMamba.__call__
+    spoilt = iter([False, True, False])
+
+    def spoiling(self: VisionMamba, images: object) -> np.ndarray:
+        return calls(self, images) + (math.nan if next(spoilt) else 0)
+
+    monkeypatch.setattr(VisionMamba, "__call__", spoiling)
+    run = command("predict", picture, picture, picture, "--weights", micro_npz, "--json")
+
+    def refuse(text: str) -> None:
+        raise AssertionError(f"{text} is not JSON")
+
+    first, second, third = json.loads(run.out, parse_constant=refuse)
+    assert first == third
+    assert first.keys() == {"file", "predictions"}
+    assert "logits are not finite" in second["error"]
+    assert_refused(run._replace(out=""), "logits are not finite")
+
+
 def scans(data: Path) -> list[Path]:
     found = sorted(data.glob("digit_*_*.png"))
     assert len(found) == 10

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import tracemalloc
+import weakref
+from collections import deque
 from pathlib import Path
 
 import golden_cases
@@ -264,6 +267,76 @@ def test_a_list_may_mix_kinds():
     np.testing.assert_array_equal(logits[2], model(normalised()))
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float16])
+def test_a_batch_of_another_precision_is_converted(kind):
+    model, batch = micro(), normalised(batch=3).astype(kind)
+    np.testing.assert_array_equal(model(batch), model(batch.astype(np.float32)))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_batch_of_bytes_is_its_pictures_one_by_one(channels):
+    model = micro()
+    batch = np.random.default_rng(0).integers(0, 256, (3, 40, 50, channels), np.uint8)
+    np.testing.assert_array_equal(model(batch), model(list(batch)))
+
+
+def test_pictures_may_come_one_after_the_other():
+    model, batch = micro(), normalised(batch=19)
+    expected = model(batch)
+    for pictures in (iter(batch), (image for image in batch), map(np.copy, batch), deque(batch)):
+        np.testing.assert_array_equal(model(pictures), expected)
+    best = model.predict(picture(seed=seed) for seed in range(3))
+    assert best == model.predict([picture(seed=seed) for seed in range(3)])
+
+
+def test_pictures_that_come_one_after_the_other_are_not_all_in_memory():
+    alive: list[int] = []
+    given: list[weakref.ref[Image.Image]] = []
+
+    def pictures():
+        for seed in range(40):
+            image = picture(seed=seed)
+            given.append(weakref.ref(image))
+            alive.append(sum(reference() is not None for reference in given))
+            yield image
+
+    assert micro()(pictures()).shape == (40, 7)
+    assert max(alive) <= 2  # the network's inputs take their place at once
+
+
+def test_a_generators_own_error_comes_through():
+    def pictures():
+        yield normalised()
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        micro()(pictures())
+
+
+def test_paths_and_files_are_the_pictures_in_them(tmp_path: Path):
+    model, paths = micro(), [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        picture(seed=seed).save(path)
+    expected = model([picture(seed=seed) for seed in range(3)])
+    np.testing.assert_array_equal(model(paths[0]), expected[0])
+    np.testing.assert_array_equal(model(str(paths[0])), expected[0])
+    np.testing.assert_array_equal(model(io.BytesIO(paths[0].read_bytes())), expected[0])
+    np.testing.assert_array_equal(model(paths), expected)
+    np.testing.assert_array_equal(model(map(str, paths)), expected)
+    with pytest.raises(vimnp.ImageError, match=r"^images\[1\]: missing\.png: .*No such file"):
+        model([paths[0], "missing.png"])
+    with pytest.raises(vimnp.ImageError, match=r"^missing\.png: .*No such file"):
+        model("missing.png")
+
+
+def test_a_tensor_is_its_array():
+    torch = pytest.importorskip("torch")
+    model, batch = micro(), normalised(batch=2)
+    np.testing.assert_array_equal(model(torch.tensor(batch)), model(batch))
+    np.testing.assert_array_equal(model(torch.tensor(batch[0]).double()), model(batch[0]))
+    np.testing.assert_array_equal(model([*torch.tensor(batch)]), model(batch))
+
+
 @pytest.mark.parametrize("nothing", [[], (), np.empty((0, 3, 32, 32), np.float32)])
 def test_no_pictures_give_no_logits(nothing):
     model = micro()
@@ -277,14 +350,15 @@ def test_no_pictures_give_no_logits(nothing):
 @pytest.mark.parametrize(
     ("images", "found"),
     [
-        ("cat.jpg", "a str"),
+        (b"cat.jpg", "a bytes"),
         (None, "a NoneType"),
+        ({"cat": picture()}, "a dict"),
+        ({"cat.jpg"}, "a set"),
         (normalised(size=(31, 32)), "float32 with shape (3, 31, 32)"),
-        (normalised().astype(np.float64), "float64 with shape (3, 32, 32)"),
-        (np.zeros((32, 32), np.uint8), "uint8 with shape (32, 32)"),
         (np.zeros((3, 32, 32), np.uint8), "uint8 with shape (3, 32, 32)"),
         (normalised(batch=1)[None], "float32 with shape (1, 1, 3, 32, 32)"),
-        ([normalised(), 3], "a int"),
+        ([normalised(), 3], "images[1]: the picture is a int"),
+        ([normalised(), [normalised()]], "images[1]: the picture is a list"),
     ],
 )
 def test_what_is_no_picture_is_named(images, found):
@@ -337,6 +411,27 @@ def test_predict_answers_a_list_with_a_list():
         model.predict(picture()),
         model.predict(picture(seed=1)),
     ]
+
+
+def test_predict_gives_no_answer_where_the_logits_are_not_finite(monkeypatch, tmp_path: Path):
+    model, spoilt = micro(), normalised()
+    spoilt[0, 0, 0] = np.nan
+    words = "7 of the network's 7 logits are not finite"
+    with pytest.raises(vimnp.ImageError, match=f"^{words}"):
+        model.predict(spoilt)
+    with pytest.raises(vimnp.ImageError, match=rf"^images\[1\]: {words}"):
+        model.predict([normalised(), spoilt])
+    picture().save(tmp_path / "cat.png")
+    logits = np.full(7, np.nan, np.float32)
+    monkeypatch.setattr(vimnp.VisionMamba, "__call__", lambda self, images: logits)
+    with pytest.raises(vimnp.ImageError, match=rf"cat\.png: {words}"):
+        model.predict(tmp_path / "cat.png")
+
+
+def test_predict_orders_by_logits_where_scores_are_equal(monkeypatch):
+    logits = np.array([0, 1000, 1001, -3e38, 1001, 3, 1], np.float32)
+    monkeypatch.setattr(vimnp.VisionMamba, "__call__", lambda self, images: logits)
+    assert [p.index for p in micro().predict(picture(), top_k=7)] == [2, 4, 1, 5, 6, 0, 3]
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 1.5, True, None])

@@ -22,6 +22,7 @@ from vimnp.errors import ConfigError, ImageError
 from vimnp.image import read_image, to_input
 from vimnp.image_folder import Sample
 from vimnp.model import VisionMamba
+from vimnp.ranking import best_first
 from vimnp.results import Outcome, ResultsFile
 
 _NORMAL_QUANTILE = 1.959964  # 95 % of a normal distribution lie within so many deviations
@@ -64,9 +65,9 @@ class Evaluation:
     num_classes : int
         That the network tells apart.
     ranks : tuple of (Sample, int)
-        Each picture that could be read, and how many classes the network prefers to the true one.
+        Each picture that has a result, and how many classes the network prefers to the true one.
     unreadable : tuple of (Sample, str)
-        The others, and why.
+        The others, which could not be read or have logits that are not finite, and why.
     new : int
         How many pictures were looked at, and not taken from a file of results.
     seconds : float
@@ -80,7 +81,7 @@ class Evaluation:
     seconds: float = dataclasses.field(compare=False)
 
     def top(self, k: int) -> Accuracy:
-        """Accuracy over all pictures that could be read; `k` is at most the number of classes."""
+        """Accuracy over all pictures that have a result; `k` is at most the number of classes."""
         return self._accuracy([rank for _, rank in self.ranks], k)
 
     def top_by_class(self, k: int) -> dict[int, Accuracy]:
@@ -168,12 +169,14 @@ def rank_of(logits: np.ndarray, target: int) -> int:
     Returns
     -------
     int
-        Among equal logits the lower index comes first. NaN comes before everything, so that a
-        network that answers with it is never right.
+        0 for the network's first choice.
+
+    Raises
+    ------
+    ImageError
+        If the logits are not finite.
     """
-    before = ~(logits <= logits[target])
-    before[:target] |= logits[:target] == logits[target]
-    return int(before.sum())
+    return int(np.flatnonzero(best_first(logits) == target)[0])
 
 
 def _look_at(model: VisionMamba, folder: Path, samples: Sequence[Sample]) -> dict[Sample, Outcome]:
@@ -188,6 +191,10 @@ def _look_at(model: VisionMamba, folder: Path, samples: Sequence[Sample]) -> dic
             )
         except ImageError as error:
             errors[sample] = str(error).removeprefix(f"{file}: ")
-    logits = model(list(inputs.values()))
-    ranks = {s: rank_of(row, s.target) for s, row in zip(inputs, logits, strict=True)}
+    ranks: dict[Sample, int] = {}
+    for sample, logits in zip(inputs, model(list(inputs.values())), strict=True):
+        try:
+            ranks[sample] = rank_of(logits, sample.target)
+        except ImageError as error:
+            errors[sample] = str(error)
     return {sample: ranks[sample] if sample in ranks else errors[sample] for sample in samples}

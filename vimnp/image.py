@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
-import io
-import os
-import warnings
-from typing import IO, TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 
+from vimnp import image_file
 from vimnp.errors import ConfigError, ImageError, excerpt
+from vimnp.image_file import PictureFile, decode, is_picture_file, name_of, naming
+from vimnp.image_file import read_image as read_image
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
     from PIL import Image
@@ -25,24 +25,19 @@ if TYPE_CHECKING:  # pillow loads when the first picture does, not with the pack
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# What people keep pictures in and pillow decodes by itself, not all that it knows: an EPS file is a
-# program, for which pillow calls Ghostscript, and any decoder more is one more that a hostile file
-# may choose. pillow has the first kind loaded, and the plugins of the second take time to load.
-_LOADED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # JPEG brings MPO along, PNG APNG
-_OTHER_FORMATS = {
-    "WEBP": "WebPImagePlugin",
-    "TIFF": "TiffImagePlugin",
-    "ICO": "IcoImagePlugin",
-    "JPEG2000": "Jpeg2KImagePlugin",
-    "AVIF": "AvifImagePlugin",  # from pillow 11.3 on
-}
-FORMATS = (*_LOADED_FORMATS, *_OTHER_FORMATS)
-"""Names that pillow has for the formats which :func:`read_image` reads."""
+FORMATS: tuple[str, ...]
+"""See :mod:`vimnp.image_file`: pillow loads when they are asked for."""
 
 # Four times what a square one may be resized to; a longer one is cropped as much. 0.8 GB.
 _MOST_RESIZED_PIXELS = 1 << 28
 
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # a tag of EXIF data, and its usual value
+
+
+def __getattr__(name: str) -> object:
+    if name != "FORMATS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return image_file.FORMATS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,82 +82,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Open a picture file and decode it whole.
-
-    Parameters
-    ----------
-    path : path-like
-        A file in one of :data:`FORMATS`. A picture of any other kind can be opened with pillow and
-        given to the network as it is.
-
-    Returns
-    -------
-    PIL.Image.Image
-        The decoded first frame, in the file's own mode.
-
-    Raises
-    ------
-    ImageError
-        If the file is missing, is no picture in one of these formats, is cut short, or declares
-        more pixels than pillow's limit against decompression bombs.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damage that does not keep pillow from decoding
-            # Between once and twice its limit pillow only warns; here that is an error as well.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with open(path, "rb") as file:  # pillow would leave some kinds of files open
-                image = _open(file)
-                image.load()
-                with contextlib.suppress(Exception):  # damaged EXIF; read once, it stays quiet
-                    image.getexif()
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{path}: not a picture in a format that is read; expected one of "
-            f"{', '.join(FORMATS)}: convert it"
-        ) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: too large: {error}") from None
-    except Exception as error:  # damaged files make pillow's decoders raise almost anything
-        reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
-        raise ImageError(f"{path}: cannot be read as a picture: {excerpt(reason, 200)}") from None
-    return image
-
-
-def _open(file: IO[bytes]) -> Image.Image:
-    """Open, without decoding, a picture in one of the formats that are read."""
-    from PIL import Image, UnidentifiedImageError
-
-    if not file.seekable():  # a pipe: it can be looked at only once
-        file = io.BytesIO(file.read())
-    try:
-        return Image.open(file, formats=_LOADED_FORMATS)
-    except UnidentifiedImageError:
-        for plugin in _OTHER_FORMATS.values():
-            with contextlib.suppress(ImportError):  # this pillow lacks it
-                importlib.import_module(f"PIL.{plugin}")
-        image = Image.open(file, formats=[name for name in _OTHER_FORMATS if name in Image.OPEN])
-        if image.format == "TIFF":
-            _check_tiles(image, file)
-        return image
-
-
-def _check_tiles(image: Image.Image, file: IO[bytes]) -> None:
-    """Hold a TIFF picture's tiles against the limit that pillow has for pictures."""
-    from PIL import Image
-
-    from vimnp.tiff import largest_tile
-
-    width, height = largest_tile(file, image.tag_v2.offset)  # type: ignore[attr-defined]
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError(
-            f"its tiles have {width}x{height} pixels; expected at most {Image.MAX_IMAGE_PIXELS}"
-        )
-
-
 def to_rgb(image: Image.Image) -> Image.Image:
     """Turn a picture upright by its EXIF orientation and convert any mode to RGB.
 
@@ -173,7 +92,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises
     ------
     ImageError
-        If pillow knows no way from the picture's mode to RGB, or cannot decode the picture.
+        If pillow knows no way from the picture's mode to RGB, or, where the picture is open and not
+        decoded yet, what :func:`read_image` raises for its file.
     """
     from PIL import Image
 
@@ -181,8 +101,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     is_16_bit = image.mode.startswith("I;16") or (
         image.mode == "I" and image.format in ("PNG", "PPM")
     )
+    decode(image)
     try:
-        image.load()
         with contextlib.suppress(Exception):  # the parser of EXIF data raises almost anything
             if image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
                 from PIL import ImageOps
@@ -193,7 +113,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")  # pillow asks for this step where the palette has alpha
         return image if image.mode == "RGB" else image.convert("RGB")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # as decoders, converters raise almost anything
         raise ImageError(
             f"the picture, of mode {image.mode}, cannot be converted to RGB: {error}"
         ) from None
@@ -227,16 +147,28 @@ def preprocess(
     return array
 
 
+class SupportsArray(Protocol):
+    """What NumPy makes an array of, as of a tensor of another library."""
+
+    def __array__(self) -> np.ndarray: ...
+
+
+Picture: TypeAlias = "Image.Image | np.ndarray | SupportsArray | PictureFile"
+"""A picture in any form that a network takes; see :func:`to_input`."""
+
+
 def to_input(
-    picture: Image.Image | np.ndarray, img_size: tuple[int, int], preprocessing: Preprocessing
+    picture: Picture, img_size: tuple[int, int], preprocessing: Preprocessing
 ) -> np.ndarray:
     """One picture in any form that the network takes -> its input.
 
     Parameters
     ----------
-    picture : PIL.Image.Image, or ndarray
-        A picture of any size and mode; an array of uint8 (H, W, 3), RGB, which is treated as a
-        picture; or an array of float32 (3, height, width) that is normalised already.
+    picture : PIL.Image.Image, ndarray, path-like, or binary file
+        A picture of any size and mode, or the file that one is in; an array of uint8, which is
+        treated as a picture: (H, W, 3), RGB, (H, W, 4), RGB with an alpha, which is dropped,
+        (H, W) or (H, W, 1), grey; or an array of floats (3, height, width) that is normalised
+        already. What NumPy can make one of these arrays of is taken for it.
     img_size : (height, width)
     preprocessing : Preprocessing
 
@@ -247,25 +179,87 @@ def to_input(
     Raises
     ------
     ImageError
-        If it is none of these.
+        If it is none of these, or what :func:`read_image` and :func:`preprocess` raise.
     """
-    height, width = img_size
-    if isinstance(picture, np.ndarray):
-        shape = picture.shape
-        if picture.dtype == np.float32 and shape == (3, height, width):
-            return picture
-        if picture.dtype == np.uint8 and len(shape) == 3 and shape[2] == 3 and min(shape) > 0:
-            from PIL import Image
-
-            return preprocess(Image.fromarray(picture), img_size, preprocessing)
-        found = f"an array of {picture.dtype} with shape {shape}"
-    elif hasattr(picture, "getexif"):  # a PIL image, without loading pillow to ask
+    if _is_pil(picture):
         return preprocess(picture, img_size, preprocessing)
-    else:
-        found = f"a {type(picture).__name__}"
-    raise ImageError(
-        f"the picture is {found}; expected a PIL image, a uint8 array (H, W, 3) or a normalised "
-        f"float32 array (3, {height}, {width})"
+    if is_picture_file(picture):
+        image = read_image(picture)
+        with naming(name_of(picture)):
+            return preprocess(image, img_size, preprocessing)
+    if not _is_array(picture):
+        raise _no_picture(_described(picture), img_size, _hint(picture))
+    try:
+        array = np.asarray(picture)
+    except Exception as error:  # each library has exceptions of its own
+        reason = f"{_described(picture)} ({excerpt(error, 200)})"
+        raise _no_picture(reason, img_size) from None
+    if array.dtype.kind == "f" and array.shape == (3, *img_size):
+        with np.errstate(over="ignore"):  # infinite values go through, as NaN does
+            return array.astype(np.float32, copy=False)
+    if array.dtype == np.uint8 and _is_picture_shaped(array):
+        from PIL import Image
+
+        pixels = array[..., 0] if array.shape[2:] == (1,) else array
+        return preprocess(Image.fromarray(pixels), img_size, preprocessing)
+    found = f"an array of {array.dtype} with shape {array.shape}"
+    raise _no_picture(found, img_size, _hint_of_array(array))
+
+
+def is_batch(pictures: Picture | Iterable[Picture]) -> TypeGuard[Iterable[Picture]]:
+    """Whether it is several pictures in an order, not a single one.
+
+    Parameters
+    ----------
+    pictures : object
+        Several are: an array of four dimensions, a list, and whatever else can be gone through, but
+        for sets and mappings.
+    """
+    if _is_pil(pictures) or is_picture_file(pictures):
+        return False
+    if _is_array(pictures):
+        return getattr(pictures, "ndim", None) == 4
+    unordered = set | frozenset | Mapping
+    return isinstance(pictures, Iterable) and not isinstance(pictures, unordered | bytes)
+
+
+def _is_pil(picture: object) -> TypeGuard[Image.Image]:
+    return hasattr(picture, "getexif")  # without loading pillow to ask
+
+
+def _is_array(picture: object) -> TypeGuard[np.ndarray | SupportsArray]:
+    return hasattr(picture, "__array__")
+
+
+def _is_picture_shaped(array: np.ndarray) -> bool:
+    """(H, W), or (H, W, channels) of a picture that is not empty."""
+    is_shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    return is_shaped and array.size > 0
+
+
+def _described(picture: object) -> str:
+    return f"a {type(picture).__name__}"
+
+
+def _hint(picture: object) -> str:
+    return ": io.BytesIO(data) makes a file of it" if isinstance(picture, bytes) else ""
+
+
+def _hint_of_array(array: np.ndarray) -> str:
+    """How to make a picture of an array that nearly is one."""
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        return ": array.transpose(1, 2, 0) has the channels last"
+    if array.dtype.kind in "iu" and _is_picture_shaped(array):
+        return ": if its values are from 0 to 255, array.astype(np.uint8) is such an array"
+    return ""
+
+
+def _no_picture(found: str, img_size: tuple[int, int], hint: str = "") -> ImageError:
+    height, width = img_size
+    return ImageError(
+        f"the picture is {found}; expected a PIL image, a uint8 array (H, W, 3), (H, W, 4), "
+        f"(H, W, 1) or (H, W), a normalised float64, float16 or float32 array "
+        f"(3, {height}, {width}), or a path or binary file{hint}"
     )
 
 

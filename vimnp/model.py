@@ -16,12 +16,15 @@ batch: memory does not grow with the batch, and an image's logits do not depend 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import functools
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overload
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from operator import length_hint
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -30,7 +33,8 @@ from vimnp import blas, extension, kernels
 from vimnp.backends import Way, resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError
-from vimnp.image import to_input
+from vimnp.image import Picture, is_batch, to_input
+from vimnp.image_file import is_picture_file, name_of, naming
 from vimnp.kernels import Filter
 from vimnp.parameters import (
     DirectionParameters,
@@ -40,6 +44,7 @@ from vimnp.parameters import (
     load_parameters,
     random_reader,
 )
+from vimnp.ranking import best_first
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.threads import resolve_num_threads
 from vimnp.weights import Metadata, WeightsFile
@@ -50,8 +55,7 @@ if TYPE_CHECKING:
 
     from vimnp.native import NativeNetwork
 
-    Picture: TypeAlias = Image.Image | np.ndarray
-    Pictures: TypeAlias = Picture | list[Any] | tuple[Any, ...]
+    Pictures: TypeAlias = Picture | Iterable[Picture]
 
 Output: TypeAlias = Literal["logits", "features", "tokens"]
 
@@ -261,21 +265,26 @@ class VisionMamba:
 
         Parameters
         ----------
-        images : PIL.Image.Image, ndarray, or a list of these
-            A PIL image; an array of uint8 (H, W, 3), RGB; an array of float32 (3, H, W) that is
-            normalised already and of the network's size; a batch of the latter, (B, 3, H, W); or a
-            list of single images.
+        images : PIL.Image.Image, ndarray, path-like, binary file, or a batch of these
+            A picture: a PIL image; the path of a picture file, or that file, open; an array of
+            uint8 (H, W, 3), RGB, (H, W, 4), with an alpha that is dropped, (H, W) or (H, W, 1),
+            grey; or an array of floats (3, H, W) that is normalised already and of the network's
+            size. What NumPy can make such an array of, as a tensor on the CPU, is taken for it.
+            A batch: an array with one dimension more, (B, H, W, 3) or (B, 3, H, W); a list; or
+            anything else that gives pictures in an order, as a generator, of which only as many
+            are in memory at once as go through the network together.
 
         Returns
         -------
-        ndarray of float32, shape (classes,), or (B, classes) for a batch or a list
+        ndarray of float32, shape (classes,), or (B, classes) for a batch
             With ``final_pool_type`` "all" and no class token, those of every token: (L, classes),
             or (B, L, classes).
 
         Raises
         ------
         ImageError
-            If `images` is none of these.
+            If `images` is none of these, or a file cannot be read; of a batch, ``images[3]`` is the
+            fourth picture.
         """
         return self._forward_all(images, "logits")
 
@@ -357,7 +366,7 @@ class VisionMamba:
         ConfigError
             If `top_k` is no whole number from 1 up, or the network has logits for every token.
         ImageError
-            As for calling the model.
+            As for calling the model, or if the logits are not finite.
         """
         if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
             raise ConfigError(f"top_k is {top_k!r}; expected a whole number from 1 up")
@@ -368,15 +377,41 @@ class VisionMamba:
             )
         logits = self(images)
         if logits.ndim == 1:
-            return self._best(logits, top_k)
-        return [self._best(row, top_k) for row in logits]
+            with naming(name_of(images)) if is_picture_file(images) else nullcontext():
+                return self._best(logits, top_k)
+        answers = []
+        for index, row in enumerate(logits):
+            with naming(f"images[{index}]"):
+                answers.append(self._best(row, top_k))
+        return answers
 
     def _best(self, logits: np.ndarray, top_k: int) -> list[Prediction]:
-        scores = np.exp(logits - logits.max())
+        best = best_first(logits)[:top_k]
+        with np.errstate(over="ignore"):  # of logits that far apart, the score is 0
+            scores = np.exp(logits - logits.max())
         scores /= scores.sum()
         labels = self.metadata.labels
-        best = np.argsort(-scores, kind="stable")[:top_k]
         return [Prediction(int(i), labels[i] if labels else None, float(scores[i])) for i in best]
+
+    def preprocess(self, picture: Picture) -> np.ndarray:
+        """Resize, crop and normalise a picture as this network takes it.
+
+        Parameters
+        ----------
+        picture
+            A single one, as for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, H, W)
+            Of the size ``config.img_size``. The model takes it in the picture's place.
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
+        """
+        return to_input(picture, self.config.img_size, self.metadata.preprocessing)
 
     def _check_variant(self, config: VimConfig) -> None:
         if self.variant is None:
@@ -390,18 +425,24 @@ class VisionMamba:
                 )
 
     def _forward_all(self, images: Pictures, output: Output) -> np.ndarray:
-        """What is asked for of an image, or of a batch or list."""
-        if isinstance(images, np.ndarray) and images.ndim == 4:
-            images = list(images)
-        if not isinstance(images, list | tuple):
-            return self._forward_all([images], output)[0]
+        """What is asked for of an image, or of each one of a batch."""
         width = self.config.num_classes if output == "logits" else self.config.embed_dim
-        out = np.empty((len(images), *self._rows(output), width), np.float32)
+        shape = (*self._rows(output), width)
+        if not is_batch(images):
+            out = np.empty((1, *shape), np.float32)
+            self._forward([self.preprocess(cast("Picture", images))], out, output)
+            return out[0]
+        inputs = (self._member(index, image) for index, image in enumerate(images))
         at_once = self._native.images_at_once if self._native else 1
-        for first in range(0, len(images), at_once):
-            part = slice(first, first + at_once)
-            self._forward([self._pixels(image) for image in images[part]], out[part], output)
-        return out
+        out = np.empty((length_hint(images), *shape), np.float32)
+        done = 0
+        while part := list(islice(inputs, at_once)):
+            end = done + len(part)
+            if end > len(out):  # a generator does not know how many it gives
+                out = np.concatenate([out, np.empty((end, *shape), np.float32)])
+            self._forward(part, out[done:end], output)
+            done = end
+        return out[:done]
 
     def _rows(self, output: Output) -> tuple[int, ...]:
         """(L,) if there is a row of it for every token, else ()."""
@@ -415,8 +456,10 @@ class VisionMamba:
         """A view of the sequence's tokens (..., L, E), in the picture's order."""
         return tokens[..., ::-1, :] if self.config.flips_sequence else tokens
 
-    def _pixels(self, image: Picture) -> np.ndarray:
-        return to_input(image, self.config.img_size, self.metadata.preprocessing)
+    def _member(self, index: int, image: Picture) -> np.ndarray:
+        """One of a batch -> its normalised pixels."""
+        with naming(f"images[{index}]"):
+            return self.preprocess(image)
 
     def _forward(self, images: list[np.ndarray], out: np.ndarray, output: Output) -> None:
         """Images (3, H, W) -> what is asked for of each."""
@@ -433,9 +476,9 @@ class VisionMamba:
                 else:
                     image_out[...] = self._head(self._pool(w))
 
-    def _threads_of_blas(self) -> contextlib.AbstractContextManager[None]:
+    def _threads_of_blas(self) -> AbstractContextManager[None]:
         """Within this, NumPy's products have as many threads as in a pass."""
-        return blas.one_thread() if self._limits_blas else contextlib.nullcontext()
+        return blas.one_thread() if self._limits_blas else nullcontext()
 
     # ---- One image, from top to bottom ----------------------------------------------------------
 
