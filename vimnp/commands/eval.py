@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vimnp.commands.console import FAILURE, say
+from vimnp.commands.console import FAILURE, INTERRUPTED, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.commands.progress import progress_bar
 from vimnp.evaluate import Accuracy, Evaluation, evaluate
@@ -26,7 +26,6 @@ DESCRIPTION = (
 )
 EXAMPLE = "vimnp eval val --weights vim_tiny.npz --resume results.jsonl"
 
-INTERRUPTED = 130  # what shells report of a process that Ctrl-C ended
 TOP = (1, 5)
 
 
