@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VimnpError as error:
         say(error)
     except MemoryError as error:
-        say(f"not enough memory: {error}")
+        say(f"not enough memory: {error}" if str(error) else "not enough memory")
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
@@ -69,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    options = _parser(arguments).parse_args(arguments)
+    options, unknown = _parser(arguments).parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if sys.stdout is None:
         raise VimnpError(
             "stdout is closed; expected somewhere to print to: redirect it to a file or to "
@@ -113,5 +115,5 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             module = importlib.import_module(f"vimnp.commands.{name}")
             command.description, command.epilog = module.DESCRIPTION, f"example: {module.EXAMPLE}"
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, parser=command)
     return parser
