@@ -17,6 +17,7 @@ from vimnp.commands.console import (
     INTERRUPTED,
     drop_unwritable,
     occupy_closed_streams,
+    printable,
     say,
 )
 from vimnp.commands.ending import Ended, ending_in_order
@@ -98,7 +99,7 @@ class _Parser(argparse.ArgumentParser):
     """Errors in one line; the usage is a ``--help`` away."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(FAILURE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(FAILURE, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -12,12 +12,22 @@ INTERRUPTED = 130  # what shells report of a process that Ctrl-C ended
 BROKEN_PIPE = 141  # and of one whose reader, `head` for one, has seen enough
 
 
+def printable(text: object) -> str:
+    """Text in which what does not print, or turns other text about, stands as an escape.
+
+    Names of files and labels may come from anybody, and a terminal obeys what it is sent.
+    """
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in str(text)
+    )
+
+
 def say(message: object) -> None:
     """One line on stderr; nothing where there is no stderr, or nobody who reads it."""
     if sys.stderr is None:  # print() would take stdout
         return
     try:
-        print(f"vimnp: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+        print(f"vimnp: {printable(message)}", file=sys.stderr, flush=True)
     except OSError:
         _drop(sys.stderr)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from vimnp.commands.console import FAILURE, say
+from vimnp.commands.console import FAILURE, printable, say
 from vimnp.config import PUBLISHED
 from vimnp.errors import VimnpError
 from vimnp.weights import DTYPES
@@ -65,9 +65,9 @@ def run(options: argparse.Namespace) -> int:
         model=options.model,
     )
     for assumption in conversion.assumptions:
-        print(f"assumed {assumption}")
+        print(f"assumed {printable(assumption)}")
     print(
-        f"{options.destination}: {conversion.parameters:,} parameters, {options.dtype}, "
+        f"{printable(options.destination)}: {conversion.parameters:,} parameters, {options.dtype}, "
         f"{conversion.size:,} bytes"
     )
     return 0

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from vimnp.commands.console import FAILURE, say
+from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.errors import ImageError
 from vimnp.image import read_image
@@ -53,7 +53,7 @@ def _predict(model: VisionMamba, path: str, top_k: int) -> list[Prediction]:
 
 
 def _print_predictions(path: str, best: list[Prediction]) -> None:
-    print(path)
+    print(printable(path))
     for prediction in best:
         label = f"class {prediction.index}" if prediction.label is None else prediction.label
-        print(f"  {prediction.score:7.2%}  {label}")
+        print(f"  {prediction.score:7.2%}  {printable(label)}")
