@@ -21,6 +21,7 @@ from torch_format import random_weights, save
 import vimnp
 from vimnp import extension
 from vimnp.cli import COMMANDS
+from vimnp.commands import info
 from vimnp.config import VIM_TINY_ROPE, VimConfig
 from vimnp.image import read_image
 from vimnp.model import VisionMamba
@@ -194,6 +195,20 @@ def test_a_bad_picture_has_its_error_in_the_json(
     assert_refused(run._replace(out=""), str(bad))
 
 
+def test_a_picture_that_does_not_fit_is_named(
+    command: Command, micro_npz: Path, picture: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.png"
+    Image.new("RGB", (3000, 1)).save(long)
+    run = command("predict", long, picture, "--weights", micro_npz, "--json")
+    error = f"{long}: the picture is 3000x1 pixels; expected "
+    assert run.code == 2
+    assert run.err.startswith(f"vimnp: {error}")
+    first, second = json.loads(run.out)
+    assert first["error"].startswith(error)
+    assert second.keys() == {"file", "predictions"}
+
+
 def test_every_bad_picture_has_a_line(command: Command, micro_npz: Path, bad: Path) -> None:
     run = command("predict", bad, bad.parent / "missing.png", "--weights", micro_npz)
     assert (run.code, run.out) == (2, "")
@@ -269,7 +284,10 @@ def test_the_bundled_model_answers_in_json_on_stdout_alone(command: Command, dat
 WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     ("no command", [], ["COMMAND", "vimnp --help"]),
     ("an unknown command", ["train"], ["train", "predict", "info", "convert"]),
-    ("an unknown option", ["info", "--gpu"], ["--gpu"]),
+    ("an unknown option", ["info", "--gpu"], ["--gpu", "see vimnp info --help"]),
+    ("two unknown options", ["predict", "{png}", "-x", "--gpu"], ["-x --gpu", "predict --help"]),
+    ("too much", ["convert", "a.pth", "b.npz", "c.npz"], ["c.npz", "see vimnp convert --help"]),
+    ("an unknown option of the program", ["--gpu", "info"], ["--gpu", "see vimnp"]),
     ("no picture", ["predict"], ["IMAGE", "vimnp predict --help"]),
     ("an unknown scan", ["predict", "{png}", "--scan", "fast"], ["fast", "fused_fixlen"]),
     ("an unknown backend", ["predict", "{png}", "--backend", "torch"], ["torch", "native"]),
@@ -386,6 +404,28 @@ def test_a_lack_of_memory_is_one_line_on_stderr(
     monkeypatch.setattr(VisionMamba, "predict", fail)
     run = command("predict", picture, "--weights", micro_npz)
     assert_refused(run, "memory", "99 GiB")
+
+
+def test_a_lack_of_memory_without_a_reason_is_a_whole_sentence(
+    command: Command, micro_npz: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(VisionMamba, "predict", fail)
+    run = command("predict", picture, "--weights", micro_npz)
+    assert run == (2, "", "vimnp: not enough memory\n")
+
+
+def test_an_error_of_the_system_is_the_file_and_the_reason(
+    command: Command, micro_npz: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        os.replace("nowhere", "elsewhere")
+
+    monkeypatch.setattr(info, "describe_machine", fail)
+    run = command("info", micro_npz)
+    assert run == (2, "", "vimnp: elsewhere: No such file or directory\n")
 
 
 # ---- info ----------------------------------------------------------------------------------------

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +184,62 @@ def test_a_file_that_cannot_be_written_is_one_line_on_stderr(
     run = command(name, "--weights", micro_npz, *QUICK, option, tmp_path / "no" / "x.json")
     assert run.code == 2
     assert "No such file" in run.err
+
+
+@pytest.fixture
+def limited_files() -> Iterator[None]:
+    """No file can grow beyond some bytes, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="needs limits of the system's")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+OPTIONS = [("bench", "--json"), ("profile", "--trace")]
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+@pytest.mark.parametrize(
+    ("destination", "words"),
+    [("no/x.json", "cannot be written: No such file"), ("", "is a folder; expected")],
+    ids=["missing folder", "folder"],
+)
+def test_a_destination_is_looked_at_before_anything_is_measured(
+    name: str, option: str, destination: str, words: str, command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / destination
+    assert_refused(command(name, option, path), f"vimnp: {path}: {words}")
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_a_full_disk_is_noticed_before_anything_is_measured(
+    name: str, option: str, command: Command, tmp_path: Path, limited_files: None
+) -> None:
+    run = command(name, option, tmp_path / "x.json")
+    assert_refused(run, f"{tmp_path / 'x.json'}: cannot be written: File too large")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_a_disk_that_has_become_full_takes_no_table_away(
+    name: str,
+    option: str,
+    command: Command,
+    micro_npz: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    path = tmp_path / "x.json"
+    run = command(name, "--weights", micro_npz, option, path, *QUICK)
+    assert run.code == 2
+    assert len(rows(run.out)) > 2
+    assert run.err.endswith(f"vimnp: {path}: cannot be written: No space left on device\n")
+    assert list(tmp_path.iterdir()) == [micro_npz]
 
 
 # ---- Times ---------------------------------------------------------------------------------------

@@ -451,6 +451,14 @@ def test_predict_of_a_network_with_logits_for_every_token_says_so():
 # ---- Making a model ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("arguments", [(), ("vim_tiny.npz",)], ids=["nothing", "a file"])
+@pytest.mark.parametrize("kind", [vimnp.VisionMamba, vimnp.VimTiny])
+def test_a_network_that_is_made_without_weights_says_what_makes_one(kind, arguments):
+    message = rf"expected {kind.__name__}\.from_npz\(path\), or {kind.__name__}\.random\(\)"
+    with pytest.raises(TypeError, match=message):
+        kind(*arguments)
+
+
 def test_from_npz_gives_the_same_network(micro_npz: Path):
     np.testing.assert_array_equal(
         vimnp.VisionMamba.from_npz(micro_npz)(normalised()), micro()(normalised())

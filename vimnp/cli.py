@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import vimnp
-from vimnp.commands.console import FAILURE, say
+from vimnp.commands.console import (
+    BROKEN_PIPE,
+    FAILURE,
+    INTERRUPTED,
+    drop_unwritable,
+    occupy_closed_streams,
+    printable,
+    say,
+)
+from vimnp.commands.ending import Ended, ending_in_order
 from vimnp.errors import VimnpError
 
 COMMANDS = {
@@ -25,29 +34,72 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code, 2 after an error, which is one line on stderr."""
+    """Run the command; returns its exit code, 2 after an error, which is one line on stderr.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without them this is the process's own command: it takes the process's arguments, and the
+        signals that would end the process while it works.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that the terminal has no characters for
         sys.stdout.reconfigure(errors="backslashreplace")
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(arguments).parse_args(arguments)
     try:
-        code = int(options.run(options))
-        sys.stdout.flush()  # a full disk is noticed here, and not after the end
-        return code
-    except BrokenPipeError:  # the reader, `head` for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (VimnpError, OSError) as error:
+        if arguments is not None:
+            return _run(arguments)
+        occupy_closed_streams()
+        with ending_in_order():
+            return _run(sys.argv[1:])
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except OSError as error:
+        say(_describe(error))
+    except VimnpError as error:
         say(error)
     except MemoryError as error:
-        say(f"not enough memory: {error}")
+        say(f"not enough memory: {error}" if str(error) else "not enough memory")
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except Ended as ended:
+        say(ended)
+        return ended.exit_code
+    finally:
+        drop_unwritable()
     return FAILURE
+
+
+def _run(arguments: Sequence[str]) -> int:
+    options, unknown = _parser(arguments).parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if sys.stdout is None:
+        raise VimnpError(
+            "stdout is closed; expected somewhere to print to: redirect it to a file or to "
+            f"{os.devnull}"
+        )
+    code = int(options.run(options))
+    try:
+        sys.stdout.flush()  # a full disk is noticed here, and not after the end
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise VimnpError(f"stdout: {_describe(error)}") from None
+    return code
+
+
+def _describe(error: OSError) -> str:
+    """The file, where there is one, and the reason."""
+    name = error.filename2 or error.filename  # of two, the second is the one that was asked for
+    reason = error.strerror or str(error)
+    return reason if name is None else f"{name}: {reason}"
 
 
 class _Parser(argparse.ArgumentParser):
     """Errors in one line; the usage is a ``--help`` away."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(FAILURE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(FAILURE, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -64,5 +116,5 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             module = importlib.import_module(f"vimnp.commands.{name}")
             command.description, command.epilog = module.DESCRIPTION, f"example: {module.EXAMPLE}"
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, parser=command)
     return parser

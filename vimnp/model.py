@@ -123,6 +123,8 @@ class VisionMamba:
     ConfigError
         If the scan mode, the number of threads or the backend means nothing, the backend lacks
         the scan mode or its kernels, or the sizes are not those of this class.
+    TypeError
+        If there are no `metadata` or no `read`.
     """
 
     variant: ClassVar[VimConfig | None] = None
@@ -130,13 +132,18 @@ class VisionMamba:
 
     def __init__(
         self,
-        metadata: Metadata,
-        read: Reader,
+        metadata: Metadata | None = None,
+        read: Reader | None = None,
         *,
         scan: str = "fused",
         num_threads: int | None = None,
         backend: str | None = None,
     ) -> None:
+        if metadata is None or read is None:  # Python's own error would name these two
+            name = type(self).__name__
+            raise TypeError(
+                f"{name} needs weights; expected {name}.from_npz(path), or {name}.random()"
+            )
         _expect_scan(scan)
         self._check_variant(metadata.config)
         self.metadata = metadata

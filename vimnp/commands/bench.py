@@ -12,6 +12,7 @@ import numpy as np
 
 from vimnp.backends import BACKENDS, CHOICES, resolve_backend
 from vimnp.commands.console import say
+from vimnp.commands.destination import check_destination, naming
 from vimnp.commands.measured import Measured, add_measured, check_measured, describe
 from vimnp.commands.model_options import add_weights_or_random, load_network
 from vimnp.commands.progress import progress_bar
@@ -69,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     check_measured(options)
+    if options.json is not None:
+        check_destination(options.json)
     ways = _ways(options)
     models = _models(options, ways)
     ways = [way for way in ways if way.backend in models]
@@ -76,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join([*measured.lines, ""]))
     seconds = _measure(models, ways, measured.images, options.rounds)
     _print_times(ways, seconds, options.batch)
-    if options.json:
+    if options.json is not None:
         _write_json(options.json, measured, ways, seconds)
     return 0
 
@@ -178,5 +181,5 @@ def _write_json(
         {**way._asdict(), "median": float(np.median(seconds[way])), "seconds": list(seconds[way])}
         for way in ways
     ]
-    with whole_file(path) as file:
+    with naming(path), whole_file(path) as file:
         file.write(json.dumps({**measured.facts, "results": results}, indent=1).encode())

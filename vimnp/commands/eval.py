@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vimnp.commands.console import FAILURE, say
+from vimnp.commands.console import FAILURE, INTERRUPTED, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.commands.progress import progress_bar
 from vimnp.evaluate import Accuracy, Evaluation, evaluate
@@ -26,7 +26,6 @@ DESCRIPTION = (
 )
 EXAMPLE = "vimnp eval val --weights vim_tiny.npz --resume results.jsonl"
 
-INTERRUPTED = 130  # what shells report of a process that Ctrl-C ended
 TOP = (1, 5)
 
 
@@ -129,7 +128,7 @@ def _evaluate(
 
 
 def _print_evaluation(evaluation: Evaluation, folder: str) -> None:
-    print(folder)
+    print(printable(folder))
     _print_fact("pictures", f"{len(evaluation.ranks):,}")
     for accuracy in map(evaluation.top, TOP) if evaluation.ranks else ():
         low, high = accuracy.interval
@@ -143,7 +142,7 @@ def _print_evaluation(evaluation: Evaluation, folder: str) -> None:
         _print_fact("time", f"{milliseconds:.1f} ms a picture, reading it included")
     _print_fact("unreadable", f"{len(evaluation.unreadable):,}")
     for (path, _), error in evaluation.unreadable:
-        print(f"    {path if path.isprintable() else repr(path)}: {error}")
+        print(f"    {path if path.isprintable() else repr(path)}: {printable(error)}")
 
 
 def _print_fact(name: str, value: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
+from vimnp.commands.console import printable
 from vimnp.machine import describe_machine
 from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile
 
@@ -27,13 +28,13 @@ def run(options: argparse.Namespace) -> int:
         if name != "slowdowns":
             _print_fact(name, value)
     for sentence in machine.slowdowns:
-        print(f"  slow: {sentence}")
+        print(f"  slow: {printable(sentence)}")
     return 0
 
 
 def _print_weights(file: WeightsFile) -> None:
     metadata: Metadata = file.metadata
-    print(file.path)
+    print(printable(file.path))
     _print_fact("parameters", f"{metadata.config.num_parameters:,}")
     _print_fact("dtype", metadata.dtype)
     _print_fact("size", f"{file.path.stat().st_size:,} bytes")
@@ -50,4 +51,4 @@ def _print_weights(file: WeightsFile) -> None:
 
 def _print_fact(name: str, value: object) -> None:
     text = "x".join(map(str, value)) if name == "img_size" and isinstance(value, list) else value
-    print(f"  {name:<20} {text}")
+    print(f"  {name:<20} {printable(text)}")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vimnp.commands.console import printable
 from vimnp.commands.model_options import random_name
 from vimnp.config import CHANNELS, VimConfig
 from vimnp.errors import VimnpError
@@ -52,8 +53,8 @@ def describe(options: argparse.Namespace, config: VimConfig) -> Measured:
     source = options.weights or f"{random_name(options)}, random weights"
     machine = describe_machine()
     lines = [
-        *machine.lines,
-        f"network: {source}; {config.num_parameters:,} parameters",
+        *map(printable, machine.lines),
+        f"network: {printable(source)}; {config.num_parameters:,} parameters",
         f"pictures: {height}x{width}, {config.num_tokens} tokens, {options.batch} a pass",
     ]
     facts = {

@@ -6,11 +6,11 @@ import argparse
 import dataclasses
 import json
 
-from vimnp.commands.console import FAILURE, say
+from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.errors import ImageError
 from vimnp.image import read_image
-from vimnp.model import Prediction
+from vimnp.model import Prediction, VisionMamba
 
 DESCRIPTION = "Say what is in each picture: the likeliest classes, best first."
 EXAMPLE = "vimnp predict cat.jpg dog.png --weights vim_tiny.npz --top-k 3"
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     answers = []
     for path in options.images:
         try:
-            best = model.predict(read_image(path), top_k=options.top_k)
+            best = _predict(model, path, options.top_k)
         except ImageError as error:  # the other pictures still get their answer
             say(error)
             answers.append({"file": path, "error": str(error)})
@@ -47,8 +47,16 @@ def run(options: argparse.Namespace) -> int:
     return FAILURE if any("error" in answer for answer in answers) else 0
 
 
+def _predict(model: VisionMamba, path: str, top_k: int) -> list[Prediction]:
+    picture = read_image(path)  # its errors name the file
+    try:
+        return model.predict(picture, top_k=top_k)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+
+
 def _print_predictions(path: str, best: list[Prediction]) -> None:
-    print(path)
+    print(printable(path))
     for prediction in best:
         label = f"class {prediction.index}" if prediction.label is None else prediction.label
-        print(f"  {prediction.score:7.2%}  {label}")
+        print(f"  {prediction.score:7.2%}  {printable(label)}")

@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 
+from vimnp.commands.destination import check_destination, naming
 from vimnp.commands.measured import Measured, add_measured, check_measured, describe
 from vimnp.commands.model_options import add_way, add_weights_or_random, load_model
 from vimnp.commands.progress import progress_bar
@@ -40,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     check_measured(options)
+    if options.trace is not None:
+        check_destination(options.trace)
     model = load_model(options)
     measured = describe(options, model.config)
     way = str(model.way)
@@ -51,14 +54,15 @@ def run(options: argparse.Namespace) -> int:
         f"in reach: {rates.flops / 1e9:.0f} GFLOP/s (a large matrix product), "
         f"{rates.bytes / 1e9:.1f} GB/s (a copy in memory)\n"
     )
-    if options.trace:
-        middle = sorted(profiles, key=lambda p: p.seconds)[len(profiles) // 2]
-        write_trace(options.trace, middle, measured.facts | {"way": way})
     _print_operations(profiles, _costs(model, options.batch), rates)
     print(
         "\nbeyond 100 %: caches give more than memory does; exponentials are no arithmetic here\n"
     )
     _print_layers(profiles)
+    if options.trace is not None:
+        middle = sorted(profiles, key=lambda p: p.seconds)[len(profiles) // 2]
+        with naming(options.trace):
+            write_trace(options.trace, middle, measured.facts | {"way": way})
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -40,5 +41,6 @@ def progress_bar(total: int, unit: str, done: int = 0) -> Iterator[Progress]:
         say("no progress bar without tqdm: pip install 'vimnp[progress]'")
         yield _Unseen()
         return
-    with tqdm(total=total, initial=done, unit=unit, disable=None, leave=False) as bar:
+    hidden = True if sys.stderr is None else None  # None: unless it is a terminal
+    with tqdm(total=total, initial=done, unit=unit, disable=hidden, leave=False) as bar:
         yield bar
