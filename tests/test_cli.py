@@ -191,8 +191,12 @@ def test_a_bad_picture_has_its_error_in_the_json(
     assert first["file"] == str(bad)
     assert "not a picture" in first["error"]
     way = {"backend", "scan", "threads", "instruction_set"}
-    assert second.keys() == {"file", "predictions"} | way
+    assert second.keys() == ANSWER | way
     assert_refused(run._replace(out=""), str(bad))
+
+
+# What `predict --json` has of a picture: how the network ran, too.
+ANSWER = {"file", "predictions", "backend", "scan", "threads", "instruction_set"}
 
 
 def test_a_picture_that_does_not_fit_is_named(
@@ -206,7 +210,7 @@ def test_a_picture_that_does_not_fit_is_named(
     assert run.err.startswith(f"vimnp: {error}")
     first, second = json.loads(run.out)
     assert first["error"].startswith(error)
-    assert second.keys() == {"file", "predictions"}
+    assert second.keys() == ANSWER
 
 
 def test_every_bad_picture_has_a_line(command: Command, micro_npz: Path, bad: Path) -> None:
@@ -233,7 +237,7 @@ def test_a_picture_without_finite_logits_has_its_error_and_the_others_their_answ
 
     first, second, third = json.loads(run.out, parse_constant=refuse)
     assert first == third
-    assert first.keys() == {"file", "predictions"}
+    assert first.keys() == ANSWER
     assert "logits are not finite" in second["error"]
     assert_refused(run._replace(out=""), "logits are not finite")
 
