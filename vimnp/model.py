@@ -26,19 +26,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overl
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vimnp import blas, extension, kernels
-from vimnp.backends import Way, resolve_backend
+from vimnp import __version__, blas, extension, kernels
+from vimnp.backends import Way, asked_backend, resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
-from vimnp.errors import ConfigError
+from vimnp.errors import ConfigError, WeightsError
 from vimnp.image import to_input
 from vimnp.kernels import Filter
+from vimnp.layout import lay_out
 from vimnp.parameters import (
     DirectionParameters,
     Layer,
+    Load,
     Norm,
     Reader,
     load_parameters,
     random_reader,
+    transposed,
 )
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.threads import resolve_num_threads
@@ -74,6 +77,20 @@ class Prediction:
     score: float
 
 
+_SETTLED = frozenset(
+    {
+        "num_threads",
+        "backend",
+        "_instruction_set",
+        "_limits_blas",
+        "_spares",
+        "_native",
+        "_parameters",
+    }
+)
+"""Attributes of a model that are decided, and made, where it is to run."""
+
+
 def _expect_scan(scan: str) -> None:
     if scan not in BIDIRECTIONAL_METHODS:
         raise ConfigError(f"scan is {scan!r}; expected one of {BIDIRECTIONAL_METHODS}")
@@ -84,6 +101,10 @@ class VisionMamba:
 
     Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
     once, and from a signal handler while it runs.
+
+    A model can be pickled, and loaded by the same version of vimnp, on a machine of another kind
+    too: weights and settings travel, what was left to "auto" or to the number of CPUs is decided
+    anew. A copy, a deep one too, shares the weights, which nothing writes.
 
     Parameters
     ----------
@@ -138,8 +159,14 @@ class VisionMamba:
         self.metadata = metadata
         self.config = metadata.config
         self.scan = scan
-        self.num_threads = resolve_num_threads(num_threads)
-        self.backend = resolve_backend(backend, scan)
+        resolve_backend(backend, scan)  # an error then names where the backend comes from
+        self._asked_backend, self._asked_threads = asked_backend(backend), num_threads
+        self._settle(functools.partial(load_parameters, self.config, read))
+
+    def _settle(self, load: Load) -> None:
+        """Decide how to run here, and get the parameters in the layout for that."""
+        self.num_threads = resolve_num_threads(self._asked_threads)
+        self.backend = resolve_backend(self._asked_backend, self.scan)
         self._instruction_set = extension.instruction_set()
         self._limits_blas = self.backend == "numpy" and blas.is_limited()
         self._spares = Spares(functools.partial(Workspace, self.config))
@@ -147,9 +174,43 @@ class VisionMamba:
         if self.backend == "native":
             from vimnp.native import NativeNetwork
 
-            self._native = NativeNetwork(self.config, read, self.num_threads)
+            self._native = NativeNetwork(self.config, load, self.num_threads)
             return
-        self._parameters = load_parameters(self.config, read)
+        self._parameters = load(transposed)
+
+    # ---- Pickles and copies ---------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given, the user's own attributes, and the parameters in no backend's layout."""
+        state = {name: value for name, value in self.__dict__.items() if name not in _SETTLED}
+        state["_version"] = __version__
+        state["_plain"] = self._parameters if self._native is None else self._native.plain()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        version, plain = state.pop("_version"), state.pop("_plain")
+        if version != __version__:
+            raise WeightsError(
+                f"this model was pickled by vimnp {version}, and this is {__version__}: pickles are "
+                "for processes of one version; load the model's weights file"
+            )
+        self.__dict__.update(state)
+        self._settle(functools.partial(lay_out, self.config, plain))
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        other = memo[id(self)] = copy.copy(self)
+        for name, value in self.__dict__.items():
+            if name not in _SETTLED:
+                other.__dict__[name] = copy.deepcopy(value, memo)
+        return other
+
+    # ---- Other ways to make one, and settings ---------------------------------------------------
 
     @classmethod
     def from_npz(
@@ -235,8 +296,9 @@ class VisionMamba:
         if scan is not None:
             _expect_scan(scan)
             resolve_backend(self.backend, scan)
-            other.scan = scan
+            other.scan, other._asked_backend = scan, self.backend
         if num_threads is not None:
+            other._asked_threads = num_threads
             other.num_threads = resolve_num_threads(num_threads)
             if self._native is not None:
                 other._native = self._native.with_num_threads(num_threads)
