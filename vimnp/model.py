@@ -81,10 +81,10 @@ _SETTLED = frozenset(
     {
         "num_threads",
         "backend",
-        "_instruction_set",
         "_limits_blas",
         "_spares",
         "_native",
+        "_operations",
         "_parameters",
     }
 )
@@ -134,6 +134,9 @@ class VisionMamba:
         The one that runs.
     scan : str
     num_threads : int
+        The most that it uses. Like the backend, the instruction set (``VIMNP_ISA``) and what is
+        forced into NumPy, it is decided when the model is made: no later change of the environment
+        changes a model.
 
     Raises
     ------
@@ -167,7 +170,6 @@ class VisionMamba:
         """Decide how to run here, and get the parameters in the layout for that."""
         self.num_threads = resolve_num_threads(self._asked_threads)
         self.backend = resolve_backend(self._asked_backend, self.scan)
-        self._instruction_set = extension.instruction_set()
         self._limits_blas = self.backend == "numpy" and blas.is_limited()
         self._spares = Spares(functools.partial(Workspace, self.config))
         self._native: NativeNetwork | None = None
@@ -175,7 +177,9 @@ class VisionMamba:
             from vimnp.native import NativeNetwork
 
             self._native = NativeNetwork(self.config, load, self.num_threads)
+            self.num_threads = self._native.num_threads
             return
+        self._operations = extension.choose()
         self._parameters = load(transposed)
 
     # ---- Pickles and copies ---------------------------------------------------------------------
@@ -192,8 +196,8 @@ class VisionMamba:
         version, plain = state.pop("_version"), state.pop("_plain")
         if version != __version__:
             raise WeightsError(
-                f"this model was pickled by vimnp {version}, and this is {__version__}: pickles are "
-                "for processes of one version; load the model's weights file"
+                f"this model was pickled by vimnp {version}, and this is {__version__}; expected "
+                "one that this version has pickled: load the model's weights file again"
             )
         self.__dict__.update(state)
         self._settle(functools.partial(lay_out, self.config, plain))
@@ -301,13 +305,15 @@ class VisionMamba:
             other._asked_threads = num_threads
             other.num_threads = resolve_num_threads(num_threads)
             if self._native is not None:
-                other._native = self._native.with_num_threads(num_threads)
+                other._native = self._native.with_num_threads(other.num_threads)
+                other.num_threads = other._native.num_threads
         return other
 
     @property
     def way(self) -> Way:
         """How this model runs: backend, scan, threads and instruction set."""
-        return Way(self.backend, self.scan, self.num_threads, self._instruction_set)
+        runs = self._operations if self._native is None else self._native
+        return Way(self.backend, self.scan, self.num_threads, runs.instruction_set)
 
     def __repr__(self) -> str:
         config = self.config
@@ -558,6 +564,7 @@ class VisionMamba:
             tuple(layer.in_time(d.u) for d in w.computed),
             silu=True,
             num_threads=self.num_threads,
+            chosen=self._operations,
         )
 
     def _x_proj(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
@@ -581,6 +588,7 @@ class VisionMamba:
             if_divide_out=self.config.halves_directions,
             method=self.scan,
             num_threads=self.num_threads,
+            chosen=self._operations,
         )
 
     def _out_proj(self, layer: Layer, w: Workspace, out: np.ndarray) -> None:
@@ -617,6 +625,7 @@ class VisionMamba:
             normed,
             epsilon=norm.epsilon,
             num_threads=self.num_threads,
+            chosen=self._operations,
         )
 
     def _head(self, features: np.ndarray) -> np.ndarray:

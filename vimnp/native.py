@@ -26,6 +26,8 @@ SPAN = np.dtype([("begin", np.float64), ("end", np.float64), ("step", np.intc), 
 class NativeNetwork:
     """A network on the instruction set that is in use when it is made.
 
+    It uses as many threads as there are vectors of channels at most.
+
     Parameters
     ----------
     config : VimConfig
@@ -41,12 +43,12 @@ class NativeNetwork:
 
     def __init__(self, config: VimConfig, load: Load, num_threads: int) -> None:
         compiled = extension.for_network()
-        instruction_set = extension.instruction_set()
-        width, panel = self._packing = compiled.packing(instruction_set)
+        width, panel = self._packing = compiled.width, compiled.panel
+        self.instruction_set = compiled.name
         self._config = config
         self._parameters = load(functools.partial(pack, width, panel))
-        self._network = compiled.Network(instruction_set, config, self._parameters)
-        self.images_at_once: int = compiled.IMAGES_AT_ONCE
+        self._network = compiled.network(config, self._parameters)
+        self.images_at_once = self._network.images_at_once
         self._elements = config.num_tokens * config.d_inner * config.num_active_layers
         self._most_threads = -(-config.d_inner // width)  # a vector of channels for each
         self._set_num_threads(num_threads)
