@@ -185,8 +185,7 @@ def binades(truth: np.ndarray) -> np.ndarray:
 
 def apply(isa: str, name: str, x: np.ndarray) -> np.ndarray:
     os.environ["VIMNP_ISA"] = isa
-    extension.instruction_set()  # heeds the variable
-    compiled = extension.loaded()
+    compiled = extension.kernels()  # heeds the variable
     assert compiled is not None
     out = np.empty_like(x)
     compiled.apply(name, x, out)

@@ -36,17 +36,17 @@ OUTS = zeros(LENGTH, CHANNELS), zeros(LENGTH, CHANNELS)
 
 
 def convolve(x=TOKENS, filters=(FILTER, FILTER), outs=OUTS):
-    extension.loaded().causal_conv1d(x, filters, outs, silu=True, num_threads=1)
+    extension.kernels().causal_conv1d(x, filters, outs, silu=True, num_threads=1)
 
 
 def add_norm(**changes):
     arguments = {"residual": TOKENS.copy(), "hidden": TOKENS, "weight": zeros(20)}
     arguments |= {"bias": zeros(20), "out": TOKENS.copy()} | changes
-    extension.loaded().fused_add_norm(*arguments.values(), epsilon=1e-5, num_threads=1)
+    extension.kernels().fused_add_norm(*arguments.values(), epsilon=1e-5, num_threads=1)
 
 
 def scan(directions=(DIRECTION,), z=None, out=None, last_states=None):
-    extension.loaded().selective_scan(
+    extension.kernels().selective_scan(
         directions,
         z,
         TOKENS.copy() if out is None else out,
@@ -151,13 +151,13 @@ CONFIG = dataclasses.replace(MICRO, rms_norm=False, if_rope=True)
 
 def packed(layout=None) -> Parameters:
     """Parameters of a network, in panels for the instruction set in use, or laid out otherwise."""
-    sizes = extension.loaded().packing(extension.instruction_set())
-    layout = layout or functools.partial(pack, *sizes)
+    kernels = extension.kernels()
+    layout = layout or functools.partial(pack, kernels.width, kernels.panel)
     return load_parameters(CONFIG, random_reader(CONFIG, 0), layout)
 
 
-def network(parameters: Parameters, isa: str | None = None):
-    return extension.loaded().Network(isa or extension.instruction_set(), CONFIG, parameters)
+def network(parameters: Parameters):
+    return extension.kernels().network(CONFIG, parameters)
 
 
 def shortened(parameters, path: str):
@@ -180,10 +180,11 @@ def forward(**changes) -> np.ndarray:
 
 
 def multiply(**changes) -> np.ndarray:
-    sizes = extension.loaded().packing(extension.instruction_set())
-    arguments = {"x": X, "panels": pack(*sizes, zeros(40, 20) + 1), "addend": None}
+    kernels = extension.kernels()
+    panels = pack(kernels.width, kernels.panel, zeros(40, 20) + 1)
+    arguments = {"x": X, "panels": panels, "addend": None}
     arguments |= {"out": zeros(5, 40), "rows": (0, 5), "columns": (0, 40)} | changes
-    extension.loaded().product(**arguments)
+    kernels.product(**arguments)
     return arguments["out"]
 
 
@@ -261,9 +262,14 @@ def test_a_network_is_refused_fewer_layers_than_it_has():
         network(parameters._replace(layers=parameters.layers[:1]))
 
 
-def test_a_network_is_refused_an_instruction_set_that_is_not_there():
+def test_an_instruction_set_that_is_not_there_is_refused():
     with pytest.raises(KeyError, match="avx1024"):
-        network(packed(), "avx1024")
+        extension.loaded().Kernels("avx1024")
+
+
+def test_a_network_is_refused_no_kernels_at_all():
+    with pytest.raises(TypeError, match="incorrect type"):
+        extension.loaded().Network(None, CONFIG, packed())
 
 
 @pytest.mark.parametrize("mistake", FORWARD_MISTAKES)
@@ -309,7 +315,7 @@ def test_the_fastest_instruction_set_needs_no_choosing():
 import numpy as np
 from vimnp import _scan
 x, out = np.ones(3, np.float32), np.zeros(3, np.float32)
-_scan.apply("silu", x, out)
+_scan.Kernels().apply("silu", x, out)
 assert out.all()
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -150,7 +150,7 @@ def test_a_switch_that_means_nothing_is_named(variable, monkeypatch):
         extension.for_operation(operation)
 
 
-@pytest.mark.parametrize("name", ["avx1024", "", "AVX2"])
+@pytest.mark.parametrize("name", ["avx1024", " ", "AVX2"])
 def test_an_unknown_instruction_set_is_refused_in_words(name, monkeypatch):
     monkeypatch.setenv("VIMNP_ISA", name)
     with pytest.raises(vimnp.ConfigError, match="this build does not have it; expected one of"):

@@ -53,6 +53,14 @@ def test_bench_times_every_way(command: Command, micro_npz: Path) -> None:
         assert lower <= float(row[3]) <= upper
 
 
+@pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
+def test_bench_shows_the_threads_that_are_used(command: Command, micro_npz: Path) -> None:
+    options = ("--weights", micro_npz, "--backend", "native", "--threads", "64,128", *QUICK)
+    model = VisionMamba.from_npz(micro_npz, backend="native", num_threads=64)
+    (row,) = rows(command("bench", *options).out)[2:]
+    assert row[:3] == ["native", "fused", str(model.num_threads)]
+
+
 def test_bench_names_the_machine_and_the_network(command: Command, micro_npz: Path) -> None:
     run = command("bench", "--weights", micro_npz, "--backend", "numpy", "--batch", 3, *QUICK)
     assert re.search(r"^machine: .*CPUs$", run.out, re.MULTILINE)

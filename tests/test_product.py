@@ -28,8 +28,9 @@ class Packing(NamedTuple):
 def packing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Packing:
     """That of every compiled instruction set, in turn, which is then in use."""
     monkeypatch.setenv("VIMNP_ISA", request.param)
-    assert extension.instruction_set() == request.param
-    return Packing(*extension.loaded().packing(request.param))
+    kernels = extension.kernels()
+    assert kernels.name == request.param
+    return Packing(kernels.width, kernels.panel)
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -42,7 +43,7 @@ def multiply(packing, x, matrix, addend=None, out=None, rows=None, columns=None)
         out = np.full((len(x), len(matrix)), np.nan, np.float32)
     rows, columns = rows or (0, len(x)), columns or (0, len(matrix))
     panels = pack(*packing, matrix)
-    extension.loaded().product(x, panels, addend, out, rows=rows, columns=columns)
+    extension.kernels().product(x, panels, addend, out, rows=rows, columns=columns)
     return out
 
 

@@ -102,15 +102,15 @@ def test_a_small_network_stays_on_one_thread(monkeypatch):
     used = []
 
     class Network:
+        images_at_once = 1
+
         def workspace_size(self, num_threads):
             return 1
 
         def forward(self, *arrays, num_threads, **options):
             used.append(num_threads)
 
-    compiled = SimpleNamespace(
-        IMAGES_AT_ONCE=1, packing=lambda isa: (1, 1), Network=lambda *parameters: Network()
-    )
+    compiled = SimpleNamespace(name="none", width=1, panel=1, network=lambda *parameters: Network())
     monkeypatch.setattr(extension, "for_network", lambda: compiled)
     for side in (32, 128):
         config = dataclasses.replace(MICRO, img_size=(side, side))

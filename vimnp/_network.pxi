@@ -79,7 +79,6 @@ cdef extern from "_isa.h" nogil:
     void run_together(member_function run, const void *task, int num_threads)
 
 _OUTPUTS = {"logits": OUTPUT_LOGITS, "features": OUTPUT_FEATURES, "tokens": OUTPUT_TOKENS}
-IMAGES_AT_ONCE = MAX_IMAGES
 STEP_NAMES = (
     "embed", "norm", "in_proj", "conv1d", "x_proj", "scan", "out_proj", "pool", "head",
     "wait",
@@ -94,9 +93,9 @@ cdef class Network:
     cdef const kernels *table
     cdef list arrays  # keeps the parameters alive
 
-    def __cinit__(self, str instruction_set not None, object config, object parameters):
+    def __cinit__(self, Kernels chosen not None, object config, object parameters):
         cdef network *n = &self.n
-        self.table = _find(instruction_set)
+        self.table = chosen.table
         self.arrays = []
         n.height, n.width = config.img_size
         n.columns, n.patch_size, n.stride = config.grid_size[1], config.patch_size, config.stride
@@ -131,6 +130,11 @@ cdef class Network:
 
     def __dealloc__(self):
         free(self.layers)
+
+    @property
+    def images_at_once(self):
+        """Pictures that go through it together, at most."""
+        return MAX_IMAGES
 
     def workspace_size(self, int num_threads):
         """Floats that a pass on so many threads writes."""
@@ -237,44 +241,3 @@ cdef class Network:
         _expect(view.shape[0] == rows * columns and view.shape[0] > 0, "a parameter")
         self.arrays.append(view)
         return &view[0]
-
-
-def packing(str instruction_set not None):
-    """Floats in a vector, and outputs in a panel of a packed matrix; see vimnp.native."""
-    table = _find(instruction_set)
-    return table.width, table.panel
-
-
-def product(
-    const float[:, :] x, const float[::1] panels not None, const float[:, :] addend,
-    float[:, :] out, *, tuple rows not None, tuple columns not None,
-):
-    """out = addend + x @ weights in these rows, and in these columns: whole vectors."""
-    cdef product_task p
-    cdef part of_rows, of_columns
-    cdef Py_ssize_t width = _kernels.width
-    p.weights.inputs, p.weights.outputs = x.shape[1], out.shape[1]
-    of_rows.begin, of_rows.end = rows
-    of_columns.begin, of_columns.end = columns
-    _expect_shape(x, out.shape[0], p.weights.inputs, "x")
-    _expect_shape(out, out.shape[0], p.weights.outputs, "out")
-    _expect(panels.shape[0] == p.weights.inputs * ((p.weights.outputs + width - 1) // width * width), "panels")
-    _expect(0 <= of_rows.begin <= of_rows.end <= out.shape[0], "rows")
-    _expect(0 <= of_columns.begin <= of_columns.end <= p.weights.outputs, "columns")
-    _expect(of_columns.begin % width == 0, "columns")
-    p.addend, p.addend_step = NULL, 0
-    if addend is not None:
-        _expect_shape(addend, out.shape[0], p.weights.outputs, "addend")
-        p.addend, p.addend_step = &addend[0, 0], _step(addend, False)
-    p.x, p.x_step, p.weights.panels = &x[0, 0], _step(x, False), &panels[0]
-    p.out, p.out_step = &out[0, 0], _step(out, False)
-    with nogil:
-        _kernels.product(&p, of_rows, of_columns)
-
-
-def multiply_adds(Py_ssize_t rounds):
-    """Multiply-adds without memory, to be timed; returns how many there were."""
-    cdef const kernels *table = _kernels
-    with nogil:
-        table.multiply_adds(rounds, 0.5)
-    return rounds * CHAINS * table.width

@@ -10,56 +10,68 @@ version: str
 OPENMP: bool
 MAX_D_STATE: int
 MAX_D_CONV: int
-IMAGES_AT_ONCE: int
 STEP_NAMES: tuple[str, ...]
 
 def instruction_sets() -> dict[str, bool]: ...
-def use_instruction_set(name: str) -> None: ...
-def apply(name: str, x: np.ndarray, out: np.ndarray) -> None: ...
-def causal_conv1d(
-    x: np.ndarray,
-    filters: tuple[Filter, ...],
-    outs: tuple[np.ndarray, ...],
-    *,
-    silu: bool,
-    num_threads: int,
-) -> None: ...
-def fused_add_norm(
-    residual: np.ndarray,
-    hidden: np.ndarray | None,
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    out: np.ndarray,
-    *,
-    epsilon: float,
-    num_threads: int,
-) -> None: ...
-def selective_scan(
-    directions: tuple[ScanInputs, ...],
-    z: np.ndarray | None,
-    out: np.ndarray,
-    *,
-    delta_softplus: bool,
-    fixlen: bool,
-    fused: bool,
-    scale: float,
-    last_states: tuple[np.ndarray, ...] | None,
-    num_threads: int,
-) -> None: ...
-def packing(instruction_set: str) -> tuple[int, int]: ...
-def product(
-    x: np.ndarray,
-    panels: np.ndarray,
-    addend: np.ndarray | None,
-    out: np.ndarray,
-    *,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-) -> None: ...
-def multiply_adds(rounds: int) -> int: ...
+
+class Kernels:
+    name: str
+    def __init__(self, name: str | None = None) -> None: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def panel(self) -> int: ...
+    def network(self, config: VimConfig, parameters: Parameters) -> Network: ...
+    def apply(self, name: str, x: np.ndarray, out: np.ndarray) -> None: ...
+    def causal_conv1d(
+        self,
+        x: np.ndarray,
+        filters: tuple[Filter, ...],
+        outs: tuple[np.ndarray, ...],
+        *,
+        silu: bool,
+        num_threads: int,
+    ) -> None: ...
+    def fused_add_norm(
+        self,
+        residual: np.ndarray,
+        hidden: np.ndarray | None,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        out: np.ndarray,
+        *,
+        epsilon: float,
+        num_threads: int,
+    ) -> None: ...
+    def selective_scan(
+        self,
+        directions: tuple[ScanInputs, ...],
+        z: np.ndarray | None,
+        out: np.ndarray,
+        *,
+        delta_softplus: bool,
+        fixlen: bool,
+        fused: bool,
+        scale: float,
+        last_states: tuple[np.ndarray, ...] | None,
+        num_threads: int,
+    ) -> None: ...
+    def product(
+        self,
+        x: np.ndarray,
+        panels: np.ndarray,
+        addend: np.ndarray | None,
+        out: np.ndarray,
+        *,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+    ) -> None: ...
+    def multiply_adds(self, rounds: int) -> int: ...
 
 class Network:
-    def __init__(self, instruction_set: str, config: VimConfig, parameters: Parameters) -> None: ...
+    def __init__(self, kernels: Kernels, config: VimConfig, parameters: Parameters) -> None: ...
+    @property
+    def images_at_once(self) -> int: ...
     def workspace_size(self, num_threads: int) -> int: ...
     def forward(
         self,

@@ -122,11 +122,6 @@ MAX_D_CONV = MAX_TAPS
 
 cdef instruction_set _sets[4]
 cdef int _number_of_sets = list_instruction_sets(_sets)
-cdef const kernels *_kernels = NULL
-
-for i in range(_number_of_sets - 1, -1, -1):  # the fastest, unless another is asked for
-    if _sets[i].available:
-        _kernels = _sets[i].kernels
 
 
 def instruction_sets():
@@ -134,132 +129,181 @@ def instruction_sets():
     return {_sets[i].name.decode(): bool(_sets[i].available) for i in range(_number_of_sets)}
 
 
-def use_instruction_set(str name not None):
-    """Run the kernels of this instruction set from now on. KeyError if it is not usable here."""
-    global _kernels
-    _kernels = _find(name)
+cdef class Kernels:
+    """The kernels of an instruction set, by default the fastest that this machine has.
 
+    KeyError if it is not usable here.
+    """
 
-cdef const kernels *_find(str name) except NULL:
-    for i in range(_number_of_sets):
-        if _sets[i].available and _sets[i].name.decode() == name:
-            return _sets[i].kernels
-    raise KeyError(name)
+    cdef const kernels *table
+    cdef readonly str name
 
+    def __cinit__(self, str name=None):
+        for i in range(_number_of_sets):
+            known = _sets[i].name.decode()
+            if _sets[i].available and (name is None or name == known):
+                self.table, self.name = _sets[i].kernels, known
+                return
+        raise KeyError(name)
 
-def apply(str name not None, const float[::1] x not None, float[::1] out not None):
-    """The kernels' own "exp", "softplus" or "silu" of every element of x, into out."""
-    functions = {"exp": FUNCTION_EXP, "softplus": FUNCTION_SOFTPLUS, "silu": FUNCTION_SILU}
-    _expect(x.shape[0] == out.shape[0], "out")
-    if x.shape[0]:
-        _kernels.apply(functions[name], &x[0], &out[0], x.shape[0])
+    @property
+    def width(self):
+        """Floats in a vector."""
+        return self.table.width
 
+    @property
+    def panel(self):
+        """Outputs in a panel of a packed matrix; see vimnp.native."""
+        return self.table.panel
 
-def causal_conv1d(
-    const float[:, :] x, tuple filters not None, tuple outs not None, *, bint silu, int num_threads
-):
-    """Convolve forward, or forward and backward; see vimnp.kernels."""
-    cdef convolution c
-    cdef const float[:, ::1] weight
-    cdef const float[::1] bias
-    cdef float[:, :] out
-    c.length, c.channels, c.silu = x.shape[0], x.shape[1], silu
-    c.directions = len(filters)
-    _expect(1 <= c.directions <= 2, "filters")
-    _expect(len(outs) == c.directions, "outs")
-    c.taps = len(filters[0][0])
-    _expect(1 <= c.taps <= MAX_TAPS, "d_conv")
-    _expect_shape(x, c.length, c.channels, "x")
-    views = []  # keeps the buffers alive until the convolution is through
-    for i in range(c.directions):
-        weight, bias, out = filters[i][0], filters[i][1], outs[i]
-        _expect_shape(weight, c.taps, c.channels, "weight")
-        _expect(bias is None or bias.shape[0] == c.channels, "bias")
-        _expect_shape(out, c.length, c.channels, "out")
-        views.append((weight, bias, out))
-        if c.length and c.channels:
-            c.filters[i].weight = &weight[0, 0]
-            c.filters[i].bias = NULL if bias is None else &bias[0]
-            c.filters[i].out, c.filters[i].out_step = &out[0, 0], _step(out, False)
-    if c.length == 0 or c.channels == 0:
-        return
-    c.x, c.x_step = &x[0, 0], _step(x, False)
-    c.positions.begin, c.positions.end = 0, last_position(&c)
+    def network(self, object config, object parameters):
+        """A network whose matrices are packed in such panels."""
+        return Network(self, config, parameters)
 
-    cdef const kernels *table = _kernels
-    with nogil:
-        run_parts(table.convolve, &c, c.channels, table.width, num_threads)
+    def apply(self, str name not None, const float[::1] x not None, float[::1] out not None):
+        """The kernels' own "exp", "softplus" or "silu" of every element of x, into out."""
+        functions = {"exp": FUNCTION_EXP, "softplus": FUNCTION_SOFTPLUS, "silu": FUNCTION_SILU}
+        _expect(x.shape[0] == out.shape[0], "out")
+        if x.shape[0]:
+            self.table.apply(functions[name], &x[0], &out[0], x.shape[0])
 
+    def causal_conv1d(
+        self, const float[:, :] x, tuple filters not None, tuple outs not None, *, bint silu, int num_threads
+    ):
+        """Convolve forward, or forward and backward; see vimnp.kernels."""
+        cdef convolution c
+        cdef const float[:, ::1] weight
+        cdef const float[::1] bias
+        cdef float[:, :] out
+        c.length, c.channels, c.silu = x.shape[0], x.shape[1], silu
+        c.directions = len(filters)
+        _expect(1 <= c.directions <= 2, "filters")
+        _expect(len(outs) == c.directions, "outs")
+        c.taps = len(filters[0][0])
+        _expect(1 <= c.taps <= MAX_TAPS, "d_conv")
+        _expect_shape(x, c.length, c.channels, "x")
+        views = []  # keeps the buffers alive until the convolution is through
+        for i in range(c.directions):
+            weight, bias, out = filters[i][0], filters[i][1], outs[i]
+            _expect_shape(weight, c.taps, c.channels, "weight")
+            _expect(bias is None or bias.shape[0] == c.channels, "bias")
+            _expect_shape(out, c.length, c.channels, "out")
+            views.append((weight, bias, out))
+            if c.length and c.channels:
+                c.filters[i].weight = &weight[0, 0]
+                c.filters[i].bias = NULL if bias is None else &bias[0]
+                c.filters[i].out, c.filters[i].out_step = &out[0, 0], _step(out, False)
+        if c.length == 0 or c.channels == 0:
+            return
+        c.x, c.x_step = &x[0, 0], _step(x, False)
+        c.positions.begin, c.positions.end = 0, last_position(&c)
 
-def fused_add_norm(
-    float[:, :] residual, const float[:, :] hidden, const float[::1] weight,
-    const float[::1] bias, float[:, :] out, *, float epsilon, int num_threads,
-):
-    """residual += hidden, out = norm(residual); see vimnp.kernels."""
-    cdef add_norm n
-    n.length, n.channels, n.epsilon = residual.shape[0], residual.shape[1], epsilon
-    _expect_shape(residual, n.length, n.channels, "residual")
-    _expect(weight.shape[0] == n.channels, "weight")
-    _expect(bias is None or bias.shape[0] == n.channels, "bias")
-    _expect_shape(out, n.length, n.channels, "out")
-    if hidden is not None:
-        _expect_shape(hidden, n.length, n.channels, "hidden")
-    if n.length == 0 or n.channels == 0:
-        return
-    n.residual, n.residual_step = &residual[0, 0], _step(residual, False)
-    n.out, n.out_step = &out[0, 0], _step(out, False)
-    n.weight, n.bias = &weight[0], NULL if bias is None else &bias[0]
-    n.hidden, n.hidden_step = NULL, 0
-    if hidden is not None:
-        n.hidden, n.hidden_step = &hidden[0, 0], _step(hidden, False)
+        cdef const kernels *table = self.table
+        with nogil:
+            run_parts(table.convolve, &c, c.channels, table.width, num_threads)
 
-    cdef const kernels *table = _kernels
-    with nogil:
-        run_parts(table.add_norm, &n, n.length, RUN, num_threads)
+    def fused_add_norm(
+        self, float[:, :] residual, const float[:, :] hidden, const float[::1] weight,
+        const float[::1] bias, float[:, :] out, *, float epsilon, int num_threads,
+    ):
+        """residual += hidden, out = norm(residual); see vimnp.kernels."""
+        cdef add_norm n
+        n.length, n.channels, n.epsilon = residual.shape[0], residual.shape[1], epsilon
+        _expect_shape(residual, n.length, n.channels, "residual")
+        _expect(weight.shape[0] == n.channels, "weight")
+        _expect(bias is None or bias.shape[0] == n.channels, "bias")
+        _expect_shape(out, n.length, n.channels, "out")
+        if hidden is not None:
+            _expect_shape(hidden, n.length, n.channels, "hidden")
+        if n.length == 0 or n.channels == 0:
+            return
+        n.residual, n.residual_step = &residual[0, 0], _step(residual, False)
+        n.out, n.out_step = &out[0, 0], _step(out, False)
+        n.weight, n.bias = &weight[0], NULL if bias is None else &bias[0]
+        n.hidden, n.hidden_step = NULL, 0
+        if hidden is not None:
+            n.hidden, n.hidden_step = &hidden[0, 0], _step(hidden, False)
 
+        cdef const kernels *table = self.table
+        with nogil:
+            run_parts(table.add_norm, &n, n.length, RUN, num_threads)
 
-def selective_scan(
-    tuple directions not None, const float[:, :] z, float[:, :] out,
-    *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
-):
-    """Scan in one direction, or in two and add up; see vimnp.kernels."""
-    cdef scan of_direction[2]
-    cdef Py_ssize_t number = len(directions)
-    cdef Py_ssize_t channels = out.shape[1], length = out.shape[0]
-    _expect(1 <= number <= 2, "directions")
-    _expect_shape(out, length, channels, "out")
-    views = []  # keeps the buffers alive until the scans are through
-    for i in range(number):
-        of_direction[i].length, of_direction[i].channels = length, channels
-        of_direction[i].delta_softplus, of_direction[i].fixlen = delta_softplus, fixlen
-        of_direction[i].accumulate, of_direction[i].scale = i > 0, 1.0
-        of_direction[i].z = of_direction[i].last_state = NULL
-        of_direction[i].out, of_direction[i].out_step = NULL, 0
-        of_direction[i].dt_proj.weights.inputs = 0
-        views.append(_fill(&of_direction[i], directions[i], i > 0))
-    cdef float[:, ::1] last_state
-    if last_states is not None:
+    def selective_scan(
+        self, tuple directions not None, const float[:, :] z, float[:, :] out,
+        *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
+    ):
+        """Scan in one direction, or in two and add up; see vimnp.kernels."""
+        cdef scan of_direction[2]
+        cdef Py_ssize_t number = len(directions)
+        cdef Py_ssize_t channels = out.shape[1], length = out.shape[0]
+        _expect(1 <= number <= 2, "directions")
+        _expect_shape(out, length, channels, "out")
+        views = []  # keeps the buffers alive until the scans are through
         for i in range(number):
-            last_state = last_states[i]
-            _expect_shape(last_state, of_direction[i].d_state, channels, "last_state")
-            of_direction[i].last_state = &last_state[0, 0]
-            views.append(last_state)
-    if length == 0 or channels == 0:
-        return
-    for i in range(number):
-        of_direction[i].out, of_direction[i].out_step = <float *> _first(out, i > 0), _step(out, i > 0)
-    # The last direction finds the sum complete: it gates and scales.
-    cdef scan *last = &of_direction[number - 1]
-    last.scale = scale
-    if z is not None:
-        _expect_shape(z, length, channels, "z")
-        last.z, last.z_step = _first(z, number > 1), _step(z, number > 1)
-    _run(of_direction, number, fused, num_threads)
+            of_direction[i].length, of_direction[i].channels = length, channels
+            of_direction[i].delta_softplus, of_direction[i].fixlen = delta_softplus, fixlen
+            of_direction[i].accumulate, of_direction[i].scale = i > 0, 1.0
+            of_direction[i].z = of_direction[i].last_state = NULL
+            of_direction[i].out, of_direction[i].out_step = NULL, 0
+            of_direction[i].dt_proj.weights.inputs = 0
+            views.append(_fill(&of_direction[i], directions[i], i > 0))
+        cdef float[:, ::1] last_state
+        if last_states is not None:
+            for i in range(number):
+                last_state = last_states[i]
+                _expect_shape(last_state, of_direction[i].d_state, channels, "last_state")
+                of_direction[i].last_state = &last_state[0, 0]
+                views.append(last_state)
+        if length == 0 or channels == 0:
+            return
+        for i in range(number):
+            of_direction[i].out, of_direction[i].out_step = <float *> _first(out, i > 0), _step(out, i > 0)
+        # The last direction finds the sum complete: it gates and scales.
+        cdef scan *last = &of_direction[number - 1]
+        last.scale = scale
+        if z is not None:
+            _expect_shape(z, length, channels, "z")
+            last.z, last.z_step = _first(z, number > 1), _step(z, number > 1)
+        _run(self.table, of_direction, number, fused, num_threads)
+
+    def product(
+        self, const float[:, :] x, const float[::1] panels not None, const float[:, :] addend,
+        float[:, :] out, *, tuple rows not None, tuple columns not None,
+    ):
+        """out = addend + x @ weights in these rows, and in these columns: whole vectors."""
+        cdef product_task p
+        cdef part of_rows, of_columns
+        cdef Py_ssize_t width = self.table.width
+        p.weights.inputs, p.weights.outputs = x.shape[1], out.shape[1]
+        of_rows.begin, of_rows.end = rows
+        of_columns.begin, of_columns.end = columns
+        _expect_shape(x, out.shape[0], p.weights.inputs, "x")
+        _expect_shape(out, out.shape[0], p.weights.outputs, "out")
+        _expect(panels.shape[0] == p.weights.inputs * ((p.weights.outputs + width - 1) // width * width), "panels")
+        _expect(0 <= of_rows.begin <= of_rows.end <= out.shape[0], "rows")
+        _expect(0 <= of_columns.begin <= of_columns.end <= p.weights.outputs, "columns")
+        _expect(of_columns.begin % width == 0, "columns")
+        p.addend, p.addend_step = NULL, 0
+        if addend is not None:
+            _expect_shape(addend, out.shape[0], p.weights.outputs, "addend")
+            p.addend, p.addend_step = &addend[0, 0], _step(addend, False)
+        p.x, p.x_step, p.weights.panels = &x[0, 0], _step(x, False), &panels[0]
+        p.out, p.out_step = &out[0, 0], _step(out, False)
+        with nogil:
+            self.table.product(&p, of_rows, of_columns)
+
+    def multiply_adds(self, Py_ssize_t rounds):
+        """Multiply-adds without memory, to be timed; returns how many there were."""
+        cdef const kernels *table = self.table
+        with nogil:
+            table.multiply_adds(rounds, 0.5)
+        return rounds * CHAINS * table.width
 
 
-cdef void _run(const scan *of_direction, int number, bint fused, int num_threads) noexcept:
+cdef void _run(
+    const kernels *table, const scan *of_direction, int number, bint fused, int num_threads
+) noexcept:
     """Both directions of some channels before the next channels, or one direction after all."""
-    cdef const kernels *table = _kernels
     cdef Py_ssize_t channels = of_direction.channels
     cdef scans task
     cdef int i

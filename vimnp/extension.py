@@ -11,10 +11,14 @@ import os
 import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 from vimnp import __version__
 from vimnp.errors import ConfigError
 from vimnp.threads import sleeping_openmp
+
+if TYPE_CHECKING:
+    from vimnp._scan import Kernels
 
 FORCE_FALLBACK = {
     "causal_conv1d": "CAUSAL_CONV1D_FORCE_FALLBACK",
@@ -53,7 +57,31 @@ def _import_extension() -> ModuleType | None:
 _scan = _import_extension()
 
 
-def for_operation(operation: str) -> ModuleType | None:
+class Choice(NamedTuple):
+    """The kernels that run each operation; None where it is plain NumPy."""
+
+    causal_conv1d: Kernels | None
+    fused_add_norm: Kernels | None
+    selective_scan: Kernels | None
+
+    @property
+    def instruction_set(self) -> str | None:
+        """Of those that are compiled; None if none is."""
+        return next((kernels.name for kernels in self if kernels is not None), None)
+
+
+def choose() -> Choice:
+    """As the environment says now: for a model, which keeps to it.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`for_operation`.
+    """
+    return Choice(*map(for_operation, Choice._fields))
+
+
+def for_operation(operation: str) -> Kernels | None:
     """The compiled kernels, or None where `operation` falls back to plain NumPy.
 
     Parameters
@@ -70,17 +98,16 @@ def for_operation(operation: str) -> ModuleType | None:
     if is_forced(FORCE_FALLBACK[operation]):
         _warn_forced(operation)
         return None
-    _select_instruction_set(os.environ.get("VIMNP_ISA"))
-    return _scan
+    return kernels()
 
 
-def for_network() -> ModuleType:
+def for_network() -> Kernels:
     """The compiled kernels, for the backend that can do nothing without them.
 
     Raises
     ------
     ConfigError
-        If they are missing or one of them is switched off, or a switch means nothing.
+        If they are missing or one of them is switched off, or a variable means nothing.
     """
     if _scan is None:
         raise ConfigError(
@@ -91,7 +118,7 @@ def for_network() -> ModuleType:
             f"backend 'native' has no part in NumPy, which {FORCE_FALLBACK[operation]}=TRUE asks "
             "for: unset it, or use backend 'numpy'"
         )
-    return _scan
+    return _select_instruction_set(_wanted())
 
 
 def can_run_network() -> bool:
@@ -106,8 +133,19 @@ def can_run_network() -> bool:
 
 
 def loaded() -> ModuleType | None:
-    """The compiled kernels, None where they are missing."""
+    """The compiled extension, with the kernels of every instruction set; None if it is missing."""
     return _scan
+
+
+def kernels() -> Kernels | None:
+    """The kernels of the instruction set in use, None where they are missing.
+
+    Raises
+    ------
+    ConfigError
+        If ``VIMNP_ISA`` is none that this machine and this build have.
+    """
+    return None if _scan is None else _select_instruction_set(_wanted())
 
 
 def usable_instruction_sets() -> list[str]:
@@ -118,7 +156,8 @@ def usable_instruction_sets() -> list[str]:
 
 def instruction_set() -> str | None:
     """The instruction set in use, None in plain NumPy."""
-    return None if _scan is None else _select_instruction_set(os.environ.get("VIMNP_ISA"))
+    found = kernels()
+    return None if found is None else found.name
 
 
 def is_forced(variable: str) -> bool:
@@ -147,8 +186,13 @@ def _warn_forced(operation: str) -> None:
     )
 
 
-@functools.lru_cache(maxsize=1)  # chosen again when the variable changes
-def _select_instruction_set(wanted: str | None) -> str:
+def _wanted() -> str | None:
+    """Not set or empty, the variable asks for nothing."""
+    return os.environ.get("VIMNP_ISA") or None
+
+
+@functools.cache
+def _select_instruction_set(wanted: str | None) -> Kernels:
     assert _scan is not None
     usable = usable_instruction_sets()
     name = usable[0] if wanted is None else wanted
@@ -159,5 +203,5 @@ def _select_instruction_set(wanted: str | None) -> str:
             else "this build does not have it"
         )
         raise ConfigError(f"VIMNP_ISA is {name!r}: {reason}; expected one of {', '.join(usable)}")
-    _scan.use_instruction_set(name)
-    return name
+    found: Kernels = _scan.Kernels(name)
+    return found

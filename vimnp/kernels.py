@@ -10,11 +10,15 @@ of time: where a scan or a convolution runs backwards, the kernels walk backward
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vimnp import extension, reference, threads
+from vimnp.extension import Choice
+
+if TYPE_CHECKING:
+    from vimnp._scan import Kernels
 
 # Work of fewer elements (tokens x channels) than this stays on one thread: a second one sleeps
 # between regions, and waking it may cost more than it brings. Two threads over one with AVX-512 and
@@ -92,6 +96,13 @@ def threads_for(operation: str, elements: int, num_threads: int) -> int:
     return threads.in_this_process(num_threads)
 
 
+def _kernels_for(operation: str, chosen: Choice | None) -> Kernels | None:
+    if chosen is None:
+        return extension.for_operation(operation)
+    found: Kernels | None = getattr(chosen, operation)
+    return found
+
+
 def causal_conv1d(
     x: np.ndarray,
     filters: tuple[Filter, ...],
@@ -99,6 +110,7 @@ def causal_conv1d(
     *,
     silu: bool,
     num_threads: int,
+    chosen: Choice | None = None,
 ) -> None:
     """Causal depthwise convolution of x, and with a second filter the anti-causal one too.
 
@@ -113,8 +125,10 @@ def causal_conv1d(
     outs : ndarrays of shape (l, d), one for each direction
     silu : bool
     num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
     """
-    compiled = extension.for_operation("causal_conv1d")
+    compiled = _kernels_for("causal_conv1d", chosen)
     if compiled is not None:
         num_threads = threads_for("causal_conv1d", x.size, num_threads)
         compiled.causal_conv1d(x, filters, outs, silu=silu, num_threads=num_threads)
@@ -136,6 +150,7 @@ def fused_add_norm(
     *,
     epsilon: float,
     num_threads: int,
+    chosen: Choice | None = None,
 ) -> None:
     """``residual += hidden``, then its RMSNorm, or with a bias its LayerNorm, into `out`.
 
@@ -148,8 +163,10 @@ def fused_add_norm(
         The bias is optional.
     epsilon : float
     num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
     """
-    compiled = extension.for_operation("fused_add_norm")
+    compiled = _kernels_for("fused_add_norm", chosen)
     if compiled is not None:
         num_threads = threads_for("fused_add_norm", residual.size, num_threads)
         compiled.fused_add_norm(
@@ -171,6 +188,7 @@ def selective_scan(
     if_divide_out: bool = False,
     method: str,
     num_threads: int,
+    chosen: Choice | None = None,
 ) -> None:
     """Selective scan in one direction, or the sum of a forward and a backward one, into `out`.
 
@@ -190,8 +208,10 @@ def selective_scan(
         "fused" methods run both directions for a block of channels before they turn to the next
         block; of a single direction they make no difference.
     num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
     """
-    compiled = extension.for_operation("selective_scan")
+    compiled = _kernels_for("selective_scan", chosen)
     if compiled is not None:
         compiled.selective_scan(
             directions,

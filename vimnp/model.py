@@ -29,20 +29,23 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, cast, over
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vimnp import blas, extension, kernels
-from vimnp.backends import Way, resolve_backend
+from vimnp import __version__, blas, extension, kernels
+from vimnp.backends import Way, asked_backend, resolve_backend
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
-from vimnp.errors import ConfigError
+from vimnp.errors import ConfigError, WeightsError
 from vimnp.image import Picture, is_batch, to_input
 from vimnp.image_file import is_picture_file, name_of, naming
 from vimnp.kernels import Filter
+from vimnp.layout import lay_out
 from vimnp.parameters import (
     DirectionParameters,
     Layer,
+    Load,
     Norm,
     Reader,
     load_parameters,
     random_reader,
+    transposed,
 )
 from vimnp.ranking import best_first
 from vimnp.reference import BIDIRECTIONAL_METHODS
@@ -78,6 +81,20 @@ class Prediction:
     score: float
 
 
+_SETTLED = frozenset(
+    {
+        "num_threads",
+        "backend",
+        "_limits_blas",
+        "_spares",
+        "_native",
+        "_operations",
+        "_parameters",
+    }
+)
+"""Attributes of a model that are decided, and made, where it is to run."""
+
+
 def _expect_scan(scan: str) -> None:
     if scan not in BIDIRECTIONAL_METHODS:
         raise ConfigError(f"scan is {scan!r}; expected one of {BIDIRECTIONAL_METHODS}")
@@ -88,6 +105,10 @@ class VisionMamba:
 
     Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
     once, and from a signal handler while it runs.
+
+    A model can be pickled, and loaded by the same version of vimnp, on a machine of another kind
+    too: weights and settings travel, what was left to "auto" or to the number of CPUs is decided
+    anew. A copy, a deep one too, shares the weights, which nothing writes.
 
     Parameters
     ----------
@@ -117,6 +138,9 @@ class VisionMamba:
         The one that runs.
     scan : str
     num_threads : int
+        The most that it uses. Like the backend, the instruction set (``VIMNP_ISA``) and what is
+        forced into NumPy, it is decided when the model is made: no later change of the environment
+        changes a model.
 
     Raises
     ------
@@ -149,18 +173,59 @@ class VisionMamba:
         self.metadata = metadata
         self.config = metadata.config
         self.scan = scan
-        self.num_threads = resolve_num_threads(num_threads)
-        self.backend = resolve_backend(backend, scan)
-        self._instruction_set = extension.instruction_set()
+        resolve_backend(backend, scan)  # an error then names where the backend comes from
+        self._asked_backend, self._asked_threads = asked_backend(backend), num_threads
+        self._settle(functools.partial(load_parameters, self.config, read))
+
+    def _settle(self, load: Load) -> None:
+        """Decide how to run here, and get the parameters in the layout for that."""
+        self.num_threads = resolve_num_threads(self._asked_threads)
+        self.backend = resolve_backend(self._asked_backend, self.scan)
         self._limits_blas = self.backend == "numpy" and blas.is_limited()
         self._spares = Spares(functools.partial(Workspace, self.config))
         self._native: NativeNetwork | None = None
         if self.backend == "native":
             from vimnp.native import NativeNetwork
 
-            self._native = NativeNetwork(self.config, read, self.num_threads)
+            self._native = NativeNetwork(self.config, load, self.num_threads)
+            self.num_threads = self._native.num_threads
             return
-        self._parameters = load_parameters(self.config, read)
+        self._operations = extension.choose()
+        self._parameters = load(transposed)
+
+    # ---- Pickles and copies ---------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given, the user's own attributes, and the parameters in no backend's layout."""
+        state = {name: value for name, value in self.__dict__.items() if name not in _SETTLED}
+        state["_version"] = __version__
+        state["_plain"] = self._parameters if self._native is None else self._native.plain()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        version, plain = state.pop("_version"), state.pop("_plain")
+        if version != __version__:
+            raise WeightsError(
+                f"this model was pickled by vimnp {version}, and this is {__version__}; expected "
+                "one that this version has pickled: load the model's weights file again"
+            )
+        self.__dict__.update(state)
+        self._settle(functools.partial(lay_out, self.config, plain))
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        other = memo[id(self)] = copy.copy(self)
+        for name, value in self.__dict__.items():
+            if name not in _SETTLED:
+                other.__dict__[name] = copy.deepcopy(value, memo)
+        return other
+
+    # ---- Other ways to make one, and settings ---------------------------------------------------
 
     @classmethod
     def from_npz(
@@ -246,17 +311,20 @@ class VisionMamba:
         if scan is not None:
             _expect_scan(scan)
             resolve_backend(self.backend, scan)
-            other.scan = scan
+            other.scan, other._asked_backend = scan, self.backend
         if num_threads is not None:
+            other._asked_threads = num_threads
             other.num_threads = resolve_num_threads(num_threads)
             if self._native is not None:
-                other._native = self._native.with_num_threads(num_threads)
+                other._native = self._native.with_num_threads(other.num_threads)
+                other.num_threads = other._native.num_threads
         return other
 
     @property
     def way(self) -> Way:
         """How this model runs: backend, scan, threads and instruction set."""
-        return Way(self.backend, self.scan, self.num_threads, self._instruction_set)
+        runs = self._operations if self._native is None else self._native
+        return Way(self.backend, self.scan, self.num_threads, runs.instruction_set)
 
     def __repr__(self) -> str:
         config = self.config
@@ -552,6 +620,7 @@ class VisionMamba:
             tuple(layer.in_time(d.u) for d in w.computed),
             silu=True,
             num_threads=self.num_threads,
+            chosen=self._operations,
         )
 
     def _x_proj(self, parameters: DirectionParameters, d: DirectionSpace) -> None:
@@ -575,6 +644,7 @@ class VisionMamba:
             if_divide_out=self.config.halves_directions,
             method=self.scan,
             num_threads=self.num_threads,
+            chosen=self._operations,
         )
 
     def _out_proj(self, layer: Layer, w: Workspace, out: np.ndarray) -> None:
@@ -611,6 +681,7 @@ class VisionMamba:
             normed,
             epsilon=norm.epsilon,
             num_threads=self.num_threads,
+            chosen=self._operations,
         )
 
     def _head(self, features: np.ndarray) -> np.ndarray:

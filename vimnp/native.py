@@ -15,7 +15,8 @@ import numpy as np
 from vimnp import extension, kernels
 from vimnp.config import VimConfig
 from vimnp.kernels import aligned_empty
-from vimnp.parameters import Empty, Reader, load_parameters
+from vimnp.layout import with_matrices
+from vimnp.parameters import Empty, Load, Parameters
 from vimnp.workspace import Spares
 
 SPAN = np.dtype([("begin", np.float64), ("end", np.float64), ("step", np.intc), ("layer", np.intc)])
@@ -25,11 +26,13 @@ SPAN = np.dtype([("begin", np.float64), ("end", np.float64), ("step", np.intc), 
 class NativeNetwork:
     """A network on the instruction set that is in use when it is made.
 
+    It uses as many threads as there are vectors of channels at most.
+
     Parameters
     ----------
     config : VimConfig
-    read : callable
-        Gives each tensor by its name in the PyTorch state dict.
+    load : callable
+        Gives the parameters, with the matrices laid out as they are to be.
     num_threads : int
 
     Raises
@@ -38,16 +41,33 @@ class NativeNetwork:
         If the kernels are missing, or one of them is switched off.
     """
 
-    def __init__(self, config: VimConfig, read: Reader, num_threads: int) -> None:
+    def __init__(self, config: VimConfig, load: Load, num_threads: int) -> None:
         compiled = extension.for_network()
-        instruction_set = extension.instruction_set()
-        width, panel = compiled.packing(instruction_set)
-        parameters = load_parameters(config, read, functools.partial(pack, width, panel))
-        self._network = compiled.Network(instruction_set, config, parameters)
-        self.images_at_once: int = compiled.IMAGES_AT_ONCE
+        width, panel = self._packing = compiled.width, compiled.panel
+        self.instruction_set = compiled.name
+        self._config = config
+        self._parameters = load(functools.partial(pack, width, panel))
+        self._network = compiled.network(config, self._parameters)
+        self.images_at_once = self._network.images_at_once
         self._elements = config.num_tokens * config.d_inner * config.num_active_layers
         self._most_threads = -(-config.d_inner // width)  # a vector of channels for each
         self._set_num_threads(num_threads)
+
+    def plain(self) -> Parameters:
+        """The parameters in no backend's layout; see :mod:`vimnp.layout`."""
+        config = self._config
+        assert config.dt_rank is not None
+        outputs = {
+            "patch_proj": config.embed_dim,
+            "in_proj": 2 * config.d_inner,
+            "x_proj": config.dt_rank + 2 * config.d_state,
+            "dt_proj": config.d_inner,
+            "out_proj": config.embed_dim,
+            "head": config.num_classes,
+        }
+        return with_matrices(
+            self._parameters, lambda field, packed: unpack(*self._packing, packed, outputs[field])
+        )
 
     def with_num_threads(self, num_threads: int) -> NativeNetwork:
         """The same network, on the same weights in memory, with another number of threads."""
@@ -120,3 +140,28 @@ def pack(width: int, panel: int, matrix: np.ndarray, empty: Empty = aligned_empt
         block[:, :there] = matrix[start : start + there].T
         block[:, there:] = 0
     return packed
+
+
+def unpack(width: int, panel: int, packed: np.ndarray, outputs: int) -> np.ndarray:
+    """The matrix that :func:`pack` was given, transposed.
+
+    Parameters
+    ----------
+    width, panel : int
+        As they were for packing.
+    packed : ndarray of float32, shape (inputs * outputs rounded up to a multiple of width,)
+    outputs : int
+
+    Returns
+    -------
+    ndarray of float32, shape (inputs, outputs)
+    """
+    padded = -(-outputs // width) * width
+    inputs = len(packed) // padded
+    matrix = np.empty((inputs, outputs), np.float32)
+    for start in range(0, padded, panel):
+        stop = min(start + panel, padded)
+        block = packed[start * inputs : stop * inputs].reshape(inputs, stop - start)
+        there = min(stop, outputs) - start
+        matrix[:, start : start + there] = block[:, :there]
+    return matrix

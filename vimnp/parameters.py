@@ -28,6 +28,9 @@ Empty = Callable[..., np.ndarray]
 Layout = Callable[[np.ndarray, Empty], np.ndarray]
 """Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
 
+Load = Callable[[Layout], "Parameters"]
+"""Gives a network's parameters, with the matrices laid out."""
+
 
 class Norm(NamedTuple):
     """RMSNorm, or LayerNorm where there is a bias."""
@@ -98,6 +101,11 @@ class Room:
         self._wanted = wanted
         self._block = np.empty(0, np.float32)
 
+    @classmethod
+    def of(cls, config: VimConfig) -> Room:
+        """For a network, with what fills vectors and lines."""
+        return cls(config.num_parameters * 26 // 25)
+
     def empty(self, *shape: int) -> np.ndarray:
         """An array of float32, not initialised, that begins at a cache line."""
         size = math.prod(shape)
@@ -149,7 +157,7 @@ class _Loader:
         self._config = config
         self._read = read
         self._layout = layout
-        self._room = Room(config.num_parameters * 26 // 25)  # with what fills vectors and lines
+        self._room = Room.of(config)
 
     def parameters(self) -> Parameters:
         config = self._config

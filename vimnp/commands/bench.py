@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         check_destination(options.json)
     ways = _ways(options)
     models = _models(options, ways)
-    ways = [way for way in ways if way.backend in models]
+    ways = _unique(_as_run(models[way.backend], way) for way in ways if way.backend in models)
     measured = describe(options, next(iter(models.values())).config)
     print("\n".join([*measured.lines, ""]))
     seconds = _measure(models, ways, measured.images, options.rounds)
@@ -138,6 +138,11 @@ def _models(options: argparse.Namespace, ways: list[Way]) -> dict[str, VisionMam
                 raise
             say(f"without the native backend: {error}")
     return models
+
+
+def _as_run(model: VisionMamba, way: Way) -> Way:
+    """With as many threads as it uses, where the network has no work for more."""
+    return way._replace(threads=model.with_settings(num_threads=way.threads).num_threads)
 
 
 def _measure(
