@@ -6,12 +6,13 @@ import argparse
 import functools
 import json
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from vimnp.backends import BACKENDS
 from vimnp.blas import BlasLimit
+from vimnp.choices import Scan
 from vimnp.commands.console import say
 from vimnp.commands.measured import Measured, add_measured, check_measured, describe, limit_of_blas
 from vimnp.commands.model_options import add_weights_or_random, load_network
@@ -41,7 +42,7 @@ class Way(NamedTuple):
     """A way to run a network."""
 
     backend: str
-    scan: str
+    scan: Scan
     threads: int
 
 
@@ -89,7 +90,7 @@ def _ways(options: argparse.Namespace) -> list[Way]:
     threads = _numbers_of_threads(options.threads)
     only_native = options.backend == "native" and options.scan != "all"
     return [
-        Way(backend, scan, number)
+        Way(backend, cast("Scan", scan), number)  # it is one of them by now
         for backend in backends
         for scan in scans
         if backend == "numpy" or scan == "fused" or only_native
