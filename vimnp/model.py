@@ -20,21 +20,22 @@ import copy
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from operator import length_hint
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from vimnp import __version__, blas, extension, kernels
 from vimnp.backends import Way, asked_backend, resolve_backend
+from vimnp.choices import Backend, Scan
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.image import Picture, is_batch, to_input
-from vimnp.image_file import is_picture_file, name_of, naming
+from vimnp.image_file import PictureFile, is_picture_file, name_of, naming
 from vimnp.kernels import Filter
 from vimnp.layout import lay_out
 from vimnp.parameters import (
@@ -159,9 +160,9 @@ class VisionMamba:
         metadata: Metadata | None = None,
         read: Reader | None = None,
         *,
-        scan: str = "fused",
+        scan: Scan = "fused",
         num_threads: int | None = None,
-        backend: str | None = None,
+        backend: Backend | None = None,
     ) -> None:
         if metadata is None or read is None:  # Python's own error would name these two
             name = type(self).__name__
@@ -233,9 +234,9 @@ class VisionMamba:
         path: str | os.PathLike[str],
         *,
         img_size: int | tuple[int, int] | None = None,
-        scan: str = "fused",
+        scan: Scan = "fused",
         num_threads: int | None = None,
-        backend: str | None = None,
+        backend: Backend | None = None,
     ) -> Self:
         """Load a weights file that ``vimnp convert`` wrote.
 
@@ -271,9 +272,9 @@ class VisionMamba:
         seed: int = 0,
         *,
         config: VimConfig | None = None,
-        scan: str = "fused",
+        scan: Scan = "fused",
         num_threads: int | None = None,
-        backend: str | None = None,
+        backend: Backend | None = None,
     ) -> Self:
         """A network of random weights, for benchmarks and tests.
 
@@ -292,7 +293,7 @@ class VisionMamba:
             Metadata(config=config), reader, scan=scan, num_threads=num_threads, backend=backend
         )
 
-    def with_settings(self, *, scan: str | None = None, num_threads: int | None = None) -> Self:
+    def with_settings(self, *, scan: Scan | None = None, num_threads: int | None = None) -> Self:
         """The same network, on the same weights in memory, run in another way.
 
         Parameters
@@ -415,7 +416,11 @@ class VisionMamba:
         return np.ascontiguousarray(np.moveaxis(grid, -1, -3))
 
     @overload
-    def predict(self, images: Image.Image, top_k: int = 5) -> list[Prediction]: ...
+    def predict(self, images: Image.Image | PictureFile, top_k: int = 5) -> list[Prediction]: ...
+    @overload
+    def predict(
+        self, images: list[Any] | tuple[Any, ...] | Iterator[Any], top_k: int = 5
+    ) -> list[list[Prediction]]: ...
     @overload
     def predict(
         self, images: Pictures, top_k: int = 5
@@ -467,6 +472,38 @@ class VisionMamba:
         scores /= scores.sum()
         labels = self.metadata.labels
         return [Prediction(int(i), labels[i] if labels else None, float(scores[i])) for i in best]
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes by their index, where the weights file has some."""
+        return self.metadata.labels
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights of the network, as PyTorch counts them."""
+        return self.config.num_parameters
+
+    def summary(self) -> str:
+        """What the network is made of and how it runs, in a few lines to be printed."""
+        config = self.config
+        (height, width), (rows, columns) = config.img_size, config.grid_size
+        class_tokens = len(config.class_tokens)
+        threads = "thread" if self.num_threads == 1 else "threads"
+        facts = {
+            "pictures": f"{height}x{width} pixels, {self.metadata.preprocessing.crop_pct} of a "
+            "picture's height or width",
+            "patches": f"{rows}x{columns} of {config.patch_size}x{config.patch_size} pixels, "
+            f"{config.stride} pixels apart",
+            "tokens": f"{config.num_tokens:,}, {class_tokens} of them class tokens",
+            "layers": f"{config.depth}, embed_dim {config.embed_dim}, d_inner {config.d_inner}, "
+            f"d_state {config.d_state}",
+            "classes": f"{config.num_classes:,}, {'with' if self.labels else 'without'} labels",
+            "parameters": f"{self.num_parameters:,}, "
+            f"{4 * self.num_parameters / 1e6:.1f} MB in memory",
+            "runs": f"{self.backend} backend, {self.scan} scan, {self.num_threads} {threads}",
+        }
+        lines = [f"  {name:<11} {fact}" for name, fact in facts.items()]
+        return "\n".join([type(self).__name__, *lines])
 
     def preprocess(self, picture: Picture) -> np.ndarray:
         """Resize, crop and normalise a picture as this network takes it.

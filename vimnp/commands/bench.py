@@ -6,11 +6,12 @@ import argparse
 import functools
 import json
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from vimnp.backends import BACKENDS, CHOICES, resolve_backend
+from vimnp.choices import Scan
 from vimnp.commands.console import say
 from vimnp.commands.destination import check_destination, naming
 from vimnp.commands.measured import Measured, add_measured, check_measured, describe
@@ -41,7 +42,7 @@ class Way(NamedTuple):
     """A way to run a network."""
 
     backend: str
-    scan: str
+    scan: Scan
     threads: int
 
 
@@ -93,7 +94,7 @@ def _ways(options: argparse.Namespace) -> list[Way]:
     threads = _numbers_of_threads(options.threads)
     backends = {scan: _backends(options.backend, scan, options.scan == "all") for scan in scans}
     return [
-        Way(backend, scan, number)
+        Way(backend, cast("Scan", scan), number)  # it is one of them by now
         for backend in BACKENDS
         for scan in scans
         if backend in backends[scan]

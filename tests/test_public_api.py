@@ -1,0 +1,109 @@
+"""What a user finds under ``vimnp`` and on a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from labelled import LABELS
+from micro import MICRO
+
+import vimnp
+from vimnp.backends import BACKENDS
+from vimnp.choices import Backend, Scan
+from vimnp.image import read_image
+from vimnp.model import VisionMamba
+from vimnp.parameters import random_reader
+from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.weights import BUNDLED_DIGITS, Metadata
+
+SUBMODULES = ("config", "costs", "errors", "evaluate", "image", "image_folder", "ops", "profiling")
+SUBMODULES += ("reference", "results", "threads", "trace", "weights")
+
+
+def test_the_bundled_network_has_a_name(data: Path) -> None:
+    model = vimnp.load("digits")
+    assert type(model) is VisionMamba
+    assert model.labels == tuple("0123456789")
+    scan = next(data.glob("digit_7_*.png"))
+    assert model.predict(scan, top_k=1)[0].label == "7"
+
+
+def test_any_weights_file_is_loaded(micro_npz: Path) -> None:
+    pixels = np.zeros((3, 32, 32), np.float32)
+    expected = VisionMamba.from_npz(micro_npz)(pixels)
+    for path in (micro_npz, str(micro_npz)):
+        np.testing.assert_array_equal(vimnp.load(path)(pixels), expected)
+    model = vimnp.load(micro_npz, img_size=64, scan="sequential", num_threads=1, backend="numpy")
+    assert (model.config.img_size, model.scan, model.num_threads) == ((64, 64), "sequential", 1)
+    assert model.backend == "numpy"
+    with pytest.raises(vimnp.WeightsError, match="missing"):
+        vimnp.load("missing.npz")
+
+
+def test_a_file_may_have_the_bundled_networks_name(
+    micro_npz: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(micro_npz.parent)
+    shutil.copy(micro_npz, "digits")
+    assert vimnp.load("./digits").config == vimnp.load(Path("digits")).config == MICRO
+    assert vimnp.load("digits").num_parameters == vimnp.load(BUNDLED_DIGITS).num_parameters
+
+
+def test_a_model_tells_its_labels_and_its_size() -> None:
+    model = VisionMamba.random(config=MICRO)
+    assert model.labels is None
+    assert vimnp.VimTiny.random(num_threads=1).num_parameters == 7_148_008
+    named = VisionMamba(Metadata(config=MICRO, labels=LABELS), random_reader(MICRO, 0))
+    assert named.labels == LABELS
+
+
+def test_preprocess_gives_what_the_network_sees(data: Path) -> None:
+    model = vimnp.load("digits")
+    scan = next(data.glob("digit_7_*.png"))
+    pixels = model.preprocess(scan)
+    assert (pixels.shape, pixels.dtype) == ((3, *model.config.img_size), np.float32)
+    np.testing.assert_array_equal(model.preprocess(read_image(scan)), pixels)
+    np.testing.assert_array_equal(model(pixels), model(scan))
+
+
+def test_a_summary_tells_what_the_network_is_made_of_and_how_it_runs() -> None:
+    config = dataclasses.replace(MICRO, img_size=(32, 48))
+    model = VisionMamba.random(config=config, scan="sequential", num_threads=1, backend="numpy")
+    size = config.num_parameters
+    assert (
+        model.summary()
+        == f"""VisionMamba
+  pictures    32x48 pixels, 0.875 of a picture's height or width
+  patches     4x6 of 8x8 pixels, 8 pixels apart
+  tokens      25, 1 of them class tokens
+  layers      2, embed_dim 24, d_inner 48, d_state 5
+  classes     7, without labels
+  parameters  {size:,}, {4 * size / 1e6:.1f} MB in memory
+  runs        numpy backend, sequential scan, 1 thread"""
+    )
+
+
+def test_a_summary_counts_the_labels_and_tokens_of_any_network() -> None:
+    config = dataclasses.replace(MICRO, if_cls_token=False)
+    named = VisionMamba(Metadata(config=config, labels=LABELS), random_reader(config, 0))
+    assert "  tokens      16, 0 of them class tokens\n" in named.summary()
+    assert "  classes     7, with labels\n" in named.summary()
+
+
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_a_module_is_there_without_an_import_of_its_own(name: str) -> None:
+    code = f"import vimnp; assert vimnp.{name}.__name__ == 'vimnp.{name}'; vimnp.{name}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert name in dir(vimnp)
+
+
+def test_choices_are_those_that_are_taken() -> None:
+    assert {*get_args(Scan)} == {*BIDIRECTIONAL_METHODS}
+    assert {*get_args(Backend)} == {"auto", *BACKENDS}

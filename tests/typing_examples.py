@@ -1,0 +1,85 @@
+"""What type checkers must make of the public names: mypy and pyright look at it, nobody runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, assert_type
+
+import numpy as np
+from PIL import Image
+
+import vimnp
+from vimnp import Prediction, VimTiny, VisionMamba
+from vimnp.evaluate import Evaluation, evaluate
+from vimnp.image import read_image
+from vimnp.image_folder import find_pictures
+
+One = list[Prediction]
+Many = list[list[Prediction]]
+
+
+def networks(path: Path) -> None:
+    assert_type(vimnp.load("digits"), VisionMamba)
+    assert_type(
+        vimnp.load(path, img_size=(224, 320), scan="sequential", backend="numpy"), VisionMamba
+    )
+    assert_type(VimTiny.from_npz(path, num_threads=2, backend="native"), VimTiny)
+    assert_type(VimTiny.random(0, scan="fixlen", backend="auto"), VimTiny)
+    assert_type(VimTiny.random().with_settings(scan="fused_fixlen", num_threads=1), VimTiny)
+    vimnp.load("digits", scan="parallel")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    vimnp.load("digits", backend="torch")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    VimTiny.from_npz(path, scan="parallel")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    VimTiny.random(backend="torch")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def what_a_network_tells(model: VisionMamba) -> None:
+    assert_type(model.labels, tuple[str, ...] | None)
+    assert_type(model.num_parameters, int)
+    assert_type(model.summary(), str)
+    assert_type(model.preprocess("cat.jpg"), np.ndarray)
+    assert_type(model.config, vimnp.VimConfig)
+
+
+def one_picture(model: VisionMamba, path: Path, file: IO[bytes], image: Image.Image) -> None:
+    assert_type(model.predict(image), One)
+    assert_type(model.predict(read_image(path), top_k=1), One)
+    assert_type(model.predict("cat.jpg"), One)
+    assert_type(model.predict(path), One)
+    assert_type(model.predict(file), One)
+    assert_type(model(path), np.ndarray)
+    for prediction in model.predict(path):
+        assert_type(prediction.index, int)
+        assert_type(prediction.label, str | None)
+        assert_type(prediction.score, float)
+
+
+def several_pictures(model: VisionMamba, paths: list[Path], images: Iterator[Image.Image]) -> None:
+    assert_type(model.predict(paths), Many)
+    assert_type(model.predict(("cat.jpg", "dog.jpg")), Many)
+    assert_type(model.predict(images), Many)
+    assert_type(model.predict(path.open("rb") for path in paths), Many)
+    assert_type(model.predict(map(str, paths)), Many)
+    assert_type(model.features(paths), np.ndarray)
+    assert_type(model.forward_features(images), np.ndarray)
+    assert_type(model.feature_map(["cat.jpg"]), np.ndarray)
+
+
+def arrays(model: VisionMamba, array: np.ndarray) -> None:
+    """Of one picture or of several: their dimensions say so, not their type."""
+    assert_type(model.predict(array), One | Many)
+    assert_type(model(array), np.ndarray)
+
+
+def what_is_no_picture(model: VisionMamba) -> None:
+    model.predict(7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    model(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    model([7])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+def modules(model: VisionMamba, folder: Path) -> None:
+    assert_type(vimnp.profiling.profile(model, folder / "cat.jpg"), vimnp.profiling.Profile)
+    assert_type(vimnp.image.read_image(folder / "cat.jpg"), Image.Image)
+    found = find_pictures(folder, model.metadata)
+    assert_type(evaluate(model, found.path, found.samples), Evaluation)
+    assert_type(vimnp.evaluate.evaluate(model, found.path, found.samples), Evaluation)
