@@ -16,7 +16,7 @@ from vimnp.archive import Archive, MemberError
 from vimnp.convert.layout import find_state_dict
 from vimnp.convert.naming import listing, quoted
 from vimnp.convert.pickled import SAVE_WEIGHTS, load_pickle
-from vimnp.convert.source import FETCH_AGAIN, SAVE_AGAIN, SourceFile
+from vimnp.convert.source import FETCH_AGAIN, SAVE_AGAIN, SourceFile, is_safetensors
 from vimnp.convert.tensors import Storage, StorageType, TensorRecord
 from vimnp.errors import CheckpointError, excerpt
 
@@ -85,7 +85,7 @@ class Checkpoint(SourceFile):
         return self._last_read[1]
 
     def _list_members(self) -> Archive:
-        if self._read_start()[8:9] == b"{":  # after the length of a header in JSON
+        if is_safetensors(self._read_start()):
             raise self._error(
                 "a safetensors file, it seems; expected a name that ends in .safetensors"
             )

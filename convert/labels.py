@@ -15,9 +15,9 @@ def read_labels(path: str | os.PathLike[str], num_classes: int) -> tuple[str, ..
     Parameters
     ----------
     path : path-like
-        UTF-8 text with one label a line, or JSON: a list of labels, or an object from index to
-        label. In JSON a label may also be a list that ends in it, as in
-        ``{"0": ["n01440764", "tench"]}``.
+        UTF-8 text with one label a line, of which only the last may be followed by empty ones; or
+        JSON: a list of labels, or an object from index to label. In JSON a label may also be a list
+        that ends in it, as in ``{"0": ["n01440764", "tench"]}``.
     num_classes : int
         How many labels there must be.
 
@@ -36,13 +36,24 @@ def read_labels(path: str | os.PathLike[str], num_classes: int) -> tuple[str, ..
     except (OSError, ValueError) as error:  # ValueError: not UTF-8
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{path}: the labels cannot be read: {reason}") from None
+    if text.lstrip()[:1] not in ("[", "{"):
+        labels = _from_lines(text)
+        if "" in labels:
+            raise CheckpointError(
+                f"{path}: line {labels.index('') + 1} is empty; expected a label on every line"
+            )
+        return _one_each(path, labels, num_classes)
     try:
-        labels = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
+        labels = _from_json(text)
     except ValueError as error:
         raise CheckpointError(
             f"{path}: not labels as JSON ({error}); expected a list, or an object from 0, 1, ... "
             "to labels"
         ) from None
+    return _one_each(path, labels, num_classes)
+
+
+def _one_each(path: str | os.PathLike[str], labels: list[str], num_classes: int) -> tuple[str, ...]:
     if len(labels) != num_classes:
         raise CheckpointError(
             f"{path}: holds {len(labels)} labels, but the network has {num_classes} classes; "

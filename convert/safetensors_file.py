@@ -15,7 +15,7 @@ import numpy as np
 
 from vimnp.convert.layout import without_parallel_prefix
 from vimnp.convert.naming import quoted
-from vimnp.convert.source import FETCH_AGAIN, SourceFile
+from vimnp.convert.source import FETCH_AGAIN, SourceFile, is_safetensors
 from vimnp.convert.tensors import MOST_DIMENSIONS, StorageType
 from vimnp.errors import CheckpointError
 from vimnp.json_text import parse_json
@@ -56,7 +56,7 @@ class SafetensorsFile(SourceFile):
     """
 
     def _describe(self) -> dict[str, tuple[int, ...]]:
-        if self._read_start().startswith(b"PK"):
+        if not is_safetensors(start := self._read_start()) and start.startswith(b"PK"):
             raise self._error(
                 "a zip archive, as torch.save writes; expected a name that ends in .pth"
             )

@@ -6,6 +6,7 @@ import abc
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -28,10 +29,17 @@ _OTHER_FILES = (
         f"torch's legacy format from before version 1.6; {SAVE_AGAIN}",
     ),
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file that it stands for"),
-    (b"<", f"a web page, not the file that was asked for; {FETCH_AGAIN}"),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x1f\x8b", "a gzip file; unpack it first"),
 )
+
+
+_WEB_PAGE = re.compile(rb"\s*<[!?a-z]", re.IGNORECASE)
+
+
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file begins with the length of a header, of less than 4 GB, and one in JSON."""
+    return start[4:9] == b"\0\0\0\0{"
 
 
 class SourceFile(abc.ABC):
@@ -138,9 +146,13 @@ class SourceFile(abc.ABC):
 
     def _refuse_other_files(self) -> None:
         start = self._read_start()
+        if is_safetensors(start):  # the length of whose header may be any of these
+            return
         for magic, what in _OTHER_FILES:
             if start.startswith(magic):
                 raise self._error(what)
+        if _WEB_PAGE.match(start):
+            raise self._error(f"a web page, not the file that was asked for; {FETCH_AGAIN}")
 
     def _read_start(self) -> bytes:
         """The first 32 bytes, by which formats can be told."""

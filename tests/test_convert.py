@@ -578,6 +578,7 @@ def test_memory_of_a_small_network(tmp_path: Path) -> None:
     [
         "cat\ndog\nbird\n",
         "\ufeffcat\r\ndog\r\nbird",
+        "cat\ndog\nbird\n\n \n\n",
         '["cat", "dog", "bird"]',
         '{"0": "cat", "2": "bird", "1": "dog"}',
         '{"0": ["n01", "cat"], "1": ["n02", "dog"], "2": ["n03", "bird"]}',
@@ -593,6 +594,10 @@ def test_labels(text: str, tmp_path: Path) -> None:
     [
         (b"cat\ndog\n", "holds 2 labels, but the network has 3 classes"),
         (b'["cat"]', "holds 1 labels"),
+        (b"cat\n\nbird\n", "line 2 is empty; expected a label on every line"),
+        (b"cat\n \t\r\nbird", "line 2 is empty"),
+        (b"\ncat\ndog\nbird\n", "line 1 is empty"),
+        (b"", "line 1 is empty"),
         (b"\xff\xfe", "utf-8"),
         (b"{0: 'cat'}", "not labels as JSON"),
         (b'{"1": "cat", "2": "dog", "3": "bird"}', "no label for class 0"),

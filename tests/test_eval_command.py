@@ -34,6 +34,7 @@ from vimnp import evaluate as module
 from vimnp import extension
 from vimnp.commands import eval as command_module
 from vimnp.image import read_image
+from vimnp.locked_file import LockedFile
 from vimnp.model import VisionMamba
 from vimnp.weights import WeightsFile, write_weights
 
@@ -61,6 +62,20 @@ def test_the_bundled_model_reads_the_scans(command: Command, digits: Path) -> No
     right = "100.00% (10 right; Wilson's 95 % interval 72.25% to 100.00%)"
     assert (found["top-1"], found["top-5"], found["unreadable"]) == (right, right, "0")
     assert re.fullmatch(r"\d+\.\d ms a picture, reading it included", found["time"])
+
+
+def test_a_file_that_another_process_writes_to_is_left_alone(
+    command: Command, digits: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.jsonl"
+    lock = LockedFile(path)
+    run = command("eval", digits, "--resume", path)
+    lock.close()
+    assert (run.code, run.out) == (2, "")
+    words = f"vimnp: {path}: another process is writing to it; expected one at a time"
+    assert run.err.splitlines()[-1].startswith(words)
+    assert path.read_bytes() == b""
+    assert command("eval", digits, "--resume", path).code == 0
 
 
 def test_pictures_in_the_wrong_folder_are_wrong(command: Command, digits: Path) -> None:
@@ -397,7 +412,7 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     ("classes: weights", ["{val}", "--classes", "{npz}"], ["micro.npz", "cannot be read"]),
     ("classes: a folder", ["{val}", "--classes", "{dir}"], ["a folder"]),
     ("resume: no results", ["{val}", "--resume", "{npz}"], ["micro.npz", "not results"]),
-    ("resume: a folder", ["{val}", "--resume", "{dir}"], ["directory"]),
+    ("resume: a folder", ["{val}", "--resume", "{dir}"], ["a folder"]),
     ("missing weights", ["{val}", "--weights", "no.npz"], ["no.npz", "No such file"]),
     ("threads: 0", ["{val}", "--threads", "0"], ["threads", "0"]),
     ("size: text", ["{val}", "--img-size", "big"], ["--img-size big"]),

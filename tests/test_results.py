@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from irregular import irregular as irregular
 from labelled import (
     CLASSES,
     METADATA,
@@ -144,6 +149,10 @@ NOT_RESULTS = {
     "a list": HEADER + b"[]\n",
     "no rank": HEADER + b'{"file": "7/a", "class": 7}\n',
     "a negative rank": HEADER + b'{"file": "7/a", "class": 7, "rank": -1}\n',
+    "a rank that is true": HEADER + b'{"file": "7/a", "class": 7, "rank": true}\n',
+    "a rank that is false": HEADER + b'{"file": "7/a", "class": 7, "rank": false}\n',
+    "a version of true": HEADER.replace(b"1", b"true", 1),
+    "a version of 1.0": HEADER.replace(b"1", b"1.0", 1),
     "a rank that is text": HEADER + b'{"file": "7/a", "class": 7, "rank": "0"}\n',
     "an error that is none": HEADER + b'{"file": "7/a", "class": 7, "error": 0}\n',
     "another class": HEADER + b'{"file": "7/a", "class": 6, "rank": 0}\n',
@@ -204,6 +213,140 @@ def test_the_last_of_several_results_counts(tmp_path: Path) -> None:
     first.append({sample: 1})
     assert first.ranks == ResultsFile(path, SETTINGS, {"7": 7}).ranks == {sample[0]: 1, other[0]: 0}
     assert second.ranks == {}
+
+
+def test_a_class_that_is_true_is_no_class(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    results = ResultsFile(path, SETTINGS, {"1": 1})
+    results.append({Sample("1/a", 1): 0})
+    content = path.read_bytes()
+    results.close()
+    for old, new in ((b'"class": 1', b'"class": true'), (b'"1": 1', b'"1": true')):
+        path.write_bytes(content.replace(old, new))
+        assert path.read_bytes() != content
+        with pytest.raises(ConfigError):
+            ResultsFile(path, SETTINGS, {"1": 1})
+
+
+SAMPLE, OTHER_SAMPLE = Sample("7/a", 7), Sample("7/b", 7)
+
+
+def test_a_second_writer_is_refused_until_the_first_one_ends(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    first, second = (ResultsFile(path, SETTINGS, {"7": 7}) for _ in range(2))
+    first.append({SAMPLE: 3})
+    content = path.read_bytes()
+    words = r"results\.jsonl: another process is writing to it; expected .* take another file"
+    with pytest.raises(ConfigError, match=words):
+        second.append({SAMPLE: 4})
+    assert path.read_bytes() == content
+    first.close()
+    second.append({OTHER_SAMPLE: 5})
+    assert second.ranks == {"7/a": 3, "7/b": 5}  # what the first one wrote in the meantime, too
+    second.close()
+    assert ResultsFile(path, SETTINGS, {"7": 7}).ranks == second.ranks
+
+
+@pytest.mark.parametrize("unfinished", [b"", b'{"file": "7/b"'])
+def test_what_others_wrote_in_the_meantime_is_kept(unfinished: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    with ResultsFile(path, SETTINGS, {"7": 7}) as results:
+        results.append({SAMPLE: 3})
+    with open(path, "ab") as file:
+        file.write(unfinished)
+    late = ResultsFile(path, SETTINGS, {"7": 7})
+    with ResultsFile(path, SETTINGS, {"7": 7}) as results:
+        results.append({OTHER_SAMPLE: 5})
+    late.append({Sample("7/c", 7): 6})
+    found = ResultsFile(path, SETTINGS, {"7": 7}).ranks
+    assert found == late.ranks == {"7/a": 3, "7/b": 5, "7/c": 6}
+
+
+def test_what_others_wrote_in_the_meantime_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    late = ResultsFile(path, SETTINGS, {"7": 7})
+    with ResultsFile(path, SETTINGS | {"img_size": [8, 8]}, {"7": 7}) as results:
+        results.append({SAMPLE: 3})
+    content = path.read_bytes()
+    with pytest.raises(ConfigError, match="img_size was"):
+        late.append({SAMPLE: 4})
+    assert path.read_bytes() == content
+
+
+def test_the_lock_ends_with_the_object(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    ResultsFile(path, SETTINGS, {"7": 7}).append({SAMPLE: 3})
+    gc.collect()
+    ResultsFile(path, SETTINGS, {"7": 7}).append({SAMPLE: 4})
+    assert ResultsFile(path, SETTINGS, {"7": 7}).ranks == {"7/a": 4}
+
+
+HOLDER = """
+import sys
+from vimnp.image_folder import Sample
+from vimnp.results import ResultsFile
+results = ResultsFile("results.jsonl", {}, {"7": 7})
+results.append({Sample("7/a", 7): 3})
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lock_holds_between_processes_and_ends_with_the_process(tmp_path: Path) -> None:
+    results = ResultsFile(tmp_path / "results.jsonl", {}, {"7": 7})
+    command = [sys.executable, "-c", HOLDER]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        with pytest.raises(ConfigError, match="another process is writing to it"):
+            results.append({})
+        process.kill()
+    results.append({OTHER_SAMPLE: 5})
+    assert results.ranks == {"7/a": 3, "7/b": 5}
+
+
+def test_where_files_cannot_be_locked_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems of clusters."""
+    fcntl = pytest.importorskip("fcntl", reason="Windows locks in another way")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    results = ResultsFile(tmp_path / "results.jsonl", SETTINGS, {"7": 7})
+    with pytest.warns(UserWarning, match=r"results\.jsonl: cannot be locked .Function not impl"):
+        results.append({SAMPLE: 3})
+    results.append({OTHER_SAMPLE: 5})
+    assert ResultsFile(results.path, SETTINGS, {"7": 7}).ranks == {"7/a": 3, "7/b": 5}
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_loses_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="needs limits of the system's")
+    path = tmp_path / "results.jsonl"
+    results = ResultsFile(path, SETTINGS, {"7": 7})
+    results.append({SAMPLE: 3})
+    many = {Sample(f"7/{index}", 7): index for index in range(100)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            results.append(many)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(path)
+    assert results.ranks["7/a"] == 3
+    results.append({OTHER_SAMPLE: 5})  # where there is room again
+    assert ResultsFile(path, SETTINGS, {"7": 7}).ranks == results.ranks
+
+
+def test_only_regular_files_are_read(irregular: tuple[Path, str]) -> None:
+    path, words = irregular
+    with pytest.raises(OSError, match=words.split(".*")[1]) as caught:
+        ResultsFile(path, SETTINGS, {"7": 7})
+    assert caught.value.filename == str(path)
 
 
 @pytest.mark.parametrize("name", ["no/results.jsonl", "folder"])

@@ -110,6 +110,31 @@ def test_headers_may_be_padded_with_spaces(tmp_path: Path) -> None:
     assert_same(read_all(path), {"bias": FLOATS})
 
 
+# What the first bytes of the file are, which say how long its header is, and of what else.
+LENGTHS = {
+    "a web page": b"<",
+    "a web page with a comment": b"<!",
+    "a web page of capitals": b"<H",
+    "a gzip file": b"\x1f\x8b",
+    "a gzip file of the usual method": b"\x1f\x8b\x08",
+    "a zip archive": b"PK",
+}
+
+
+@pytest.mark.parametrize("start", LENGTHS.values(), ids=LENGTHS)
+def test_lengths_that_look_like_another_kind_of_file(start: bytes, tmp_path: Path) -> None:
+    header = json.dumps({"bias": entry("F32", [6], 0, 24)}).encode()
+    size = int.from_bytes(start, "little")
+    size += 0x10000 * (size < len(header))
+    content = safetensors(header.ljust(size), FLOATS.tobytes())
+    assert content.startswith(start)
+    (tmp_path / "sound.safetensors").write_bytes(content)
+    assert_same(read_all(tmp_path / "sound.safetensors"), {"bias": FLOATS})
+    (tmp_path / "sound.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match="a safetensors file, it seems"):
+        convert_checkpoint(tmp_path / "sound.pth", tmp_path / "converted.npz")
+
+
 BIAS = {"bias": entry("F32", [6], 0, 24)}
 DATA = FLOATS.tobytes()
 SAME_TWICE = b"{%s, %s}" % ((json.dumps(BIAS).encode()[1:-1],) * 2)
@@ -167,6 +192,8 @@ HOSTILE = [
     ("a zip", b"PK\x03\x04" + bytes(60), "a name that ends in .pth"),
     ("LFS pointer", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     ("web page", b"<!DOCTYPE html>", "web page"),
+    ("web page in capitals", b"<HTML>", "web page"),
+    ("web page of XML", b"<?xml version='1.0'?>", "web page"),
 ]
 
 

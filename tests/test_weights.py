@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from irregular import irregular as irregular
@@ -598,6 +599,8 @@ BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("an absolute name", added("/etc/x", b"x"), "/etc/x", "not a member"),
     ("a folder", added("head/"), "head/", "not a member"),
     ("a name of control characters", added("\x1b[2J\n"), r"'\x1b[2J\n'", "not a member"),
+    ("a name without end", added("n" * 60_000), "n" * 100 + "...", "not a member"),
+    ("control characters without end", added("\x1b" * 60_000), r"\x1b...", "not a member"),
     ("a tensor twice", added(BIAS, npy(TENSORS["head.bias"])), BIAS, "twice"),
     ("metadata twice", added(METADATA, METADATA_OF_TINY.to_json()), METADATA, "twice"),
     ("a tensor twice, by a zero", added(f"{BIAS}\0x", b""), BIAS, "twice"),
@@ -884,6 +887,36 @@ def test_the_zips_written_by_hand_are_read_where_nothing_is_wrong(path: Path) ->
     metadata, found = read_all(path)
     assert metadata == METADATA_OF_TINY
     assert_same(found, TENSORS)
+
+
+def test_names_of_members_are_cut(path: Path) -> None:
+    added("n" * 60_000)(path)
+    with pytest.raises(WeightsError) as caught:
+        WeightsFile(path)
+    assert len(str(caught.value)) < len(str(path)) + 700
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("vim.pth", None),  # of torch.save
+        ("weights.npz", None),  # so too, by another name
+        ("legacy.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M"),
+        ("vim.PT", b"damaged"),
+        ("vim.safetensors", b"\x02\0\0\0\0\0\0\0{}"),
+    ],
+)
+def test_a_checkpoint_is_to_be_converted_first(
+    name: str, content: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if content is None:
+        torch_format.save(path, {"model": TENSORS})
+    else:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=f"checkpoint.*first: vimnp convert {path}") as caught:
+        WeightsFile(path)
+    assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_only_regular_files_are_opened(irregular: tuple[Path, str]) -> None:

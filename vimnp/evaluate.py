@@ -128,7 +128,8 @@ def evaluate(
     Raises
     ------
     ConfigError
-        If `batch` is less than 1, or the network has logits for every token.
+        If `batch` is less than 1, the network has logits for every token, or another process
+        writes to the results' file.
     OSError
         If the results cannot be written.
     """

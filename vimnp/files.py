@@ -78,7 +78,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         status = path.stat()
     except FileNotFoundError:
         status = None
-    with _naming(path):
+    with naming(path):
         stream = _standard_stream(status) if status else None
         if status and (stream is not None or not stat.S_ISREG(status.st_mode)):
             writer = _copied_into(path, status, stream)
@@ -143,7 +143,7 @@ def _standard_stream(status: os.stat_result) -> int | None:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Have errors name this file in place of none, as those of a full disk do, or a temporary."""
     try:
         yield

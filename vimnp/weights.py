@@ -15,6 +15,7 @@ import io
 import json
 import math
 import os
+import shlex
 import warnings
 import zipfile
 from collections.abc import Iterable
@@ -42,7 +43,9 @@ _DIRECTORY_LIMIT = 1 << 20  # bytes; the largest configuration's takes eight hun
 _METADATA_LIMIT = 1 << 20  # bytes; a thousand labels take thirty thousand
 _HEADER_LIMIT = 1 << 10  # bytes of a .npy header; ours take 128
 _HEADER_START = 10  # of them before its text: magic, version, and the text's length
-_MESSAGE_LIMIT = 400  # characters
+_NAME_LIMIT = 100  # characters of a member's name in a message; ours have 40
+_MESSAGE_LIMIT = 400  # of the rest
+_CHECKPOINTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")  # what their names end in
 _MENDING = "convert the checkpoint again with `vimnp convert`"
 
 
@@ -297,9 +300,19 @@ class WeightsFile:
         except MemberError:
             raise
         except Exception as error:  # zipfile raises many kinds on damaged bytes
+            self._refuse_checkpoint(())
             raise WeightsError(
                 f"{self.path}: not a complete .npz file ({excerpt(error)}); {_MENDING}"
             ) from None
+
+    def _refuse_checkpoint(self, members: Iterable[str]) -> None:
+        """Say what to do with a checkpoint, which is told by what is in it or by its name."""
+        is_torch = any(name.endswith("/data.pkl") for name in members)
+        if is_torch or self.path.suffix.lower() in _CHECKPOINTS:
+            raise WeightsError(
+                f"{self.path}: a checkpoint, it seems; expected a weights file. Convert it first: "
+                f"vimnp convert {shlex.quote(str(self.path))} OUT.npz"
+            )
 
     def _preflight(self) -> Metadata:
         members = self._archive.members
@@ -316,6 +329,7 @@ class WeightsFile:
 
     def _preflight_metadata(self, members: dict[str, zipfile.ZipInfo]) -> Metadata:
         if METADATA not in members:
+            self._refuse_checkpoint(members)
             raise self._error(METADATA, f"missing, so this is no vimnp weights file; {_MENDING}")
         self._archive.check(METADATA)
         if members[METADATA].file_size > _METADATA_LIMIT:
@@ -350,6 +364,8 @@ class WeightsFile:
         return self._error(error.member, f"{error.problem}; {_MENDING}")
 
     def _error(self, member: str, problem: str) -> WeightsError:
+        if len(member) > _NAME_LIMIT:
+            member = f"{member[:_NAME_LIMIT]}..."
         name = member if member.isprintable() else repr(member)
         if len(problem) > _MESSAGE_LIMIT:  # it may echo what a damaged file holds
             problem = f"{problem[:_MESSAGE_LIMIT]}..."
