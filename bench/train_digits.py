@@ -19,9 +19,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from sklearn.datasets import load_digits
+
+try:
+    import torch
+    from sklearn.datasets import load_digits
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"{error.name} is missing: pip install '.[train]' --extra-index-url "
+        "https://download.pytorch.org/whl/cpu (without that index, PyTorch comes with CUDA)"
+    ) from None
+
 from torch import Tensor
 from torch.nn import functional
 from torch_vim import VisionMamba

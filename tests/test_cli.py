@@ -23,7 +23,7 @@ from vimnp import extension
 from vimnp.cli import COMMANDS
 from vimnp.commands import info
 from vimnp.config import VIM_TINY_ROPE, VimConfig
-from vimnp.image import read_image
+from vimnp.image import FORMATS, read_image
 from vimnp.model import VisionMamba
 from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile, write_weights
 
@@ -260,6 +260,20 @@ def test_the_bundled_model_says_that_it_is_used_and_reads_digits(
     assert labels == [path.name.split("_")[1] for path in scans(data)]
 
 
+def test_that_the_bundled_model_answers_is_said_before_its_answers(data: Path) -> None:
+    for options in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "vimnp", "predict", str(scans(data)[3]), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+            env={name: value for name, value in os.environ.items() if name not in SLOWING},
+        )
+        assert done.stdout.startswith("vimnp: no --weights given: using the bundled model of")
+        assert done.stdout.count("bundled model") == 1
+
+
 def test_a_failure_without_weights_is_one_line_too(command: Command) -> None:
     run = command("predict", "nowhere.png")
     assert run.code == 2
@@ -306,9 +320,20 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     (
         "top-k: 0",
         ["predict", "{png}", "{png}", "--weights", "{npz}", "--top-k", "0"],
-        ["top_k", "0"],
+        ["--top-k 0: expected a whole number from 1 up", "vimnp predict --help"],
     ),
-    ("top-k: text", ["predict", "{png}", "--top-k", "all"], ["--top-k", "all"]),
+    ("top-k: text", ["predict", "{png}", "--top-k", "all"], ["--top-k all: expected a whole"]),
+    ("top-k: empty", ["predict", "{png}", "--top-k", ""], ["--top-k '': expected a whole"]),
+    ("top-k: half", ["predict", "{png}", "--top-k", "1.5"], ["--top-k 1.5: expected a whole"]),
+    ("top-k: endless", ["predict", "{png}", "--top-k", "9" * 5000], ["--top-k 999", "whole"]),
+    ("threads: too many", ["predict", "{png}", "--threads", "1025"], ["1025", "1 to 1024"]),
+    ("no name: picture", ["predict", ""], ["IMAGE", "the name of a file or folder; it is empty"]),
+    ("no name: weights", ["predict", "{png}", "--weights", ""], ["--weights", "it is empty"]),
+    ("no name: info", ["info", ""], ["W.npz", "it is empty", "vimnp info --help"]),
+    ("no name: checkpoint", ["convert", "", "{new}"], ["IN.pth", "it is empty"]),
+    ("no name: destination", ["convert", "a.pth", ""], ["OUT.npz", "it is empty"]),
+    ("no name: labels", ["convert", "{pth}", "{new}", "--labels", ""], ["--labels", "it is empty"]),
+    ("size: empty", ["predict", "{png}", "--img-size", ""], ["--img-size '': expected"]),
     ("size: text", ["predict", "{png}", "--img-size", "big"], ["--img-size big", "HEIGHTxWIDTH"]),
     ("size: three", ["predict", "{png}", "--img-size", "3x4x5"], ["--img-size 3x4x5"]),
     (
@@ -634,6 +659,11 @@ def test_help_shows_an_example(name: str, command: Command) -> None:
     run = command(*name.split(), "--help")
     assert (run.code, run.err) == (0, "")
     assert re.search(rf"^example: vimnp {name or 'predict'} ", run.out, re.MULTILINE)
+
+
+def test_help_of_predict_names_the_formats(command: Command) -> None:
+    words = command("predict", "--help").out.split()
+    assert {name.rstrip(",") for name in words} >= {*FORMATS}
 
 
 def test_help_of_the_program_names_every_command(command: Command) -> None:

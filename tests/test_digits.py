@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from implementations import every_scan_of_every_way
 from PIL import Image
+from processes import run as run_python
 
 import vimnp
 from vimnp.weights import BUNDLED_DIGITS, WeightsFile
@@ -35,6 +36,19 @@ def test_it_reads_the_scans_of_this_repository(way, data: Path, scan):
         assert int(index) in HELD_OUT["indices"]
         with Image.open(path) as image:
             assert model.predict(image, top_k=1)[0].label == label
+
+
+def test_without_pytorch_the_training_script_says_where_it_comes_from():
+    script = Path(__file__).parents[1] / "bench" / "train_digits.py"
+    run = run_python(
+        "import runpy, sys; sys.modules['torch'] = None\n"
+        f"runpy.run_path({str(script)!r}, run_name='__main__')"
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == (
+        "torch is missing: pip install '.[train]' --extra-index-url "
+        "https://download.pytorch.org/whl/cpu (without that index, PyTorch comes with CUDA)\n"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,9 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not is_ours(name)}
 
 
-def interrupted(number: signal.Signals, name: str, *arguments: object) -> Run:
-    """What a command leaves that gets a signal while it stops in a function."""
-    command = [sys.executable, "-c", STOPPING.format(name=name), *map(str, arguments)]
+def interrupted(number: signal.Signals, code: str, *arguments: object) -> Run:
+    """What a command leaves that gets a signal where it says that it stops."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
@@ -112,7 +113,7 @@ def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing_behind(
     names = {"npz": micro_npz, "pth": checkpoint, "png": scan, "new": tmp_path / "new"}
     before = sorted(tmp_path.iterdir())
     given = [text.format(dir=tmp_path, **names) for text in arguments]
-    run = interrupted(number, name, *given)
+    run = interrupted(number, STOPPING.format(name=name), *given)
     assert (run.code, run.out) == (code, "")
     (line,) = run.err.splitlines()
     assert line.startswith("vimnp: ")
@@ -194,6 +195,40 @@ def test_ctrl_c_while_a_command_loads_is_one_line_too(
 
     monkeypatch.setattr(cli.importlib, "import_module", load)
     assert command("info") == (130, "", "vimnp: interrupted\n")
+
+
+# Stops where NumPy begins to load.
+LOADING_NUMPY = """
+import sys, time
+
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print("here", flush=True)
+            time.sleep(100)
+
+sys.meta_path.insert(0, Stop())
+from {module} import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_numpy_loads_is_one_line_too() -> None:
+    (script,) = metadata.distribution("vimnp").entry_points.select(name="vimnp")
+    code = LOADING_NUMPY.format(module=script.module)
+    assert script.attr == "main"
+    assert interrupted(signal.SIGINT, code) == (130, "", "vimnp: interrupted\n")
+
+
+def test_the_installed_command_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (script,) = metadata.distribution("vimnp").entry_points.select(name="vimnp")
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["vimnp", "--version"])
+        with pytest.raises(SystemExit) as ended:
+            script.load()()
+    assert (ended.value.code, capsys.readouterr().out.split()[0]) == (0, "vimnp")
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 # ---- Closed streams ------------------------------------------------------------------------------

@@ -173,7 +173,15 @@ WRONG_USE = [
     (["bench", "--backend", "native", "--scan", "fixlen"], ["'fixlen'", "'fused' only"]),
     (["profile", "--batch", "-1"], ["--batch -1"]),
     (["profile", "--scan", "all"], ["--scan", "all", "fused"]),
-    (["profile", "--threads", "0"], ["num_threads is 0"]),
+    (["profile", "--threads", "0"], ["--threads 0: expected a whole number from 1 up"]),
+    (["bench", "--threads", "1,,2"], ["--threads 1,,2: expected whole numbers from 1 up to 1024"]),
+    (["bench", "--threads", ""], ["--threads '': expected whole numbers"]),
+    (["bench", "--threads", "1,1025"], ["--threads 1,1025: expected", "1024"]),
+    (["bench", "--threads", "1_0"], ["--threads 1_0: expected"]),
+    (["bench", "--scan", ""], ["--scan '': expected all"]),
+    (["bench", "--json", ""], ["--json", "it is empty"]),
+    (["bench", "--weights", ""], ["--weights", "it is empty"]),
+    (["profile", "--trace", ""], ["--trace", "it is empty"]),
 ]
 
 

@@ -14,15 +14,16 @@ from vimnp.backends import BACKENDS, CHOICES, resolve_backend
 from vimnp.choices import Scan
 from vimnp.commands.console import say
 from vimnp.commands.destination import check_destination, naming
-from vimnp.commands.measured import Measured, add_measured, check_measured, describe
+from vimnp.commands.measured import Measured, add_measured, describe
 from vimnp.commands.model_options import add_weights_or_random, load_network
+from vimnp.commands.options import as_given, file_name, parse_count
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
 from vimnp.errors import ConfigError, VimnpError
 from vimnp.files import whole_file
 from vimnp.model import VisionMamba
 from vimnp.reference import BIDIRECTIONAL_METHODS
-from vimnp.threads import resolve_num_threads
+from vimnp.threads import MOST, resolve_num_threads
 from vimnp.timing import time_in_turn
 
 DESCRIPTION = (
@@ -66,11 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the kernels (1, and as many as there are by default)",
     )
     add_measured(parser)
-    parser.add_argument("--json", metavar="FILE", help="write every time to a file, too")
+    parser.add_argument(
+        "--json", type=file_name, metavar="FILE", help="write every time to a file, too"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    check_measured(options)
     if options.json is not None:
         check_destination(options.json)
     ways = _ways(options)
@@ -90,7 +92,9 @@ def _ways(options: argparse.Namespace) -> list[Way]:
     for scan in scans:
         if scan not in BIDIRECTIONAL_METHODS:
             expected = ", ".join(BIDIRECTIONAL_METHODS)
-            raise VimnpError(f"--scan {options.scan}: expected all, or some of {expected}")
+            raise VimnpError(
+                f"{as_given('--scan', options.scan)}: expected all, or some of {expected}"
+            )
     threads = _numbers_of_threads(options.threads)
     backends = {scan: _backends(options.backend, scan, options.scan == "all") for scan in scans}
     return [
@@ -120,10 +124,11 @@ def _numbers_of_threads(text: str | None) -> list[int]:
     if text is None:
         return sorted({1, resolve_num_threads()})
     try:
-        return _unique(resolve_num_threads(int(number)) for number in text.split(","))
+        return _unique(resolve_num_threads(parse_count(number)) for number in text.split(","))
     except (ValueError, ConfigError):
         raise VimnpError(
-            f"--threads {text}: expected whole numbers from 1 up, as in --threads 1,2,4"
+            f"{as_given('--threads', text)}: expected whole numbers from 1 up to {MOST}, as in "
+            "--threads 1,2,4"
         ) from None
 
 

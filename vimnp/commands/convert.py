@@ -11,6 +11,7 @@ from pathlib import Path
 
 import vimnp
 from vimnp.commands.console import FAILURE, printable, say
+from vimnp.commands.options import file_name
 from vimnp.config import PUBLISHED
 from vimnp.errors import VimnpError
 from vimnp.weights import DTYPES
@@ -25,13 +26,20 @@ _NAME = "vimnp.convert"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="IN.pth", help="the checkpoint, or a .safetensors file")
-    parser.add_argument("destination", metavar="OUT.npz", help="the weights file to write")
+    parser.add_argument(
+        "source", type=file_name, metavar="IN.pth", help="the checkpoint, or a .safetensors file"
+    )
+    parser.add_argument(
+        "destination", type=file_name, metavar="OUT.npz", help="the weights file to write"
+    )
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="of the stored weights (float32)"
     )
     parser.add_argument(
-        "--labels", metavar="FILE", help="class names: one a line, or JSON (list, or by index)"
+        "--labels",
+        type=file_name,
+        metavar="FILE",
+        help="class names: one a line, or JSON (list, or by index)",
     )
     parser.add_argument(
         "--model",

@@ -11,6 +11,7 @@ from typing import Any
 
 from vimnp.commands.console import FAILURE, INTERRUPTED, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
+from vimnp.commands.options import add_count, file_name
 from vimnp.commands.progress import progress_bar
 from vimnp.evaluate import Accuracy, Evaluation, evaluate
 from vimnp.image_folder import ImageFolder, Sample, find_pictures, spread
@@ -30,29 +31,25 @@ TOP = (1, 5)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", help="holds a folder of pictures for each class")
+    parser.add_argument(
+        "folder", type=file_name, metavar="DIR", help="holds a folder of pictures for each class"
+    )
     add_weights(parser)
     add_way(parser)
     parser.add_argument(
         "--classes",
+        type=file_name,
         metavar="FILE",
         help="which class each folder holds: a folder a line in the order of the classes (the "
         "first word counts), or JSON, from folder to index or as imagenet_class_index.json; "
         "without it, folders are named as the weights' labels or as indices, or there is one for "
         "every class, in the order of the classes",
     )
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="only N pictures, spread evenly over the classes"
-    )
-    parser.add_argument(
-        "--batch",
-        type=int,
-        default=8,
-        metavar="N",
-        help="pictures that the network is given at once (8)",
-    )
+    add_count(parser, "--limit", "only N pictures, spread evenly over the classes")
+    add_count(parser, "--batch", "pictures that the network is given at once (8)", default=8)
     parser.add_argument(
         "--resume",
+        type=file_name,
         metavar="FILE",
         help="keep each picture's result in FILE, and do not look again at those that it has",
     )

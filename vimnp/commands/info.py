@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 
 from vimnp.commands.console import printable
+from vimnp.commands.options import file_name
 from vimnp.machine import describe_machine
 from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile
 
@@ -15,7 +16,11 @@ EXAMPLE = "vimnp info vim_tiny.npz"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "weights", nargs="?", metavar="W.npz", help="the bundled model of digits by default"
+        "weights",
+        nargs="?",
+        type=file_name,
+        metavar="W.npz",
+        help="the bundled model of digits by default",
     )
 
 

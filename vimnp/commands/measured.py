@@ -9,8 +9,8 @@ import numpy as np
 
 from vimnp.commands.console import printable
 from vimnp.commands.model_options import random_name
+from vimnp.commands.options import add_count
 from vimnp.config import CHANNELS, VimConfig
-from vimnp.errors import VimnpError
 from vimnp.machine import describe_machine
 
 
@@ -34,15 +34,8 @@ class Measured(NamedTuple):
 
 def add_measured(parser: argparse.ArgumentParser) -> None:
     """How many pictures, how often."""
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures a pass (1)")
-    parser.add_argument("--rounds", type=int, default=10, metavar="N", help="of measurements (10)")
-
-
-def check_measured(options: argparse.Namespace) -> None:
-    """Raise VimnpError if a number of pictures or rounds means nothing."""
-    for name in ("batch", "rounds"):
-        if getattr(options, name) < 1:
-            raise VimnpError(f"--{name} {getattr(options, name)}: expected a number from 1 up")
+    add_count(parser, "--batch", "pictures a pass (1)", default=1)
+    add_count(parser, "--rounds", "of measurements (10)", default=10)
 
 
 def describe(options: argparse.Namespace, config: VimConfig) -> Measured:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vimnp.backends import CHOICES
 from vimnp.commands.console import say
+from vimnp.commands.options import add_count, as_given, file_name
 from vimnp.config import PUBLISHED, parse_img_size
 from vimnp.errors import VimnpError
 from vimnp.model import VisionMamba
@@ -19,6 +20,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     """A trained network: a weights file, or the bundled one."""
     parser.add_argument(
         "--weights",
+        type=file_name,
         metavar="W.npz",
         help="from `vimnp convert`; without it, the bundled model of handwritten digits",
     )
@@ -30,7 +32,7 @@ def add_weights_or_random(parser: argparse.ArgumentParser) -> None:
     """Any network, whatever it has learnt."""
     parser.set_defaults(default_random="tiny")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--weights", metavar="W.npz", help="from `vimnp convert`")
+    group.add_argument("--weights", type=file_name, metavar="W.npz", help="from `vimnp convert`")
     group.add_argument(
         "--random",
         choices=PUBLISHED,
@@ -58,11 +60,10 @@ def add_way(parser: argparse.ArgumentParser) -> None:
         help="what multiplies the matrices: NumPy, or the kernels themselves (native), which is "
         "faster and scans fused only; auto is native where that can run (VIMNP_BACKEND, or auto)",
     )
-    parser.add_argument(
+    add_count(
+        parser,
         "--threads",
-        type=int,
-        metavar="N",
-        help="threads of the kernels (VIMNP_NUM_THREADS, or all CPUs that this process may use)",
+        "threads of the kernels (VIMNP_NUM_THREADS, or all CPUs that this process may use)",
     )
 
 
@@ -103,4 +104,4 @@ def _img_size(text: str | None) -> tuple[int, int] | None:
     try:
         return parse_img_size(text)
     except ValueError as error:
-        raise VimnpError(f"--img-size {text}: expected {error}") from None
+        raise VimnpError(f"{as_given('--img-size', text)}: expected {error}") from None

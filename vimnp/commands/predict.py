@@ -8,8 +8,9 @@ import json
 
 from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
+from vimnp.commands.options import add_count, file_name
 from vimnp.errors import ImageError
-from vimnp.image import read_image
+from vimnp.image import FORMATS, read_image
 from vimnp.model import Prediction, VisionMamba
 
 DESCRIPTION = "Say what is in each picture: the likeliest classes, best first."
@@ -17,10 +18,12 @@ EXAMPLE = "vimnp predict cat.jpg dog.png --weights vim_tiny.npz --top-k 3"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file that pillow reads")
+    parser.add_argument(
+        "images", nargs="+", type=file_name, metavar="IMAGE", help=f"a file: {', '.join(FORMATS)}"
+    )
     add_weights(parser)
     add_way(parser)
-    parser.add_argument("--top-k", type=int, default=5, metavar="N", help="classes shown (5)")
+    add_count(parser, "--top-k", "classes shown (5)", default=5)
     parser.add_argument(
         "--json", action="store_true", help="print JSON, which says how the network ran, too"
     )
@@ -36,14 +39,14 @@ def run(options: argparse.Namespace) -> int:
             say(error)
             answers.append({"file": path, "error": str(error)})
             continue
+        if all("error" in answer for answer in answers):
+            say_if_bundled(options)  # before the first answer, which would else mislead
         predictions = [dataclasses.asdict(p) for p in best]
         answers.append({"file": path, "predictions": predictions, **model.way._asdict()})
         if not options.json:
             _print_predictions(path, best)
     if options.json:
         print(json.dumps(answers, indent=1))
-    if any("predictions" in answer for answer in answers):
-        say_if_bundled(options)
     return FAILURE if any("error" in answer for answer in answers) else 0
 
 

@@ -7,8 +7,9 @@ import argparse
 import numpy as np
 
 from vimnp.commands.destination import check_destination, naming
-from vimnp.commands.measured import Measured, add_measured, check_measured, describe
+from vimnp.commands.measured import Measured, add_measured, describe
 from vimnp.commands.model_options import add_way, add_weights_or_random, load_model
+from vimnp.commands.options import file_name
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
 from vimnp.costs import Cost, operation_costs
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_measured(parser)
     parser.add_argument(
         "--trace",
+        type=file_name,
         metavar="FILE.json",
         help="write the pass of median time as trace events, for Perfetto, chrome://tracing or "
         "viztracer's viewer",
@@ -40,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    check_measured(options)
     if options.trace is not None:
         check_destination(options.trace)
     model = load_model(options)
