@@ -6,11 +6,12 @@ import argparse
 import dataclasses
 import json
 
+from vimnp import image
 from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.commands.options import add_count, file_name
 from vimnp.errors import ImageError
-from vimnp.image import FORMATS, read_image
+from vimnp.image import read_image
 from vimnp.model import Prediction, VisionMamba
 
 DESCRIPTION = "Say what is in each picture: the likeliest classes, best first."
@@ -18,15 +19,23 @@ EXAMPLE = "vimnp predict cat.jpg dog.png --weights vim_tiny.npz --top-k 3"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "images", nargs="+", type=file_name, metavar="IMAGE", help=f"a file: {', '.join(FORMATS)}"
+    images = parser.add_argument(
+        "images", nargs="+", type=file_name, metavar="IMAGE", help="a file: %(formats)s"
     )
+    vars(images)["formats"] = _Formats()
     add_weights(parser)
     add_way(parser)
     add_count(parser, "--top-k", "classes shown (5)", default=5)
     parser.add_argument(
         "--json", action="store_true", help="print JSON, which says how the network ran, too"
     )
+
+
+class _Formats:
+    """The names of the formats, for which pillow's plugins load: when the help is printed."""
+
+    def __str__(self) -> str:
+        return ", ".join(image.FORMATS)
 
 
 def run(options: argparse.Namespace) -> int:
