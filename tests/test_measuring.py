@@ -9,16 +9,21 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from commands import Command, assert_refused
 
-from vimnp import blas, extension, timing
+from vimnp import blas, extension, machine, timing
+from vimnp.backends import BACKENDS
 from vimnp.errors import ConfigError
 from vimnp.machine import measure_rates
 from vimnp.model import VisionMamba
 from vimnp.timing import time_in_turn
+
+if TYPE_CHECKING:
+    from vimnp._scan import Kernels
 
 QUICK = ("--rounds", 1)
 
@@ -151,10 +156,52 @@ def test_profile_counts_every_picture_of_a_batch(command: Command, micro_npz: Pa
     assert arithmetic[1] == pytest.approx(3 * arithmetic[0], abs=0.2)
 
 
-def test_what_is_in_reach_is_a_positive_number() -> None:
-    rates = measure_rates()
+@pytest.mark.parametrize("kernels", [None, extension.kernels()], ids=["numpy", "native"])
+def test_what_is_in_reach_is_a_positive_number(kernels: Kernels | None) -> None:
+    rates = measure_rates(kernels)
     assert rates.flops > 0
     assert rates.bytes > 0
+
+
+def test_what_is_in_reach_is_the_best_of_several_measurements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy machine most of them may be disturbed."""
+
+    def disturbed(calls: dict[str, object], **_: object) -> dict[str, np.ndarray]:
+        return {name: np.array([9.0, 2.0, 8.0, 7.0, 9.0]) for name in calls}
+
+    monkeypatch.setattr(machine, "time_in_turn", disturbed)
+    rates = measure_rates()
+    assert (rates.flops, rates.bytes) == (512**3, 1 << 26)
+
+
+def test_of_the_native_backend_it_is_its_kernels_multiply_adds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Multiplying:
+        def multiply_adds(self, rounds: int) -> int:
+            return 10 * rounds
+
+    def timed(calls: dict[str, object], **_: object) -> dict[str, np.ndarray]:
+        return dict.fromkeys(calls, np.array([0.5]))
+
+    monkeypatch.setattr(machine, "time_in_turn", timed)
+    one, three = (measure_rates(Multiplying(), threads) for threads in (1, 3))
+    assert one.flops > 0
+    assert three.flops == 3 * one.flops
+    assert "multiply-adds" in one.arithmetic
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_profile_says_what_its_limit_of_arithmetic_is(
+    backend: str, command: Command, micro_npz: Path
+) -> None:
+    if backend == "native" and extension.loaded() is None:
+        pytest.skip("there are no compiled kernels")
+    options = ("--weights", micro_npz, "--backend", backend, "--threads", 2, *QUICK)
+    words = {"numpy": "a large matrix product", "native": "the kernels' multiply-adds, 2 threads"}
+    assert f"GFLOP/s ({words[backend]}), " in command("profile", *options).out
 
 
 # ---- Wrong use -----------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +16,11 @@ from vimnp import extension
 from vimnp.backends import resolve_backend
 from vimnp.threads import resolve_num_threads
 from vimnp.timing import time_in_turn
+
+if TYPE_CHECKING:
+    from vimnp._scan import Kernels
+
+_ROUNDS = 500_000  # of multiply-adds: a millisecond or two, which others often leave alone
 
 
 class Machine(NamedTuple):
@@ -84,35 +91,52 @@ def describe_machine() -> Machine:
 
 
 class Rates(NamedTuple):
-    """What this machine does in a second.
+    """What this machine does in a second, at best.
 
     Parameters
     ----------
     flops : float
-        Floating-point operations of a large float32 matrix product, a multiply-add counted as two.
+        Floating-point operations in float32, a multiply-add counted as two.
     bytes : float
         Read and written in copying an array that no cache holds.
+    arithmetic : str
+        What the first are those of.
     """
 
     flops: float
     bytes: float
+    arithmetic: str
 
 
-def measure_rates() -> Rates:
-    """Time a product of 512x512 and a copy of 64 MB, on NumPy's present threads."""
+def measure_rates(kernels: Kernels | None = None, num_threads: int = 1) -> Rates:
+    """Time arithmetic and a copy of 64 MB: the best of several, since others only ever slow it.
+
+    Parameters
+    ----------
+    kernels : Kernels, optional
+        Their multiply-adds are the arithmetic, timed on one thread. Without, it is a product of
+        512x512 on NumPy's present threads.
+    num_threads : int
+        Of the kernels: so many times what one does.
+    """
     square = np.ones((512, 512), np.float32)
     source = np.ones(1 << 24, np.float32)
     product, copied = np.empty_like(square), np.empty_like(source)
+    if kernels is None:
+        number, label = 512**3, "a large matrix product"
+        arithmetic: Callable[[], object] = partial(np.matmul, square, square, out=product)
+    else:
+        number = num_threads * _ROUNDS * kernels.multiply_adds(1)
+        label = f"the kernels' multiply-adds, {num_threads} thread{'s' * (num_threads > 1)}"
+        arithmetic = partial(kernels.multiply_adds, _ROUNDS)
     found = time_in_turn(
-        {
-            "product": lambda: np.matmul(square, square, out=product),
-            "copy": lambda: np.copyto(copied, source),
-        },
-        rounds=5,
+        {"arithmetic": arithmetic, "copy": partial(np.copyto, copied, source)},
+        rounds=10,
+        burst=5,
         warm_up=1,
     )
-    seconds = {name: float(np.median(values)) for name, values in found.items()}
-    return Rates(2 * 512**3 / seconds["product"], 2 * source.nbytes / seconds["copy"])
+    seconds = {name: float(values.min()) for name, values in found.items()}
+    return Rates(2 * number / seconds["arithmetic"], 2 * source.nbytes / seconds["copy"], label)
 
 
 def _cpu_name() -> str:

@@ -44,6 +44,7 @@ class NativeNetwork:
     def __init__(self, config: VimConfig, load: Load, num_threads: int) -> None:
         compiled = extension.for_network()
         width, panel = self._packing = compiled.width, compiled.panel
+        self.kernels = compiled
         self.instruction_set = compiled.name
         self._config = config
         self._parameters = load(functools.partial(pack, width, panel))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from vimnp import extension
+from vimnp.machine import Rates, measure_rates
 from vimnp.model import VisionMamba
 from vimnp.native import SPAN, NativeNetwork
 
@@ -121,6 +122,19 @@ def _profile_with(
         span._replace(begin=span.begin - begin, end=span.end - begin) for span in recorder.spans
     ]
     return Profile(end - begin, len({span.thread for span in spans}), spans)
+
+
+def rates_in_reach(model: VisionMamba) -> Rates:
+    """What the machine does at best of what a model does: on its threads, by its kernels or NumPy.
+
+    Parameters
+    ----------
+    model : VisionMamba
+    """
+    if model._native is not None:
+        return measure_rates(model._native.kernels, model.num_threads)
+    with model._threads_of_blas():
+        return measure_rates()
 
 
 def median_seconds(profiles: Sequence[Profile], key: Callable[[Span], Key]) -> dict[Key, float]:

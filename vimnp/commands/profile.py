@@ -13,9 +13,9 @@ from vimnp.commands.options import file_name
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
 from vimnp.costs import Cost, operation_costs
-from vimnp.machine import Rates, measure_rates
+from vimnp.machine import Rates
 from vimnp.model import VisionMamba
-from vimnp.profiling import Profile, median_seconds, profile
+from vimnp.profiling import Profile, median_seconds, profile, rates_in_reach
 from vimnp.trace import write_trace
 
 DESCRIPTION = (
@@ -48,11 +48,10 @@ def run(options: argparse.Namespace) -> int:
     measured = describe(options, model.config)
     way = str(model.way)
     print("\n".join([*measured.lines, f"way: {way}"]))
-    with model._threads_of_blas():
-        rates = measure_rates()
+    rates = rates_in_reach(model)
     profiles = _profiles(model, measured, options.rounds)
     print(
-        f"in reach: {rates.flops / 1e9:.0f} GFLOP/s (a large matrix product), "
+        f"in reach: {rates.flops / 1e9:.0f} GFLOP/s ({rates.arithmetic}), "
         f"{rates.bytes / 1e9:.1f} GB/s (a copy in memory)\n"
     )
     _print_operations(profiles, _costs(model, options.batch), rates)
