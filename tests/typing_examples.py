@@ -72,7 +72,7 @@ def arrays(model: VisionMamba, array: np.ndarray) -> None:
 
 
 def what_is_no_picture(model: VisionMamba) -> None:
-    model.predict(7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    model.predict(7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     model(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     model([7])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
