@@ -211,10 +211,9 @@ INLINE FN(vec) FN(exp)(FN(vec) x)
  * log1p(e) = 2 artanh(s) with s = e / (2 + e) in (0, 1/3], and artanh(s) / s is a smooth function
  * of s^2: minimax of degree 4, relative error 4.5e-9. Unlike log(1 + e) it keeps its relative
  * precision for small e. Above 20, where PyTorch's softplus turns into the identity, the second
- * term is below half a unit in the last place, so the two agree. */
-INLINE void FN(softplus)(FN(vec) *x, int run)
+ * term is below half a unit in the last place, so the two agree. `s` is room for as many vectors. */
+INLINE void FN(softplus)(FN(vec) *x, FN(vec) *s, int run)
 {
-    FN(vec) s[RUN];
     for (int i = 0; i < run; i++)
         s[i] = FN(exp)(FN(at_most)(x[i], 0.0f) - FN(at_least)(x[i], 0.0f));
     for (int i = 0; i < run; i++)

@@ -41,14 +41,14 @@ static void FN(apply)(enum function function, const float *x, float *out, ptrdif
 {
     for (ptrdiff_t i = 0; i < length; i += W) {
         const int lanes = FN(lanes_from)(i, length);
-        FN(vec) value = FN(load)(x + i, lanes), divisor;
+        FN(vec) value = FN(load)(x + i, lanes), room;
         if (function == FUNCTION_EXP)
             value = FN(exp)(value);
         else if (function == FUNCTION_SOFTPLUS)
-            FN(softplus)(&value, 1);
+            FN(softplus)(&value, &room, 1);
         else {
-            FN(silu_divisors)(&value, &divisor, 1);
-            value /= divisor;
+            FN(silu_divisors)(&value, &room, 1);
+            value /= room;
         }
         FN(store)(out + i, value, lanes);
     }

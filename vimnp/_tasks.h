@@ -8,13 +8,16 @@
 
 #include <stddef.h>
 
-/* The d_state limit of the original's CUDA kernel; a vector's states then fit on any stack. */
+/* The d_state limit of the original's CUDA kernel. */
 #define MAX_STATES 256
 #define MAX_TAPS 64
-/* Vectors of state that the two-stage scan keeps: 16 KB with AVX-512, 4 KB with 4-float vectors. */
-#define STATES_IN_CACHE 256
-/* States of all channels that a thread scans together, 32 KB: those of 512 channels in Vim. */
-#define STATES 8192
+/* States of all channels that a thread scans together, 16 KB: those of 256 channels in Vim. All arrays of
+ * a kernel together keep within 48 KB, because a thread's stack may be small: 128 KB in all with musl. */
+#define STATES 4096
+/* States of a vector of channels that a run of tokens is taken through together: in registers with
+ * AVX-512, in Vim all; the two-stage scan keeps them for each token of the run, 8 KB with AVX-512. */
+#define STATES_AT_ONCE 16
+#define FIXLEN_STATES_AT_ONCE 4
 
 /* Tokens that a kernel takes through its stages together: what passes between two stages then stays in
  * the first-level cache. */
