@@ -13,10 +13,10 @@ from processes import run
 from vimnp import extension
 from vimnp.backends import BACKENDS
 
-STACK = 64 * 1024  # bytes; musl gives a thread 128 KB
+STACK = 56 * 1024  # bytes: the kernels', and Python's; musl gives a thread 128 KB
 
-# Defines small(work), which calls it in a thread of a small stack. What is called once before, with a
-# stack of the usual size, imports whatever it needs.
+# Defines small(work), which calls it in a thread of a small stack. What is called once before, with
+# a stack of the usual size, imports whatever it needs.
 SMALL = f"""
 import threading
 import numpy as np, vimnp
