@@ -77,6 +77,7 @@ def test_a_summary_tells_what_the_network_is_made_of_and_how_it_runs() -> None:
     config = dataclasses.replace(MICRO, img_size=(32, 48))
     model = VisionMamba.random(config=config, scan="sequential", num_threads=1, backend="numpy")
     size = config.num_parameters
+    assert str(model.way).startswith("numpy backend, sequential scan, 1 thread, ")
     assert (
         model.summary()
         == f"""VisionMamba
@@ -86,7 +87,7 @@ def test_a_summary_tells_what_the_network_is_made_of_and_how_it_runs() -> None:
   layers      2, embed_dim 24, d_inner 48, d_state 5
   classes     7, without labels
   parameters  {size:,}, {4 * size / 1e6:.1f} MB in memory
-  runs        numpy backend, sequential scan, 1 thread"""
+  runs        {model.way}"""
     )
 
 

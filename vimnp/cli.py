@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments is not None:
             return _run(arguments)
         occupy_closed_streams()
+        # Of damage that does not keep pillow from decoding; it does not name the file.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         with ending_in_order():
             return _run(sys.argv[1:])
     except BrokenPipeError:

@@ -488,7 +488,6 @@ class VisionMamba:
         config = self.config
         (height, width), (rows, columns) = config.img_size, config.grid_size
         class_tokens = len(config.class_tokens)
-        threads = "thread" if self.num_threads == 1 else "threads"
         facts = {
             "pictures": f"{height}x{width} pixels, {self.metadata.preprocessing.crop_pct} of a "
             "picture's height or width",
@@ -500,7 +499,7 @@ class VisionMamba:
             "classes": f"{config.num_classes:,}, {'with' if self.labels else 'without'} labels",
             "parameters": f"{self.num_parameters:,}, "
             f"{4 * self.num_parameters / 1e6:.1f} MB in memory",
-            "runs": f"{self.backend} backend, {self.scan} scan, {self.num_threads} {threads}",
+            "runs": str(self.way),
         }
         lines = [f"  {name:<11} {fact}" for name, fact in facts.items()]
         return "\n".join([type(self).__name__, *lines])

@@ -23,7 +23,7 @@ DESCRIPTION = (
     "Say how often a network is right about the pictures in DIR, which holds a folder for each "
     "class, as ImageNet's validation set does: DIR/n01440764/*.JPEG. All files in these folders "
     "and below them count as pictures, but hidden ones; links are followed. Pictures that cannot "
-    "be read are listed, and count neither as right nor as wrong."
+    "be read, or whose logits are not finite, are listed, and count neither as right nor as wrong."
 )
 EXAMPLE = "vimnp eval val --weights vim_tiny.npz --resume results.jsonl"
 

@@ -11,8 +11,7 @@ from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.commands.options import add_count, file_name
 from vimnp.errors import ImageError
-from vimnp.image import read_image
-from vimnp.model import Prediction, VisionMamba
+from vimnp.model import Prediction
 
 DESCRIPTION = "Say what is in each picture: the likeliest classes, best first."
 EXAMPLE = "vimnp predict cat.jpg dog.png --weights vim_tiny.npz --top-k 3"
@@ -43,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     answers = []
     for path in options.images:
         try:
-            best = _predict(model, path, options.top_k)
+            best = model.predict(path, top_k=options.top_k)
         except ImageError as error:  # the other pictures still get their answer
             say(error)
             answers.append({"file": path, "error": str(error)})
@@ -57,14 +56,6 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(answers, indent=1))
     return FAILURE if any("error" in answer for answer in answers) else 0
-
-
-def _predict(model: VisionMamba, path: str, top_k: int) -> list[Prediction]:
-    picture = read_image(path)  # its errors name the file
-    try:
-        return model.predict(picture, top_k=top_k)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
 
 
 def _print_predictions(path: str, best: list[Prediction]) -> None:
