@@ -198,6 +198,15 @@ def test_scan_without_tokens_is_empty(implementation):
     assert not state.any()
 
 
+def test_any_number_of_empty_sequences_takes_no_time(implementation):
+    x = np.zeros((10**9, 1, 0), np.float32)
+    A, B = np.ones((1, 4), np.float32), np.zeros((10**9, 4, 0), np.float32)
+    direction = Direction(x, x, A, B, B)
+    assert vimnp.selective_scan(**direction._asdict(), z=x).shape == x.shape
+    assert vimnp.selective_scan_bidirectional(direction, direction, x).shape == x.shape
+    assert vimnp.causal_conv1d(x, A).shape == x.shape
+
+
 def test_scan_reads_any_memory_layout_and_writes_none(implementation):
     arguments = plain_arguments()
     expected = vimnp.selective_scan(**arguments)

@@ -6,6 +6,7 @@ Each case runs in a process of its own.
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from processes import run
@@ -49,6 +50,9 @@ status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 sys.exit(status or logits() != first)
 """
 
+# One that Python does not know of. PyDLL keeps the interpreter locked meanwhile, as a fork needs.
+FORK_IN_C = "import ctypes" + FORK.replace("os.fork()", "ctypes.PyDLL(None).fork()")
+
 FORK_POOL = """
 import multiprocessing
 with multiprocessing.get_context("fork").Pool(3) as pool:
@@ -60,14 +64,47 @@ assert logits() == first
 @needs_fork
 @every_instruction_set
 @every_backend
-def test_a_forked_child_computes_the_same_and_does_not_hang(backend, isa):
-    assert_succeeds(NETWORK + FORK, VIMNP_BACKEND=backend, VIMNP_ISA=isa)
+@pytest.mark.parametrize("fork", [FORK, FORK_IN_C], ids=["python", "c"])
+def test_a_forked_child_computes_the_same_and_does_not_hang(fork, backend, isa):
+    assert_succeeds(NETWORK + fork, VIMNP_BACKEND=backend, VIMNP_ISA=isa)
 
 
 @needs_fork
 @every_backend
 def test_a_pool_of_forked_workers_computes_the_same_and_does_not_hang(backend):
     assert_succeeds(NETWORK + FORK_POOL, VIMNP_BACKEND=backend)
+
+
+# ---- Threads that cannot be created --------------------------------------------------------------
+
+# A third thread, where two have worked. The user nobody stands in for root, who has no limit.
+NO_MORE_THREADS = """
+import os, resource, sys, threading, warnings
+model = vimnp.VisionMamba.random(config=config, num_threads=3)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    threading.Thread(target=int).start()
+except RuntimeError:
+    pass
+else:
+    sys.exit(77)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert logits() == first and logits() == first
+assert [w.category for w in caught] == [RuntimeWarning], caught
+assert "one thread" in str(caught[0].message)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limit of threads")
+@every_backend
+def test_where_no_thread_can_be_created_one_does_the_work(backend):
+    result = run(NETWORK + NO_MORE_THREADS, OPENBLAS_NUM_THREADS="1", VIMNP_BACKEND=backend)
+    if result.returncode == 77:
+        pytest.skip("this system does not heed the limit of threads")
+    assert result.returncode == 0, result.stderr
 
 
 # ---- Settings of the process ---------------------------------------------------------------------

@@ -28,6 +28,19 @@ def test_the_argument_comes_first_then_the_environment_then_the_cpus(monkeypatch
     assert threads.resolve_num_threads() == cpus
 
 
+def test_an_empty_variable_counts_as_unset(monkeypatch):
+    monkeypatch.delenv("VIMNP_NUM_THREADS", raising=False)
+    unset = threads.resolve_num_threads()
+    monkeypatch.setenv("VIMNP_NUM_THREADS", "")
+    assert threads.resolve_num_threads() == unset
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), np.array(3)])
+def test_numpys_whole_numbers_are_taken(number):
+    found = threads.resolve_num_threads(number)
+    assert (found, type(found)) == (3, int)
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux's affinity")
 def test_a_process_that_is_kept_to_one_cpu_uses_one_thread(monkeypatch):
     monkeypatch.delenv("VIMNP_NUM_THREADS", raising=False)
@@ -53,13 +66,13 @@ def test_a_container_uses_no_more_threads_than_its_share_of_time(
     assert threads.resolve_num_threads() == cpus
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.0, "2", True, 1025, 1 << 40])
+@pytest.mark.parametrize("value", [0, -1, 1.0, "2", True, np.True_, np.float32(2), 1025, 1 << 40])
 def test_a_wrong_argument_is_named(value):
     with pytest.raises(vimnp.ConfigError, match="num_threads is"):
         threads.resolve_num_threads(value)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", "", "1.5", "1025", "9" * 5000])
+@pytest.mark.parametrize("text", ["0", "-1", "two", " ", "1.5", "1025", "9" * 5000])
 def test_a_wrong_variable_is_named(text, monkeypatch):
     monkeypatch.setenv("VIMNP_NUM_THREADS", text)
     with pytest.raises(vimnp.ConfigError, match=f"VIMNP_NUM_THREADS is '{text}'"):
@@ -117,6 +130,28 @@ def test_a_small_network_stays_on_one_thread(monkeypatch):
         model = vimnp.VisionMamba.random(config=config, num_threads=2, backend="native")
         model(np.zeros((3, side, side), np.float32))
     assert used == [1, 2]
+
+
+def test_threads_are_tried_once_and_only_what_is_more(monkeypatch):
+    tried = []
+    monkeypatch.setattr(threads, "_can_start", lambda number: tried.append(number) or True)
+    monkeypatch.setattr(threads, "_of_thread", threads._Tried())
+    assert [threads.in_this_process(n) for n in (1, 2, 2, 5, 3, 5)] == [1, 2, 2, 5, 3, 5]
+    assert tried == [1, 4]  # the calling thread is there
+    with ThreadPoolExecutor(1) as pool:  # OpenMP gives every thread that calls it a team of its own
+        assert pool.submit(threads.in_this_process, 5).result() == 5
+    assert tried == [1, 4, 4]
+
+
+def test_threads_that_cannot_be_started_are_tried_and_warned_of_once(monkeypatch):
+    tried = []
+    monkeypatch.setattr(threads, "_can_start", lambda number: bool(tried.append(number)))
+    monkeypatch.setattr(threads, "_of_thread", threads._Tried())
+    monkeypatch.setattr(threads, "_warned", False)
+    with pytest.warns(RuntimeWarning, match="one thread.*7 threads") as caught:
+        assert [threads.in_this_process(n) for n in (7, 7, 8)] == [1, 1, 1]
+    assert len(caught) == 1
+    assert tried == [6]
 
 
 @pytest.mark.usefixtures("small_work_is_split")

@@ -90,7 +90,7 @@ def aligned_empty(*shape: int) -> np.ndarray:
 
 
 def threads_for(operation: str, elements: int, num_threads: int) -> int:
-    """How many of them to use for so many elements: one where that is little, or after a fork."""
+    """How many of them to use for so many elements: one where that is little, or no more can be."""
     if elements < _LEAST_ELEMENTS[operation]:
         return 1
     return threads.in_this_process(num_threads)
@@ -130,7 +130,7 @@ def causal_conv1d(
     """
     compiled = _kernels_for("causal_conv1d", chosen)
     if compiled is not None:
-        num_threads = threads_for("causal_conv1d", x.size, num_threads)
+        num_threads = threads_for("causal_conv1d", x.size, min(num_threads, x.shape[1]))
         compiled.causal_conv1d(x, filters, outs, silu=silu, num_threads=num_threads)
         return
     activation = "silu" if silu else None
@@ -168,7 +168,7 @@ def fused_add_norm(
     """
     compiled = _kernels_for("fused_add_norm", chosen)
     if compiled is not None:
-        num_threads = threads_for("fused_add_norm", residual.size, num_threads)
+        num_threads = threads_for("fused_add_norm", residual.size, min(num_threads, len(residual)))
         compiled.fused_add_norm(
             residual, hidden, weight, bias, out, epsilon=epsilon, num_threads=num_threads
         )
@@ -222,7 +222,7 @@ def selective_scan(
             fused=method.startswith("fused"),
             scale=0.5 if if_divide_out else 1.0,
             last_states=last_states,
-            num_threads=threads_for("selective_scan", out.size, num_threads),
+            num_threads=threads_for("selective_scan", out.size, min(num_threads, out.shape[1])),
         )
         return
     scan = reference.scan_directions(

@@ -15,7 +15,7 @@ import numpy as np
 from vimnp import kernels
 from vimnp.config import MAX_D_CONV, MAX_D_STATE
 from vimnp.kernels import Filter, ScanInputs, aligned_empty
-from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction
+from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction, refuse_complex
 from vimnp.threads import resolve_num_threads
 
 ACTIVATIONS = (None, "silu", "swish")  # the last two are the same
@@ -68,7 +68,7 @@ def causal_conv1d(
 
     filter = Filter(_contiguous(weight.T), None if bias is None else _contiguous(bias))
     out = np.empty_like(x, order="C")
-    for b in range(batch):
+    for b in range(batch if out.size else 0):
         result = aligned_empty(length, channels)
         kernels.causal_conv1d(
             _contiguous(x[b].T),
@@ -211,6 +211,10 @@ def _scan(
     num_threads = resolve_num_threads(num_threads)
     batch, channels, length = directions[0].u.shape
     out = np.empty((batch, channels, length), np.float32)
+    if not out.size:
+        if not return_last_state:
+            return out
+        return (out, *(np.zeros((batch, *d.A.shape), np.float32) for d in directions))
     last_states = [np.empty((batch, *d.A.shape), np.float32) for d in directions]
     for b in range(batch):
         for group in _groups(directions):
@@ -321,6 +325,7 @@ def _expect_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 def _expect_array(name: str, array: object) -> None:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}; expected a NumPy array of float32")
+    refuse_complex(name, array)
     if array.dtype != np.float32:
         raise TypeError(
             f"{name} has dtype {array.dtype}; expected float32: convert it with "

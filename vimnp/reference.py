@@ -1,7 +1,8 @@
 """Every operation in plain NumPy: the fallback where nothing is compiled, and the tests' oracle.
 
-The functions take the original's layouts, compute in the dtype that they are given (float64 makes
-them the oracle), and check nothing: :mod:`vimnp.ops` has the same functions with checks.
+The functions take the original's layouts and compute in the dtype that they are given, so that
+float64 makes them the oracle; float16 is computed in float32, as in the original. They refuse
+complex numbers and check nothing else: :mod:`vimnp.ops` has the same functions with checks.
 
 Sources: Mamba (Gu & Dao 2023), algorithm 2; Vision Mamba (Zhu et al. 2024), algorithm 1;
 ``selective_scan_ref`` in ``mamba_ssm/ops/selective_scan_interface.py`` and ``causal_conv1d_ref``
@@ -71,6 +72,15 @@ class Direction(NamedTuple):
         return self._replace(u=self.u[..., ::-1], delta=self.delta[..., ::-1], B=B, C=C)
 
 
+def refuse_complex(name: str, array: np.ndarray) -> None:
+    """Raise TypeError for complex numbers, which no operation takes."""
+    if array.dtype.kind == "c":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; expected real numbers, since complex states are not "
+            f"supported: if all imaginary parts are zero, give {name}.real"
+        )
+
+
 @_without_warnings
 def silu(x: np.ndarray) -> np.ndarray:
     """``x * sigmoid(x)``, any shape."""
@@ -100,6 +110,8 @@ def causal_conv1d(
     activation: str | None = None,
 ) -> np.ndarray:
     """Depthwise causal convolution; see :func:`vimnp.ops.causal_conv1d`."""
+    dtype = x.dtype
+    x, weight, bias = _widened(x), _widened(weight), None if bias is None else _widened(bias)
     taps, length = weight.shape[1], x.shape[2]
     padded = np.pad(x, ((0, 0), (0, 0), (taps - 1, 0)))  # (b, d, l + w - 1)
     out = np.zeros_like(x)
@@ -107,7 +119,7 @@ def causal_conv1d(
         out += weight[:, k, None] * padded[..., k : k + length]
     if bias is not None:
         out += bias[:, None]
-    return out if activation is None else silu(out)
+    return (out if activation is None else silu(out)).astype(dtype, copy=False)
 
 
 def selective_scan(
@@ -146,7 +158,10 @@ def selective_scan_bidirectional(
 
 
 class ScanResult(NamedTuple):
-    """Output (b, d, l), and for each direction the state (b, d, n) after its last token."""
+    """Output (b, d, l), and for each direction the state (b, d, n) after its last token.
+
+    The output has the dtype of the first direction's u; the states of float16 are float32.
+    """
 
     out: np.ndarray
     last_states: list[np.ndarray]
@@ -161,6 +176,8 @@ def scan_directions(
     method: str,
 ) -> ScanResult:
     """Scan forward, and backward if there are two directions; add up, gate, halve where asked."""
+    dtype = directions[0].u.dtype
+    directions = [_widened_direction(direction) for direction in directions]
     if len(directions) == 2:
         directions = [directions[0], directions[1].reversed()]
     if method.startswith("fused") and len(directions) == 2:
@@ -172,10 +189,23 @@ def scan_directions(
         outs, states = ([scan[i] for scan in scans] for i in range(2))
     out = outs[0] if len(outs) == 1 else outs[0] + outs[1][..., ::-1]
     if z is not None:
-        out *= silu(z)
+        refuse_complex("z", z)
+        out *= silu(_widened(z))
     if if_divide_out:
         out /= 2
-    return ScanResult(out, states)
+    return ScanResult(out.astype(dtype, copy=False), states)
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    """float16 as float32, in which the original computes."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _widened_direction(direction: Direction) -> Direction:
+    given = {name: array for name, array in direction._asdict().items() if array is not None}
+    for name, array in given.items():
+        refuse_complex(name, array)
+    return direction._replace(**{name: _widened(array) for name, array in given.items()})
 
 
 def _scan(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import os
 import re
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import SupportsIndex
 
 from vimnp.errors import ConfigError
 
@@ -15,17 +19,29 @@ VARIABLE = "VIMNP_NUM_THREADS"
 MOST = 1024
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of this process, as it stands inside a container
 
-_forked = False
+_process = os.getpid()  # where OpenMP's threads are; 0 after a fork
 
 
-def resolve_num_threads(num_threads: int | None = None) -> int:
+class _Tried(threading.local):
+    """What has been seen of the calling thread: OpenMP gives each a team of its own."""
+
+    works = 1  # so many threads could be started
+    fails = MOST + 1  # so many could not
+
+
+_of_thread = _Tried()
+_warned = False
+
+
+def resolve_num_threads(num_threads: SupportsIndex | None = None) -> int:
     """The number of threads to use: as asked, else ``VIMNP_NUM_THREADS``, else the usable CPUs.
 
     Parameters
     ----------
     num_threads : int, optional
-        From 1 to 1024. None stands for the environment's value, or without one for the number of
-        CPUs that this process may run on (its affinity, and its container's share of time).
+        From 1 to 1024, one of NumPy's whole numbers too. None stands for the environment's value,
+        or where that is unset or empty for the number of CPUs that this process may run on (its
+        affinity, and its container's share of time).
 
     Returns
     -------
@@ -37,17 +53,9 @@ def resolve_num_threads(num_threads: int | None = None) -> int:
         If the argument or the variable is not a whole number in this range.
     """
     if num_threads is not None:
-        if (
-            isinstance(num_threads, bool)
-            or not isinstance(num_threads, int)
-            or not 1 <= num_threads <= MOST
-        ):
-            raise ConfigError(
-                f"num_threads is {num_threads!r}; expected a whole number from 1 to {MOST}"
-            )
-        return num_threads
-    text = os.environ.get(VARIABLE)
-    if text is None:
+        return _checked(num_threads)
+    text = os.environ.get(VARIABLE, "")
+    if not text:
         return _usable_cpus()
     if re.fullmatch(r"\s*[0-9]{1,4}\s*", text) is None or not 1 <= int(text) <= MOST:
         raise ConfigError(f"{VARIABLE} is {text!r}; expected a whole number from 1 to {MOST}")
@@ -55,12 +63,21 @@ def resolve_num_threads(num_threads: int | None = None) -> int:
 
 
 def in_this_process(num_threads: int) -> int:
-    """`num_threads`, or 1 in a process that was forked.
+    """`num_threads`, or 1 where OpenMP could not use them. The kernels' bits are the same.
 
-    The OpenMP run-time's threads do not survive a fork, and using them in the child hangs. The
-    kernels give the same bits with any number of threads.
+    The OpenMP run-time's threads do not survive a fork, and using them in the child hangs. And the
+    run-time ends the process if it cannot start a thread (there may be a limit to processes, or to
+    memory), so that we try before it does.
     """
-    return 1 if _forked else num_threads
+    if num_threads == 1 or os.getpid() != _process:  # the number shows a fork by C code, too
+        return 1
+    if _of_thread.works < num_threads < _of_thread.fails:
+        if _can_start(num_threads - 1):
+            _of_thread.works = num_threads
+        else:
+            _of_thread.fails = num_threads
+            _warn_of_one_thread(num_threads)
+    return num_threads if num_threads <= _of_thread.works else 1
 
 
 @contextlib.contextmanager
@@ -82,6 +99,50 @@ def sleeping_openmp() -> Iterator[None]:
         del os.environ["OMP_WAIT_POLICY"]
 
 
+def _checked(num_threads: SupportsIndex) -> int:
+    try:
+        number = operator.index(num_threads)
+    except TypeError:
+        number = 0
+    if isinstance(num_threads, bool) or not 1 <= number <= MOST:
+        raise ConfigError(
+            f"num_threads is {num_threads!r}; expected a whole number from 1 to {MOST}"
+        )
+    return number
+
+
+def _can_start(number: int) -> bool:
+    """Whether so many threads can be there at once beside the calling one: they are started."""
+    end = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(number):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except (RuntimeError, MemoryError):
+        return False
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+    return True
+
+
+def _warn_of_one_thread(num_threads: int) -> None:
+    global _warned
+    if _warned:
+        return
+    _warned = True
+    warnings.warn(
+        f"vimnp computes with one thread, because the system could not start {num_threads} "
+        "threads: raise the limit of processes (ulimit -u) or of memory, or ask for fewer threads "
+        f"with num_threads or {VARIABLE}.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
 def _usable_cpus() -> int:
     if not hasattr(os, "sched_getaffinity"):  # not Linux
         return os.cpu_count() or 1
@@ -98,8 +159,8 @@ def _cpus_of_cgroup() -> int:
 
 
 def _note_fork() -> None:
-    global _forked
-    _forked = True
+    global _process
+    _process = 0
 
 
 if hasattr(os, "register_at_fork"):
