@@ -440,6 +440,10 @@ def test_predict_names_a_wrong_top_k(top_k):
         micro().predict(picture(), top_k=top_k)
 
 
+def test_predict_takes_a_count_of_numpy():
+    assert len(micro().predict(picture(), top_k=np.int64(3))) == 3
+
+
 def test_predict_of_a_network_with_logits_for_every_token_says_so():
     config = dataclasses.replace(MICRO, if_cls_token=False, final_pool_type="all")
     model = vimnp.VisionMamba.random(config=config)

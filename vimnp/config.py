@@ -10,9 +10,10 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
+from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
 
 CHANNELS = 3  # pictures are RGB; every published network has this many input channels
@@ -50,14 +51,6 @@ MOST_PIXELS = 1 << 26
 """Of a picture, and of what it is resized to before it is cropped; as float32 these take 0.8 GB."""
 
 
-def _checked_count(name: str, value: object, limit: int) -> int:
-    """A whole number of any kind, NumPy's for one, as one of Python's."""
-    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0
-    if not 1 <= number <= limit:
-        raise ConfigError(f"{name} is {value!r}; expected a whole number from 1 to {limit}")
-    return number
-
-
 def _checked_sides(sides: Any) -> tuple[int, int]:
     """Height and width, which may be in a list, as JSON has them, or in an array."""
     found = (
@@ -65,7 +58,7 @@ def _checked_sides(sides: Any) -> tuple[int, int]:
     )
     if len(found) != 2:
         raise ConfigError(f"img_size is {sides!r}; expected (height, width), two whole numbers")
-    height, width = (_checked_count("img_size", side, _LARGEST_SIDE) for side in found)
+    height, width = (checked_count("img_size", side, _LARGEST_SIDE) for side in found)
     return height, width
 
 
@@ -172,10 +165,10 @@ class VimConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "img_size", _checked_sides(self.img_size))
         if self.dt_rank is None:
-            embed_dim = _checked_count("embed_dim", self.embed_dim, _LIMITS["embed_dim"])
+            embed_dim = checked_count("embed_dim", self.embed_dim, _LIMITS["embed_dim"])
             object.__setattr__(self, "dt_rank", math.ceil(embed_dim / 16))
         for name, limit in _LIMITS.items():
-            object.__setattr__(self, name, _checked_count(name, getattr(self, name), limit))
+            object.__setattr__(self, name, checked_count(name, getattr(self, name), limit))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type == "bool" and not isinstance(value, bool):

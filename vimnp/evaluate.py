@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vimnp.errors import ConfigError, ImageError
+from vimnp.counts import checked_count
+from vimnp.errors import ImageError
 from vimnp.image import read_image, to_input
 from vimnp.image_folder import Sample
 from vimnp.model import VisionMamba
@@ -133,8 +134,7 @@ def evaluate(
     OSError
         If the results cannot be written.
     """
-    if batch < 1:
-        raise ConfigError(f"batch is {batch}; expected a whole number from 1 up")
+    batch = checked_count("batch", batch)
     model.predict([])  # raises its error if the network has no logits for a picture
     outcomes: dict[Sample, Outcome] = {}
     if results is not None:

@@ -33,6 +33,7 @@ from vimnp import __version__, blas, extension, kernels
 from vimnp.backends import Way, asked_backend, resolve_backend
 from vimnp.choices import Backend, Scan
 from vimnp.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
+from vimnp.counts import checked_count
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.image import Picture, is_batch, to_input
 from vimnp.image_file import PictureFile, is_picture_file, name_of, naming
@@ -448,8 +449,7 @@ class VisionMamba:
         ImageError
             As for calling the model, or if the logits are not finite.
         """
-        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-            raise ConfigError(f"top_k is {top_k!r}; expected a whole number from 1 up")
+        top_k = checked_count("top_k", top_k)
         if self._rows("logits"):
             raise ConfigError(
                 "final_pool_type is 'all', so there are logits for every token, and none for the "

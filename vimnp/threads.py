@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import operator
 import os
 import re
 import threading
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import SupportsIndex
 
+from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
 
 VARIABLE = "VIMNP_NUM_THREADS"
@@ -53,7 +53,7 @@ def resolve_num_threads(num_threads: SupportsIndex | None = None) -> int:
         If the argument or the variable is not a whole number in this range.
     """
     if num_threads is not None:
-        return _checked(num_threads)
+        return checked_count("num_threads", num_threads, MOST)
     text = os.environ.get(VARIABLE, "")
     if not text:
         return _usable_cpus()
@@ -97,18 +97,6 @@ def sleeping_openmp() -> Iterator[None]:
         yield
     finally:
         del os.environ["OMP_WAIT_POLICY"]
-
-
-def _checked(num_threads: SupportsIndex) -> int:
-    try:
-        number = operator.index(num_threads)
-    except TypeError:
-        number = 0
-    if isinstance(num_threads, bool) or not 1 <= number <= MOST:
-        raise ConfigError(
-            f"num_threads is {num_threads!r}; expected a whole number from 1 to {MOST}"
-        )
-    return number
 
 
 def _can_start(number: int) -> bool:

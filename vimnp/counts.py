@@ -1,0 +1,30 @@
+"""Counts that a user gives: whole numbers of any kind, NumPy's too."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from vimnp.errors import ConfigError
+
+
+def checked_count(name: str, value: object, most: int | None = None) -> int:
+    """A whole number from 1 up, as one of Python's.
+
+    Parameters
+    ----------
+    name : str
+        What it counts, for the message.
+    value : object
+    most : int, optional
+        The largest that is allowed.
+
+    Raises
+    ------
+    ConfigError
+        If it is none. Truth values are none, though Python takes them for 0 and 1.
+    """
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0
+    if number < 1 or (most is not None and number > most):
+        allowed = "from 1 up" if most is None else f"from 1 to {most}"
+        raise ConfigError(f"{name} is {value!r}; expected a whole number {allowed}")
+    return number
