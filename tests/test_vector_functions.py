@@ -15,13 +15,13 @@ WITH_FMA = {"avx512", "avx2", "neon"}
 def largest_error(name: str, x: np.ndarray) -> np.ndarray:
     """In units in the last place, as _exp.h states it."""
     slope = 0.25 if extension.instruction_set() in WITH_FMA else 1.25
-    return (4.5 if name == "softplus" else 4) + slope * np.abs(x.astype(np.float64))
+    return (4.5 if name == "softplus" else 3.5) + slope * np.abs(x.astype(np.float64))
 
 
 WORST = [
-    *(0.51976794, 0.346609801, 9.52348328, 9.56802559, 88.7220306, 88.0294495, 87.3330688),  # exp
-    *(-0.441212177, -0.433938533, -6.23741007, -6.24672747, -68.6218185, -68.6273651),  # softplus
-    *(-0.133121818, -0.292250872, -6.76293755, -9.14830494, -72.2092819, -71.5076447),  # silu
+    *(-0.993122935, -0.990134895, 9.54086113, 9.56366539, 88.0295563, 87.3364639),  # exp
+    *(-0.443214148, -0.43467322, -5.14721251, -6.94834518, -68.6217651, -68.62397),  # softplus
+    *(-0.292292207, -0.288349062, -6.76325035, -6.77317047, -72.9115982, -72.9119034),  # silu
 ]
 
 EXACT = {"exp": np.exp, "softplus": reference.softplus, "silu": reference.silu}  # in float64

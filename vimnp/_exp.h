@@ -1,14 +1,14 @@
 /* 2^x, exp, softplus and silu on vectors. Included once for each instruction set, after _simd.h.
  *
- * Largest errors over all of float32, in units in the last place (bench/vector_accuracy.py on x86-64),
- * for instruction sets with fused multiply-add and without:
+ * Largest errors over all of float32, in units in the last place (bench/vector_accuracy.py on x86-64,
+ * with AVX2 and SSE2), for instruction sets with fused multiply-add and without:
  *
  *                 |x| <= 1     |x| <= 10     all x with a result from 2^-100 on
- *     exp         2.7   2.8    3.8    8.8    20.6   64.3
- *     softplus    4.6   5.1    5.0    9.9    15.7   60.1
- *     silu        3.1   3.3    4.9   10.5    19.5   63.0
+ *     exp         2.4   3.0    4.0    8.8    20.3   64.1
+ *     softplus    4.4   4.7    5.0    9.5    15.9   60.0
+ *     silu        2.9   2.8    4.5   10.0    18.6   62.7
  *
- * That is at most 4 + |x| / 4 with and 4 + 5 |x| / 4 without, for softplus half a unit more:
+ * That is at most 3.5 + |x| / 4 with and 3.5 + 5 |x| / 4 without, for softplus a unit more:
  * tests/test_vector_functions.py holds a sample to it. |x| multiplies the rounding of x * log2 e. More
  * precision was tried, and cost the scan time.
  *

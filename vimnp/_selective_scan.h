@@ -10,6 +10,10 @@
  * next W channels, and then the next run: memory is read row by row, and no cache line twice.
  */
 
+/* The same for the two-stage scan, which keeps them for each token of the run: 8 KB at most. */
+#undef FIXLEN_STATES_AT_ONCE
+#define FIXLEN_STATES_AT_ONCE (W > 4 ? 64 / W : STATES_AT_ONCE)
+
 /* W channels of a run of tokens. */
 struct FN(run) {
     ptrdiff_t first, channel;

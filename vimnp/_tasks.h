@@ -14,10 +14,8 @@
 /* States of all channels that a thread scans together, 16 KB: those of 256 channels in Vim. All arrays of
  * a kernel together keep within 48 KB, because a thread's stack may be small: 128 KB in all with musl. */
 #define STATES 4096
-/* States of a vector of channels that a run of tokens is taken through together: in registers with
- * AVX-512, in Vim all; the two-stage scan keeps them for each token of the run, 8 KB with AVX-512. */
+/* States of a vector of channels that a run of tokens is taken through together: in Vim all. */
 #define STATES_AT_ONCE 16
-#define FIXLEN_STATES_AT_ONCE 4
 
 /* Tokens that a kernel takes through its stages together: what passes between two stages then stays in
  * the first-level cache. */
