@@ -22,7 +22,7 @@ PIXELS = np.ones((3, 32, 32), np.float32)
 def blas_threads() -> int:
     """As threadpoolctl sees them, which looks for the library in its own way.
 
-    Other packages may have loaded a BLAS of their own. NumPy's lies in its folder, or is the only one.
+    Other packages may have one, too. NumPy's lies in its folder, or is the only one.
     """
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     of_numpy = [pool for pool in pools if "numpy" in pool["filepath"]]
