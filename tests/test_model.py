@@ -329,14 +329,6 @@ def test_paths_and_files_are_the_pictures_in_them(tmp_path: Path):
         model("missing.png")
 
 
-def test_a_tensor_is_its_array():
-    torch = pytest.importorskip("torch")
-    model, batch = micro(), normalised(batch=2)
-    np.testing.assert_array_equal(model(torch.tensor(batch)), model(batch))
-    np.testing.assert_array_equal(model(torch.tensor(batch[0]).double()), model(batch[0]))
-    np.testing.assert_array_equal(model([*torch.tensor(batch)]), model(batch))
-
-
 @pytest.mark.parametrize("nothing", [[], (), np.empty((0, 3, 32, 32), np.float32)])
 def test_no_pictures_give_no_logits(nothing):
     model = micro()

@@ -73,6 +73,15 @@ def test_preprocess_gives_what_the_network_sees(data: Path) -> None:
     np.testing.assert_array_equal(model(pixels), model(scan))
 
 
+def test_a_tensor_is_its_array() -> None:
+    torch = pytest.importorskip("torch")
+    model = VisionMamba.random(config=MICRO)
+    batch = np.random.default_rng(0).standard_normal((2, 3, *MICRO.img_size)).astype(np.float32)
+    np.testing.assert_array_equal(model(torch.tensor(batch)), model(batch))
+    np.testing.assert_array_equal(model(torch.tensor(batch[0]).double()), model(batch[0]))
+    np.testing.assert_array_equal(model([*torch.tensor(batch)]), model(batch))
+
+
 def test_a_summary_tells_what_the_network_is_made_of_and_how_it_runs() -> None:
     config = dataclasses.replace(MICRO, img_size=(32, 48))
     model = VisionMamba.random(config=config, scan="sequential", num_threads=1, backend="numpy")
