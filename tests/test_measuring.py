@@ -7,13 +7,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from commands import Command, assert_refused
+from full_disk import full_disk
 
 from vimnp import blas, extension, machine, timing
 from vimnp.backends import BACKENDS
@@ -249,16 +249,6 @@ def test_a_file_that_cannot_be_written_is_one_line_on_stderr(
     assert "No such file" in run.err
 
 
-@pytest.fixture
-def limited_files() -> Iterator[None]:
-    """No file can grow beyond some bytes, as on a full disk."""
-    resource = pytest.importorskip("resource", reason="needs limits of the system's")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 OPTIONS = [("bench", "--json"), ("profile", "--trace")]
 
 
@@ -277,9 +267,10 @@ def test_a_destination_is_looked_at_before_anything_is_measured(
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_a_full_disk_is_noticed_before_anything_is_measured(
-    name: str, option: str, command: Command, tmp_path: Path, limited_files: None
+    name: str, option: str, command: Command, tmp_path: Path
 ) -> None:
-    run = command(name, option, tmp_path / "x.json")
+    with full_disk():
+        run = command(name, option, tmp_path / "x.json")
     assert_refused(run, f"{tmp_path / 'x.json'}: cannot be written: File too large")
     assert list(tmp_path.iterdir()) == []
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from full_disk import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from irregular import irregular as irregular
@@ -324,18 +325,12 @@ def test_where_files_cannot_be_locked_it_is_said(
 
 
 def test_a_full_disk_is_an_error_that_names_the_file_and_loses_nothing(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="needs limits of the system's")
     path = tmp_path / "results.jsonl"
     results = ResultsFile(path, SETTINGS, {"7": 7})
     results.append({SAMPLE: 3})
     many = {Sample(f"7/{index}", 7): index for index in range(100)}
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large") as caught:
-            results.append(many)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_disk(), pytest.raises(OSError, match="File too large") as caught:
+        results.append(many)
     assert caught.value.filename == str(path)
     assert results.ranks["7/a"] == 3
     results.append({OTHER_SAMPLE: 5})  # where there is room again

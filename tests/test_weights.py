@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch_format
+from full_disk import full_disk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from irregular import irregular as irregular
@@ -278,14 +279,8 @@ def test_a_failure_leaves_everything_as_it_was(
 
 def test_a_full_disk_leaves_everything_as_it_was(path: Path) -> None:
     path.write_bytes(b"the file before")
-    resource = pytest.importorskip("resource", reason="needs limits of the system's")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            write_weights(path, METADATA_OF_TINY, TENSORS.items())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        write_weights(path, METADATA_OF_TINY, TENSORS.items())
     assert [p.read_bytes() for p in path.parent.iterdir()] == [b"the file before"]
 
 
@@ -574,10 +569,14 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "str": [None, True, 1, "v3", ["v2"], {}],
     "tuple[int, int]": [None, 4, "44", {}, [4], [4, True], [4.0, 4], [0, 4], [4, -4]],
 }
+# Another range than that of the other number of its kind.
+WRONG_RATIOS: list[Any] = [None, True, "1", [1.0], {}, 0.5, -1.0, 2]
 WRONG_FIELDS = [
     (field.name, value)
     for field in dataclasses.fields(VimConfig)
-    for value in WRONG_VALUES[str(field.type)]
+    for value in (
+        WRONG_RATIOS if field.name == "flip_img_sequences_ratio" else WRONG_VALUES[str(field.type)]
+    )
 ]
 
 # (name of the case, how the file is made, what the message must name, what it must say)
