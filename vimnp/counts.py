@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+import operator
+from typing import SupportsIndex, cast
 
 from vimnp.errors import ConfigError
 
@@ -23,7 +24,10 @@ def checked_count(name: str, value: object, most: int | None = None) -> int:
     ConfigError
         If it is none. Truth values are none, though Python takes them for 0 and 1.
     """
-    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(cast("SupportsIndex", value))
+    except TypeError:
+        number = 0
     if number < 1 or (most is not None and number > most):
         allowed = "from 1 up" if most is None else f"from 1 to {most}"
         raise ConfigError(f"{name} is {value!r}; expected a whole number {allowed}")
