@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +93,7 @@ def passes(way: Way, where: Surroundings, seconds: float) -> list[float]:
                     stdout=subprocess.PIPE,
                     text=True,
                     env=environment,
+                    cwd=Path(__file__).parent,  # no vimnp lies here, so the installed one runs
                 )
             )
             for _ in range(where.processes)
