@@ -2,8 +2,8 @@
 
 A product of a pass is over in some hundred microseconds, and OpenBLAS waits for each of its threads
 in a loop. Where another process has the core of one of them, it waits until the system gives that
-core back, at every product: beside two busy processes a pass took eight times as long as alone, and
-two processes that both ran passes took twelve times as long. With one thread nobody is waited for.
+core back, at every product: beside two busy processes a pass took twelve times as long as alone
+(``bench/neighbours.py``). With one thread nobody is waited for.
 
 OpenBLAS can give the calling thread a number of its own only where it is built on OpenMP. NumPy's
 wheels have one that is built on threads of its own, where ``openblas_set_num_threads_local`` sets
