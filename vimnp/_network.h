@@ -8,16 +8,7 @@
  * bits do not depend on their number.
  */
 
-/* ---- Embedding ---- */
-
-static void FN(gather_patch)(const struct network *n, const float *pixels, ptrdiff_t m, float *patch)
-{
-    const ptrdiff_t top = m / n->columns * n->stride, left = m % n->columns * n->stride;
-    for (int c = 0; c < IMAGE_CHANNELS; c++)
-        for (ptrdiff_t y = top; y < top + n->patch_size; y++, patch += n->patch_size)
-            memcpy(patch, pixels + (c * n->height + y) * n->width + left,
-                   sizeof(float) * (size_t)n->patch_size);
-}
+/* ---- Orders of tokens ---- */
 
 /* The first of the tokens in an order, and the step to the next. */
 struct FN(walk) {
@@ -34,6 +25,17 @@ INLINE struct range FN(reversed)(const struct worker *worker, struct range token
 {
     const ptrdiff_t length = worker->n->length;
     return backward ? (struct range){length - tokens.end, length - tokens.begin} : tokens;
+}
+
+/* ---- Embedding ---- */
+
+static void FN(gather_patch)(const struct network *n, const float *pixels, ptrdiff_t m, float *patch)
+{
+    const ptrdiff_t top = m / n->columns * n->stride, left = m % n->columns * n->stride;
+    for (int c = 0; c < IMAGE_CHANNELS; c++)
+        for (ptrdiff_t y = top; y < top + n->patch_size; y++, patch += n->patch_size)
+            memcpy(patch, pixels + (c * n->height + y) * n->width + left,
+                   sizeof(float) * (size_t)n->patch_size);
 }
 
 /* Tokens in the picture's order that have a patch each: that of token t is number t - `before`. */

@@ -20,7 +20,7 @@ import numpy as np
 
 from vimnp.counts import checked_count
 from vimnp.errors import ImageError
-from vimnp.image import read_image, to_input
+from vimnp.image import read_image
 from vimnp.image_folder import Sample
 from vimnp.model import VisionMamba
 from vimnp.ranking import best_first
@@ -187,9 +187,7 @@ def _look_at(model: VisionMamba, folder: Path, samples: Sequence[Sample]) -> dic
     for sample in samples:
         file = folder / sample.path
         try:
-            inputs[sample] = to_input(
-                read_image(file), model.config.img_size, model.metadata.preprocessing
-            )
+            inputs[sample] = model.preprocess(read_image(file))
         except ImageError as error:
             errors[sample] = str(error).removeprefix(f"{file}: ")
     ranks: dict[Sample, int] = {}
