@@ -69,8 +69,8 @@ def kernels() -> list[Extension]:
     extension = Extension(
         "vimnp._scan",
         ["vimnp/_scan.pyx"],
-        depends=[str(path) for kind in ("h", "pxi") for path in Path("vimnp").glob(f"_*.{kind}")],
-        include_dirs=["vimnp"],
+        depends=[str(p) for p in [*Path("vimnp/csrc").glob("*.h"), *Path("vimnp").glob("*.pxi")]],
+        include_dirs=["vimnp/csrc"],
         define_macros=[
             ("Py_LIMITED_API", STABLE_ABI),
             ("CYTHON_LIMITED_API", "1"),

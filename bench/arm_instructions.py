@@ -21,7 +21,7 @@ from pathlib import Path
 from layer_arrays import add_norm, convolution, scan
 from surroundings import print_table
 
-from vimnp.backends import BACKENDS
+from vimnp.engine.settings import BACKENDS
 
 ASK = 4242  # count_instructions.c
 CORES = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}

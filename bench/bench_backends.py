@@ -28,10 +28,10 @@ from random_weights import write_random
 from surroundings import print_table, rounds_asked_for
 
 import vimnp
-from vimnp import extension
-from vimnp.backends import BACKENDS
-from vimnp.costs import operation_costs
-from vimnp.profiling import Profile, Span, median_seconds, profile
+from vimnp.engine.costs import operation_costs
+from vimnp.engine.settings import BACKENDS
+from vimnp.measure.profiling import Profile, Span, median_seconds, profile
+from vimnp.runtime import extension
 
 SIDES = (224, 448, 672)
 WARM = 3  # passes before one that counts

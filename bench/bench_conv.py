@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from layer_arrays import LENGTHS, add_norm, convolution
 
-from vimnp import kernels
+from vimnp.ops import kernels
 
 OPERATIONS = {"causal_conv1d": convolution, "fused_add_norm": add_norm}
 

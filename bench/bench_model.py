@@ -62,7 +62,7 @@ def test_fresh_workspace(benchmark):
 
 
 def test_plain_numpy(benchmark, monkeypatch):
-    monkeypatch.setattr(vimnp.extension, "_scan", None)
+    monkeypatch.setattr(vimnp.runtime.extension, "_scan", None)
     model = vimnp.VimTiny.random()
     benchmark.group = "plain NumPy"
     with threadpool_limits(1, user_api="blas"):

@@ -18,8 +18,8 @@ import pytest
 from limits import BLAS, medians, network
 from surroundings import print_table, rounds_asked_for
 
-from vimnp.backends import BACKENDS
-from vimnp.profiling import profile
+from vimnp.engine.settings import BACKENDS
+from vimnp.measure.profiling import profile
 
 
 def rows(rounds: int) -> Iterator[tuple[str, str, str]]:

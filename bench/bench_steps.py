@@ -3,7 +3,7 @@
     python bench/bench_steps.py [--rounds 10]
 
 Vim-tiny on 224x224 pixels, one thread where nothing else is said. The steps run in turn, in one
-run; times are medians of profiled passes (vimnp.profiling), in milliseconds.
+run; times are medians of profiled passes (vimnp.measure.profiling), in milliseconds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from limits import BLAS, PAUSE, instruction_set, pixels
 from surroundings import print_table, rounds_asked_for
 
-from vimnp import extension
 from vimnp.config import VIM_TINY, VimConfig
-from vimnp.model import VisionMamba
-from vimnp.profiling import Profile, Span, median_seconds, profile
-from vimnp.timing import in_turn
+from vimnp.measure.profiling import Profile, Span, median_seconds, profile
+from vimnp.measure.timing import in_turn
+from vimnp.models.vim.model import VisionMamba
+from vimnp.runtime import extension
 
 WARM_UP = 2
 

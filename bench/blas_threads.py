@@ -13,7 +13,7 @@ from limits import blas_as_it_is_set
 from threadpoolctl import threadpool_limits
 
 import vimnp
-from vimnp.machine import describe_machine
+from vimnp.measure.machine import describe_machine
 
 PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float32)
 

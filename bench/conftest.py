@@ -6,7 +6,7 @@ import pytest
 from implementations import implementation as implementation
 from surroundings import refusal
 
-from vimnp.machine import describe_machine
+from vimnp.measure.machine import describe_machine
 
 
 def pytest_configure() -> None:

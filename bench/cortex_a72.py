@@ -36,7 +36,7 @@ There is no {tool} here. The estimate takes a compiler for AArch64 and llvm-mca;
 # The address makes the compiler keep every kernel. The scan contains its functions for step sizes
 # and gate three times over; here each stands alone.
 SOURCE = """\
-#include "_isa.h"
+#include "isa.h"
 int (*const kept)(struct instruction_set *) = list_instruction_sets;
 void step_sizes(vec_neon *x, int run) { softplus_neon(x, run); }
 void gate(vec_neon *z, vec_neon *divisors, int run)
@@ -66,7 +66,7 @@ product's tile takes 5 tokens and 16 outputs one input further; all products of 
 picture's way into the network are not in the sum.
 """
 
-# Outputs of a tile: ROWS x PANEL vectors of vimnp/_product.h.
+# Outputs of a tile: ROWS x PANEL vectors of vimnp/csrc/product.h.
 TILE = 5 * 4
 
 

@@ -23,8 +23,8 @@ from PIL import Image
 from random_weights import write_random
 from surroundings import print_table, rounds_asked_for
 
-from vimnp.backends import BACKENDS
 from vimnp.config import PUBLISHED
+from vimnp.engine.settings import BACKENDS
 
 PREDICT = "import sys; from vimnp.cli import main; assert main(sys.argv[1:]) == 0"
 TRANSFORMER = """

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from vimnp import kernels
-from vimnp.kernels import Filter, ScanInputs, aligned_empty
+from vimnp.ops import kernels
+from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
 
 LENGTHS = (197, 730, 1025, 4097)  # pictures of 224, 224 at stride 8, 512 and 1024 pixels
 EMBED_DIM, D_INNER, D_STATE, DT_RANK, D_CONV = 192, 384, 16, 12, 4

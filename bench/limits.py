@@ -21,11 +21,11 @@ from surroundings import print_table, rounds_asked_for
 from threadpoolctl import ThreadpoolController
 
 import vimnp
-from vimnp import extension
-from vimnp.model import VisionMamba
-from vimnp.parameters import Layer
-from vimnp.timing import time_in_turn
-from vimnp.workspace import Workspace
+from vimnp.measure.timing import time_in_turn
+from vimnp.models.vim.model import VisionMamba
+from vimnp.models.vim.parameters import Layer
+from vimnp.models.vim.workspace import Workspace
+from vimnp.runtime import extension
 
 Call = Callable[[], object]
 SCAN_TARGETS = {"avx512": 275, "avx2": 505, "baseline": 1700}  # microseconds
@@ -44,7 +44,7 @@ BLAS = ThreadpoolController().select(user_api="blas")
 def medians(
     calls: dict[Any, Call], rounds: int, burst: int = 1, pause: float = 0.0
 ) -> dict[Any, float]:
-    """Median seconds of each call, in turn; see :func:`vimnp.timing.time_in_turn`."""
+    """Median seconds of each call, in turn; see :func:`vimnp.measure.timing.time_in_turn`."""
     warm_up = 3 if burst > 1 else 1
     seconds = time_in_turn(calls, rounds, burst=burst, warm_up=warm_up, pause=pause)
     return {name: float(np.median(values)) for name, values in seconds.items()}

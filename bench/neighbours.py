@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from surroundings import begin, print_table
 
-from vimnp.backends import BACKENDS
+from vimnp.engine.settings import BACKENDS
 
 PASSES = """
 import sys, time

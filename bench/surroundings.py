@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from vimnp.machine import describe_machine
+from vimnp.measure.machine import describe_machine
 
 
 def refusal() -> str | None:

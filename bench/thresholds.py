@@ -18,9 +18,9 @@ from layer_arrays import add_norm, convolution, scan
 from limits import BLAS, VECTOR_SETS, Call, forward_pass, instruction_set, medians, network
 from surroundings import begin
 
-from vimnp import kernels
 from vimnp.config import VIM_TINY
-from vimnp.model import VisionMamba
+from vimnp.models.vim.model import VisionMamba
+from vimnp.ops import kernels
 
 
 def native_pass(length: int, num_threads: int) -> Call:

@@ -35,7 +35,7 @@ from torch.nn import functional
 from torch_vim import VisionMamba
 
 from vimnp.config import VimConfig
-from vimnp.image import Preprocessing, preprocess
+from vimnp.images.preprocessing import Preprocessing, preprocess
 
 CONFIG = VimConfig(img_size=(32, 32), patch_size=8, stride=8, depth=4, embed_dim=64, num_classes=10)
 PREPROCESSING = Preprocessing(crop_pct=1.0)

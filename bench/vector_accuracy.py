@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vimnp import extension, reference
-from vimnp.machine import describe_machine
+from vimnp.measure.machine import describe_machine
+from vimnp.ops import reference
+from vimnp.runtime import extension
 
 EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exp": np.exp,

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vimnp import rope
-from vimnp.config import PUBLISHED
 from vimnp.convert.checkpoint import Checkpoint
 from vimnp.convert.infer import infer_config
 from vimnp.convert.labels import read_labels
@@ -19,8 +17,10 @@ from vimnp.convert.safetensors_file import SafetensorsFile
 from vimnp.convert.settings import parse_settings, to_text
 from vimnp.convert.source import SourceFile
 from vimnp.errors import CheckpointError, ConfigError, WeightsError
-from vimnp.image import Preprocessing
-from vimnp.weights import Metadata, write_weights
+from vimnp.images.preprocessing import Preprocessing
+from vimnp.models.vim import rope
+from vimnp.models.vim.config import PUBLISHED
+from vimnp.weights.file import Metadata, write_weights
 
 __all__ = ["Conversion", "convert_checkpoint"]
 

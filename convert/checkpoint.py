@@ -12,13 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from vimnp.archive import Archive, MemberError
 from vimnp.convert.layout import find_state_dict
 from vimnp.convert.naming import listing, quoted
 from vimnp.convert.pickled import SAVE_WEIGHTS, load_pickle
 from vimnp.convert.source import FETCH_AGAIN, SAVE_AGAIN, SourceFile, is_safetensors
 from vimnp.convert.tensors import Storage, StorageType, TensorRecord
 from vimnp.errors import CheckpointError, excerpt
+from vimnp.storage.archive import Archive, MemberError
 
 # Bytes; Vim-tiny's take 46 thousand, a training dump's four times as many.
 _PICKLE_LIMIT = 4 << 20

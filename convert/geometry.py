@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from vimnp.config import PUBLISHED
 from vimnp.convert.naming import quoted
 from vimnp.errors import CheckpointError
+from vimnp.models.vim.config import PUBLISHED
 
 _LARGEST_STRIDE = 1024
 _USUAL_SIDE = 224

@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vimnp.config import PUBLISHED, VimConfig
 from vimnp.convert.geometry import infer_geometry
 from vimnp.convert.naming import quoted
 from vimnp.convert.recognise import Shapes, check_tensors, refuse_other_networks
 from vimnp.convert.settings import to_text
 from vimnp.errors import CheckpointError, ConfigError
-from vimnp.rope import COS
+from vimnp.models.vim.config import PUBLISHED, VimConfig
+from vimnp.models.vim.rope import COS
 
 
 def infer_config(

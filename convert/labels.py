@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from vimnp.errors import CheckpointError
-from vimnp.files import open_regular
-from vimnp.json_text import parse_json
+from vimnp.storage.files import open_regular
+from vimnp.storage.json_text import parse_json
 
 
 def read_labels(path: str | os.PathLike[str], num_classes: int) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from vimnp.config import CHANNELS, VimConfig
 from vimnp.convert.naming import listing, quoted
 from vimnp.errors import CheckpointError
+from vimnp.models.vim.config import CHANNELS, VimConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 

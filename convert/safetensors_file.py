@@ -18,7 +18,7 @@ from vimnp.convert.naming import quoted
 from vimnp.convert.source import FETCH_AGAIN, SourceFile, is_safetensors
 from vimnp.convert.tensors import MOST_DIMENSIONS, StorageType
 from vimnp.errors import CheckpointError
-from vimnp.json_text import parse_json
+from vimnp.storage.json_text import parse_json
 
 # Bytes; Vim-tiny's take 46 thousand. The package would take 100 million.
 _HEADER_LIMIT = 4 << 20

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vimnp.config import VimConfig, parse_img_size
 from vimnp.convert.naming import quoted
 from vimnp.errors import ConfigError
-from vimnp.image import Preprocessing
+from vimnp.images.preprocessing import Preprocessing
+from vimnp.models.vim.config import VimConfig, parse_img_size
 
 
 def parse_settings(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -19,9 +19,10 @@ def parse_settings(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[st
     Parameters
     ----------
     settings : mapping of str to str
-        Fields of :class:`~vimnp.config.VimConfig` and :class:`~vimnp.image.Preprocessing`, such
-        as ``{"stride": "8", "img_size": "48x80", "if_divide_out": "false"}``. A picture's size is
-        its height x width, or one number for a square.
+        Fields of :class:`~vimnp.config.VimConfig` and
+        :class:`~vimnp.images.preprocessing.Preprocessing`, such as
+        ``{"stride": "8", "img_size": "48x80", "if_divide_out": "false"}``. A picture's size is its
+        height x width, or one number for a square.
 
     Returns
     -------

@@ -13,11 +13,11 @@ from typing import Self
 
 import numpy as np
 
-from vimnp.archive import BoundedReader
 from vimnp.convert.naming import quoted
 from vimnp.convert.tensors import StorageType
 from vimnp.errors import CheckpointError
-from vimnp.files import open_regular
+from vimnp.storage.archive import BoundedReader
+from vimnp.storage.files import open_regular
 
 SAVE_AGAIN = "load it with torch and write it again with torch.save"
 FETCH_AGAIN = "fetch the file again"

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from vimnp import extension
 from vimnp.cli import main
+from vimnp.runtime import extension
 
 SLOWING = (
     "VIMNP_ISA",

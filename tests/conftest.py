@@ -15,7 +15,7 @@ from implementations import way as way
 from micro import MICRO
 from random_weights import write_random
 
-from vimnp import kernels
+from vimnp.ops import kernels
 
 # What decides whether a change lands draws the same examples every time; `.ci/draw` draws others.
 # Test files take their settings from here when they are imported, which comes later.

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
-from vimnp import extension
-from vimnp.backends import BACKENDS
+from vimnp.engine.settings import BACKENDS
 from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.runtime import extension
 
 
 @pytest.fixture(params=[*extension.usable_instruction_sets(), "numpy"])

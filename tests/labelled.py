@@ -10,9 +10,9 @@ import pytest
 from micro import MICRO
 from PIL import Image
 
-from vimnp.evaluate import Evaluation, evaluate
-from vimnp.image_folder import Sample, find_pictures
-from vimnp.model import VisionMamba
+from vimnp.evaluate.accuracy import Evaluation, evaluate
+from vimnp.evaluate.image_folder import Sample, find_pictures
+from vimnp.models.vim.model import VisionMamba
 from vimnp.weights import Metadata
 
 CLASSES = [str(index) for index in range(MICRO.num_classes)]

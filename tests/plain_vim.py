@@ -1,7 +1,7 @@
 """The whole network in float64 NumPy, straight from the description: the oracle of the model tests.
 
-It shares nothing with ``vimnp.model`` but the names of the tensors: it flips time in memory, loops
-over patches, and has no workspace.
+It shares nothing with ``vimnp.models.vim`` but the names of the tensors: it flips time in memory,
+loops over patches, and has no workspace.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vimnp import extension
+from vimnp.runtime import extension
 
 
 def run(code: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

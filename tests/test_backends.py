@@ -10,8 +10,8 @@ from commands import Command, facts
 from micro import MICRO
 
 import vimnp
-from vimnp import extension
 from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.runtime import extension
 
 needs_kernels = pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
 

@@ -12,7 +12,7 @@ from micro import MICRO
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import vimnp
-from vimnp import blas
+from vimnp.runtime import blas
 
 needs_openblas = pytest.mark.skipif(not blas.can_be_set(), reason="NumPy's BLAS cannot be set")
 

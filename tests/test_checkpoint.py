@@ -31,11 +31,11 @@ from torch_format import (
     training_dump,
 )
 
-from vimnp.archive import Archive
 from vimnp.config import VimConfig
 from vimnp.convert import convert_checkpoint
 from vimnp.convert.checkpoint import Checkpoint
 from vimnp.errors import CheckpointError
+from vimnp.storage.archive import Archive
 from vimnp.weights import WeightsFile
 
 CONFIG = VimConfig(

@@ -19,12 +19,12 @@ from safetensors.numpy import save_file
 from torch_format import random_weights, save
 
 import vimnp
-from vimnp import extension
 from vimnp.cli import COMMANDS
 from vimnp.commands import info
 from vimnp.config import VIM_TINY_ROPE, VimConfig
-from vimnp.image import FORMATS, read_image
-from vimnp.model import VisionMamba
+from vimnp.images.preprocessing import FORMATS, read_image
+from vimnp.models.vim.model import VisionMamba
+from vimnp.runtime import extension
 from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile, write_weights
 
 MICRO = VimConfig(
@@ -728,11 +728,21 @@ def test_a_reader_that_leaves_early_is_no_error(unbuffered: str, micro_npz: Path
 
 
 def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_need() -> None:
-    late = ["argparse", "subprocess", "PIL", "vimnp.cli", "vimnp.machine", "vimnp.native"]
-    late += ["vimnp.ops", "vimnp.resize", "vimnp.tiff", "vimnp.convert"]
+    late = [
+        "argparse",
+        "subprocess",
+        "PIL",
+        "vimnp.cli",
+        "vimnp.measure.machine",
+        "vimnp.engine.compiled",
+        "vimnp.ops.checked",
+        "vimnp.models.vim.resize",
+        "vimnp.images.tiff",
+        "vimnp.convert",
+    ]
     code = f"import numpy, sys; before = set(sys.modules); import vimnp; late = {late}; "
     code += "assert not {*late} & ({*sys.modules} - before), {*late} & {*sys.modules}; "
-    code += "vimnp.causal_conv1d; assert 'vimnp.ops' in sys.modules"
+    code += "vimnp.causal_conv1d; assert 'vimnp.ops.checked' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

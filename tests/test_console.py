@@ -17,8 +17,8 @@ from PIL import Image
 from random_weights import write_random
 from torch_format import random_weights, save
 
-from vimnp import timing
 from vimnp.commands.console import printable, say
+from vimnp.measure import timing
 from vimnp.weights import WeightsFile, write_weights
 
 HOSTILE = "a\x1b[2J b\n\u202ec  d\u200f\x9be"

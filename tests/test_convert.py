@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 from irregular import irregular as irregular
 from torch_format import random_weights, save, training_dump
 
-from vimnp import rope
 from vimnp.config import PUBLISHED, VIM_SMALL, VIM_TINY, VIM_TINY_ROPE, VimConfig
 from vimnp.convert import Conversion, convert_checkpoint
 from vimnp.convert.geometry import infer_geometry
 from vimnp.convert.infer import infer_config
 from vimnp.convert.labels import read_labels
 from vimnp.errors import CheckpointError
-from vimnp.image import Preprocessing
+from vimnp.images.preprocessing import Preprocessing
+from vimnp.models.vim import rope
 from vimnp.weights import WeightsFile
 
 MICRO = VimConfig(

@@ -18,7 +18,7 @@ import vimnp
 from vimnp import cli
 from vimnp.config import PUBLISHED, VimConfig
 from vimnp.convert.settings import to_text
-from vimnp.image import Preprocessing, preprocess, read_image
+from vimnp.images.preprocessing import Preprocessing, preprocess, read_image
 
 torch = pytest.importorskip("torch", reason="the checkpoints are written by PyTorch")
 

@@ -31,7 +31,7 @@ STOPPING = """
 import sys, time
 import vimnp.weights
 from vimnp import cli
-from vimnp.model import VisionMamba
+from vimnp.models.vim.model import VisionMamba
 
 def stop(*_, **__):
     print("here", flush=True)

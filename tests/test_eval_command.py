@@ -30,12 +30,12 @@ from PIL import Image
 from processes import run as run_python
 from random_weights import write_random
 
-from vimnp import evaluate as module
-from vimnp import extension
 from vimnp.commands import eval as command_module
-from vimnp.image import read_image
-from vimnp.locked_file import LockedFile
-from vimnp.model import VisionMamba
+from vimnp.evaluate import accuracy as module
+from vimnp.images.preprocessing import read_image
+from vimnp.models.vim.model import VisionMamba
+from vimnp.runtime import extension
+from vimnp.storage.locked_file import LockedFile
 from vimnp.weights import WeightsFile, write_weights
 
 
@@ -284,7 +284,8 @@ def test_a_killed_process_loses_one_batch_at_most(
     options += ["--batch", "4", "--json"]
     code = f"""
 import os
-from vimnp import cli, evaluate
+from vimnp import cli
+from vimnp.evaluate import accuracy as evaluate
 read_image, left = evaluate.read_image, 11
 def read(path):
     global left

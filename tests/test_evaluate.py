@@ -22,14 +22,14 @@ from labelled import model as model
 from micro import MICRO
 from PIL import Image
 
-from vimnp import evaluate as module
-from vimnp import extension
 from vimnp.errors import ConfigError, ImageError
-from vimnp.evaluate import Accuracy, Evaluation, rank_of
-from vimnp.image import read_image
-from vimnp.image_folder import Sample
-from vimnp.model import VisionMamba
-from vimnp.results import ResultsFile
+from vimnp.evaluate import accuracy as module
+from vimnp.evaluate.accuracy import Accuracy, Evaluation, rank_of
+from vimnp.evaluate.image_folder import Sample
+from vimnp.evaluate.results import ResultsFile
+from vimnp.images.preprocessing import read_image
+from vimnp.models.vim.model import VisionMamba
+from vimnp.runtime import extension
 
 
 @given(values=st.lists(st.sampled_from([-1.0, 0.0, -0.0, 2.5]), min_size=1))

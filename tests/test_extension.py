@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 from micro import MICRO
 
-from vimnp import extension
-from vimnp.kernels import Filter, ScanInputs
-from vimnp.native import SPAN, pack
-from vimnp.parameters import DirectionParameters, Parameters, load_parameters, random_reader
+from vimnp.engine.compiled import SPAN, pack
+from vimnp.models.vim.parameters import (
+    DirectionParameters,
+    Parameters,
+    load_parameters,
+    random_reader,
+)
+from vimnp.ops.kernels import Filter, ScanInputs
+from vimnp.runtime import extension
 
 LENGTH, CHANNELS, STATES = 5, 20, 3
 

@@ -14,7 +14,8 @@ from micro import MICRO
 from processes import run
 
 import vimnp
-from vimnp import config, extension
+from vimnp.models.vim import config
+from vimnp.runtime import extension
 
 # Prints the logits of a small network, as text that shows every bit.
 LOGITS = """

@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 from processes import run
 
-from vimnp.files import open_regular, whole_file
+from vimnp.storage.files import open_regular, whole_file
 
 unix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 
@@ -187,7 +187,7 @@ def test_a_socket_is_not_written_to(tmp_path):
 
 # Through a link, so that a mistake costs no machine its devices.
 TO_STDOUT = """
-from vimnp.files import whole_file
+from vimnp.storage.files import whole_file
 print("before")
 with whole_file("link") as file:
     file.write(b"the file\\n")
@@ -256,7 +256,7 @@ def test_whatever_ends_the_writing_leaves_everything_as_it_was(tmp_path, kind):
 
 TERMINATED = """
 import os, signal, sys
-from vimnp.files import whole_file
+from vimnp.storage.files import whole_file
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
 with whole_file("file") as file:
     file.write(b"half")

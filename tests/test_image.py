@@ -26,10 +26,10 @@ from hypothesis import strategies as st
 from PIL import Image, features
 from processes import run
 
-import vimnp.image
-from vimnp import image_file
+import vimnp.images.preprocessing
 from vimnp.errors import ConfigError, ImageError
-from vimnp.image import (
+from vimnp.images import image_file
+from vimnp.images.preprocessing import (
     FORMATS,
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -954,7 +954,7 @@ MEASURING = """
 import sys
 from pathlib import Path
 from vimnp.errors import ImageError
-from vimnp.image import Preprocessing, preprocess, read_image
+from vimnp.images.preprocessing import Preprocessing, preprocess, read_image
 
 def peak():
     status = Path("/proc/self/status").read_text()
@@ -1006,7 +1006,7 @@ def test_only_the_plugins_that_are_needed_are_loaded(tmp_path: Path) -> None:
         (tmp_path / kind).write_bytes(encoded(kind))
         code = f"""
 import sys
-from vimnp.image import read_image
+from vimnp.images.preprocessing import read_image
 read_image({str(tmp_path / kind)!r})
 print(*(name.split(".")[1] for name in sys.modules if name.endswith("ImagePlugin")))
 """
@@ -1044,7 +1044,9 @@ def test_formats_are_those_of_the_installed_pillow(
     assert image_file.FORMATS == ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "AVIF")
     with pytest.raises(ImageError, match="expected one of JPEG, PNG, GIF, BMP, PPM, TIFF, AVIF:"):
         read_image(tmp_path / "picture")
-    with pytest.raises(AttributeError, match=r"'vimnp\.image_file' has no attribute 'FORMAT'"):
+    with pytest.raises(
+        AttributeError, match=r"'vimnp\.images\.image_file' has no attribute 'FORMAT'"
+    ):
         image_file.FORMAT  # noqa: B018
 
 

@@ -29,8 +29,8 @@ from labelled import model as model
 from micro import MICRO
 
 from vimnp.errors import ConfigError
-from vimnp.image_folder import Sample, find_pictures, read_classes, spread
-from vimnp.model import VisionMamba
+from vimnp.evaluate.image_folder import Sample, find_pictures, read_classes, spread
+from vimnp.models.vim.model import VisionMamba
 from vimnp.weights import Metadata
 
 # ---- Which pictures ------------------------------------------------------------------------------

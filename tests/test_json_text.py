@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vimnp.json_text import DEEPEST, parse_json
+from vimnp.storage.json_text import DEEPEST, parse_json
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -12,8 +12,8 @@ from comparison import TOLERANCE, assert_close, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vimnp import kernels, reference
-from vimnp.kernels import Filter, ScanInputs, aligned_empty
+from vimnp.ops import kernels, reference
+from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
 from vimnp.reference import BIDIRECTIONAL_METHODS
 
 RUNS = [1, 31, 32, 33, 64, 65, 100]  # tokens

@@ -15,12 +15,13 @@ import pytest
 from commands import Command, assert_refused
 from full_disk import full_disk
 
-from vimnp import blas, extension, machine, timing
-from vimnp.backends import BACKENDS
+from vimnp.engine.settings import BACKENDS
 from vimnp.errors import ConfigError
-from vimnp.machine import measure_rates
-from vimnp.model import VisionMamba
-from vimnp.timing import time_in_turn
+from vimnp.measure import machine, timing
+from vimnp.measure.machine import measure_rates
+from vimnp.measure.timing import time_in_turn
+from vimnp.models.vim.model import VisionMamba
+from vimnp.runtime import blas, extension
 
 if TYPE_CHECKING:
     from vimnp._scan import Kernels

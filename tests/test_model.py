@@ -23,12 +23,12 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 import vimnp
-from vimnp import extension
-from vimnp.kernels import aligned_empty
-from vimnp.parameters import random_reader
+from vimnp.models.vim.parameters import random_reader
+from vimnp.models.vim.workspace import Workspace
+from vimnp.ops.kernels import aligned_empty
 from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.runtime import extension
 from vimnp.weights import Metadata, WeightsFile
-from vimnp.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("way")
 

@@ -8,8 +8,8 @@ from comparison import assert_close, plain_arguments, widened
 from test_norm import add_norm, exact_norm, normal, with_and_without_bias
 
 import vimnp
-from vimnp import kernels, reference
-from vimnp.kernels import Filter
+from vimnp.ops import kernels, reference
+from vimnp.ops.kernels import Filter
 from vimnp.reference import METHODS
 
 # Bits of float32: NaN as usual, signalling, of both signs, with all bits set; and infinities.

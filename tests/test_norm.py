@@ -8,7 +8,7 @@ from comparison import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vimnp import kernels, reference
+from vimnp.ops import kernels, reference
 
 EPSILON = 1e-5
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import vimnp
-from vimnp import reference
+from vimnp.ops import reference
 from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction
 
 

@@ -10,7 +10,7 @@ import pytest
 from comparison import assert_close
 
 import vimnp
-from vimnp import reference
+from vimnp.ops import reference
 from vimnp.reference import METHODS, Direction
 
 Case = dict[str, np.ndarray]

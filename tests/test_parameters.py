@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vimnp import parameters
-from vimnp.parameters import Room, transposed
+from vimnp.models.vim import parameters
+from vimnp.models.vim.parameters import Room, transposed
 
 SHAPES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=30)
 

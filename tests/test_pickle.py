@@ -15,8 +15,8 @@ from options import OPTIONS
 from processes import run
 
 import vimnp
-from vimnp import extension
 from vimnp.config import VIM_TINY
+from vimnp.runtime import extension
 from vimnp.weights import Metadata
 
 PIXELS = np.random.default_rng(0).standard_normal((3, 32, 32)).astype(np.float32)
@@ -57,7 +57,7 @@ def test_a_copy_gives_the_same_bits(option, copied, way):
 @every_copy
 def test_settings_and_metadata_travel(copied, way: Way):
     metadata = Metadata(config=MICRO, labels=tuple("abcdefg"), source="vim.pth")
-    read = vimnp.parameters.random_reader(MICRO, 0)
+    read = vimnp.models.vim.parameters.random_reader(MICRO, 0)
     model = vimnp.VisionMamba(metadata, read, scan=way.scans[0], num_threads=2)
     assert_same(copied(model), model)
     assert_same(copied(model.with_settings(num_threads=1)), model.with_settings(num_threads=1))
@@ -157,6 +157,6 @@ def test_without_kernels_only_the_models_that_may_choose_are_loaded(way, monkeyp
 
 def test_a_pickle_of_another_version_is_refused_in_words(monkeypatch):
     content = pickle.dumps(vimnp.VisionMamba.random(config=MICRO))
-    monkeypatch.setattr(vimnp.model, "__version__", "99.0")
+    monkeypatch.setattr(vimnp.models.vim.model, "__version__", "99.0")
     with pytest.raises(vimnp.WeightsError, match=r"pickled by vimnp .*, and this is 99\.0"):
         pickle.loads(content)

@@ -11,13 +11,13 @@ import sys
 import pytest
 from processes import run
 
-from vimnp import extension
-from vimnp.backends import BACKENDS
+from vimnp.engine.settings import BACKENDS
+from vimnp.runtime import extension
 
 # Defines logits(), on two threads.
 NETWORK = """
 import numpy as np, vimnp
-from vimnp import kernels
+from vimnp.ops import kernels
 kernels._LEAST_ELEMENTS = dict.fromkeys(kernels._LEAST_ELEMENTS, 0)  # split all work
 config = vimnp.VimConfig(img_size=(64, 64), patch_size=8, stride=8, depth=2, embed_dim=96)
 model = vimnp.VisionMamba.random(config=config, num_threads=2)

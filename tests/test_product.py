@@ -13,8 +13,8 @@ from comparison import assert_close, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vimnp import extension
-from vimnp.native import pack
+from vimnp.engine.compiled import pack
+from vimnp.runtime import extension
 
 
 class Packing(NamedTuple):

@@ -13,13 +13,13 @@ from implementations import COMPILED_WAYS, NATIVE_WAYS, Way
 from micro import MICRO
 from options import OPTIONS
 
-from vimnp import profiling
 from vimnp.config import VIM_TINY, VimConfig
-from vimnp.costs import operation_costs
-from vimnp.files import whole_file
-from vimnp.model import VisionMamba
-from vimnp.profiling import Profile, Span, median_seconds, profile
-from vimnp.trace import write_trace
+from vimnp.engine.costs import operation_costs
+from vimnp.measure import profiling
+from vimnp.measure.profiling import Profile, Span, median_seconds, profile
+from vimnp.measure.trace import write_trace
+from vimnp.models.vim.model import VisionMamba
+from vimnp.storage.files import whole_file
 
 MIXER = {"in_proj", "conv1d", "x_proj", "scan", "out_proj"}
 

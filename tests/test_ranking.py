@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vimnp.errors import ImageError
-from vimnp.ranking import best_first
+from vimnp.models.ranking import best_first
 
 
 @given(values=st.lists(st.sampled_from([-1.0, 0.0, -0.0, 2.5, 3.4e38, -3.4e38]), min_size=1))

@@ -11,8 +11,8 @@ from implementations import NUMPY_WAYS, only
 from micro import MICRO
 
 import vimnp
-from vimnp.profiling import _OPERATIONS
-from vimnp.workspace import Spares
+from vimnp.measure.profiling import _OPERATIONS
+from vimnp.models.vim.workspace import Spares
 
 PIXELS, OTHER_PIXELS = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
 

@@ -7,7 +7,7 @@ import pytest
 from comparison import plain_arguments
 
 import vimnp
-from vimnp import reference
+from vimnp.ops import reference
 from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction
 
 

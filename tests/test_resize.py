@@ -14,10 +14,10 @@ from micro import MICRO
 from random_weights import write_random
 
 import vimnp
-from vimnp import rope
 from vimnp.config import VIM_TINY, VIM_TINY_ROPE
-from vimnp.parameters import random_reader
-from vimnp.resize import bicubic_weights, resize_pos_embed, resized
+from vimnp.models.vim import rope
+from vimnp.models.vim.parameters import random_reader
+from vimnp.models.vim.resize import bicubic_weights, resize_pos_embed, resized
 
 TOKENS = {
     "in the middle": {},

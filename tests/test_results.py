@@ -26,12 +26,12 @@ from labelled import (
 from labelled import folder as folder
 from labelled import model as model
 
-from vimnp import evaluate as module
 from vimnp.errors import ConfigError
-from vimnp.evaluate import Evaluation, evaluate
-from vimnp.image_folder import Sample, find_pictures
-from vimnp.model import VisionMamba
-from vimnp.results import ResultsFile
+from vimnp.evaluate import accuracy as module
+from vimnp.evaluate.accuracy import Evaluation, evaluate
+from vimnp.evaluate.image_folder import Sample, find_pictures
+from vimnp.evaluate.results import ResultsFile
+from vimnp.models.vim.model import VisionMamba
 
 SETTINGS = {"weights_sha256": "12", "img_size": [32, 32]}
 Resumed = Callable[[Path], Evaluation]
@@ -284,8 +284,8 @@ def test_the_lock_ends_with_the_object(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys
-from vimnp.image_folder import Sample
-from vimnp.results import ResultsFile
+from vimnp.evaluate.image_folder import Sample
+from vimnp.evaluate.results import ResultsFile
 results = ResultsFile("results.jsonl", {}, {"7": 7})
 results.append({Sample("7/a", 7): 3})
 print("ready", flush=True)

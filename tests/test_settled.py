@@ -8,7 +8,8 @@ from implementations import COMPILED_WAYS, NATIVE_WAYS, NUMPY_WAYS, only
 from micro import MICRO
 
 import vimnp
-from vimnp import extension, reference
+from vimnp.ops import reference
+from vimnp.runtime import extension
 
 PIXELS = np.random.default_rng(0).standard_normal((3, 32, 32)).astype(np.float32)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vimnp
-from vimnp import reference
+from vimnp.ops import reference
 from vimnp.reference import BIDIRECTIONAL_METHODS, Direction
 
 TOKENS = 4096

@@ -11,8 +11,8 @@ import threading
 import pytest
 from processes import run
 
-from vimnp import extension
-from vimnp.backends import BACKENDS
+from vimnp.engine.settings import BACKENDS
+from vimnp.runtime import extension
 
 STACK = 56 * 1024  # bytes: the kernels', and Python's; musl gives a thread 128 KB
 
@@ -37,7 +37,7 @@ needs_small_stacks = pytest.mark.skipif(
 SMALL = f"""
 import threading
 import numpy as np, vimnp
-from vimnp import kernels
+from vimnp.ops import kernels
 from vimnp.reference import BIDIRECTIONAL_METHODS
 def small(work):
     expected, found = work(), []

@@ -15,7 +15,8 @@ from micro import MICRO
 from threadpoolctl import threadpool_limits
 
 import vimnp
-from vimnp import extension, kernels, threads
+from vimnp.ops import kernels
+from vimnp.runtime import extension, threads
 
 
 def test_the_argument_comes_first_then_the_environment_then_the_cpus(monkeypatch):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vimnp import extension, reference
+from vimnp.ops import reference
+from vimnp.runtime import extension
 
 NORMAL = 2.0**-100  # results below may be flushed to zero
 

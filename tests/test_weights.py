@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 from irregular import irregular as irregular
 
 from vimnp import VisionMamba
-from vimnp.archive import BoundedReader
 from vimnp.config import VimConfig
 from vimnp.errors import ConfigError, WeightsError
-from vimnp.image import Preprocessing
+from vimnp.images.preprocessing import Preprocessing
+from vimnp.storage.archive import BoundedReader
 from vimnp.weights import METADATA, Metadata, WeightsFile, write_weights
 
 TINY = VimConfig(

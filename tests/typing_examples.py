@@ -11,9 +11,9 @@ from PIL import Image
 
 import vimnp
 from vimnp import Prediction, VimTiny, VisionMamba
-from vimnp.evaluate import Evaluation, evaluate
-from vimnp.image import read_image
-from vimnp.image_folder import find_pictures
+from vimnp.evaluate.accuracy import Evaluation, evaluate
+from vimnp.evaluate.image_folder import find_pictures
+from vimnp.images.preprocessing import read_image
 
 One = list[Prediction]
 Many = list[list[Prediction]]

@@ -11,43 +11,43 @@ __version__ = "0.1.0"
 import importlib
 from typing import TYPE_CHECKING
 
-from vimnp.config import VimConfig
 from vimnp.errors import CheckpointError, ConfigError, ImageError, VimnpError, WeightsError
-from vimnp.loading import load
-from vimnp.model import Prediction, VimBase, VimSmall, VimTiny, VisionMamba
-from vimnp.reference import Direction
+from vimnp.models.loading import load
+from vimnp.models.vim.config import VimConfig
+from vimnp.models.vim.model import Prediction, VimBase, VimSmall, VimTiny, VisionMamba
+from vimnp.ops.reference import Direction
 
 if TYPE_CHECKING:
-    from vimnp import config as config
-    from vimnp import costs as costs
     from vimnp import errors as errors
     from vimnp import evaluate as evaluate
-    from vimnp import image as image
-    from vimnp import image_folder as image_folder
     from vimnp import ops as ops
-    from vimnp import profiling as profiling
-    from vimnp import reference as reference
-    from vimnp import results as results
-    from vimnp import threads as threads
-    from vimnp import trace as trace
     from vimnp import weights as weights
-    from vimnp.ops import causal_conv1d, selective_scan, selective_scan_bidirectional
+    from vimnp.engine import costs as costs
+    from vimnp.evaluate import image_folder as image_folder
+    from vimnp.evaluate import results as results
+    from vimnp.images import preprocessing as image  # noqa: F401
+    from vimnp.measure import profiling as profiling
+    from vimnp.measure import trace as trace
+    from vimnp.models.vim import config as config
+    from vimnp.ops import reference as reference
+    from vimnp.ops.checked import causal_conv1d, selective_scan, selective_scan_bidirectional
+    from vimnp.runtime import threads as threads
 
-_MODULES = (
-    "config",
-    "costs",
-    "errors",
-    "evaluate",
-    "image",
-    "image_folder",
-    "ops",
-    "profiling",
-    "reference",
-    "results",
-    "threads",
-    "trace",
-    "weights",
-)
+_MODULES = {
+    "config": "vimnp.config",
+    "costs": "vimnp.engine.costs",
+    "errors": "vimnp.errors",
+    "evaluate": "vimnp.evaluate",
+    "image": "vimnp.images.preprocessing",
+    "image_folder": "vimnp.evaluate.image_folder",
+    "ops": "vimnp.ops",
+    "profiling": "vimnp.measure.profiling",
+    "reference": "vimnp.reference",
+    "results": "vimnp.evaluate.results",
+    "threads": "vimnp.runtime.threads",
+    "trace": "vimnp.measure.trace",
+    "weights": "vimnp.weights",
+}
 
 __all__ = [
     "CheckpointError",
@@ -72,7 +72,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Operations and modules load when they are used: no network needs all of them."""
     if name in _MODULES:
-        return importlib.import_module(f"vimnp.{name}")
+        return importlib.import_module(_MODULES[name])
     if name not in __all__:  # what else is public is there already
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from vimnp import ops

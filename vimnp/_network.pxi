@@ -2,7 +2,7 @@
 
 from libc.stdlib cimport calloc, free
 
-cdef extern from "_isa.h" nogil:
+cdef extern from "isa.h" nogil:
     const int MAX_IMAGES
     struct norm:
         const float *weight

@@ -1,10 +1,10 @@
-"""Types of the compiled kernels; meanings stand in vimnp.kernels."""
+"""Types of the compiled kernels; meanings stand in vimnp.ops.kernels."""
 
 import numpy as np
 
-from vimnp.config import VimConfig
-from vimnp.kernels import Filter, ScanInputs
-from vimnp.parameters import Parameters
+from vimnp.models.vim.config import VimConfig
+from vimnp.models.vim.parameters import Parameters
+from vimnp.ops.kernels import Filter, ScanInputs
 
 version: str
 OPENMP: bool

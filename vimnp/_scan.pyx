@@ -5,10 +5,10 @@
 
 Arrays are token-major float32, (tokens, channels), rows contiguous. Nothing is checked here beyond
 what keeps memory safe: :mod:`vimnp.ops` does that. Names and meanings are those of
-:mod:`vimnp.kernels`, and of :mod:`vimnp.native` for the network.
+:mod:`vimnp.ops.kernels`, and of :mod:`vimnp.engine.compiled` for the network.
 """
 
-cdef extern from "_isa.h" nogil:
+cdef extern from "isa.h" nogil:
     const int MAX_STATES
     const int MAX_TAPS
     const int RUN
@@ -153,7 +153,7 @@ cdef class Kernels:
 
     @property
     def panel(self):
-        """Outputs in a panel of a packed matrix; see vimnp.native."""
+        """Outputs in a panel of a packed matrix; see vimnp.engine.packing."""
         return self.table.panel
 
     def network(self, object config, object parameters):
@@ -170,7 +170,7 @@ cdef class Kernels:
     def causal_conv1d(
         self, const float[:, :] x, tuple filters not None, tuple outs not None, *, bint silu, int num_threads
     ):
-        """Convolve forward, or forward and backward; see vimnp.kernels."""
+        """Convolve forward, or forward and backward; see vimnp.ops.kernels."""
         cdef convolution c
         cdef const float[:, ::1] weight
         cdef const float[::1] bias
@@ -206,7 +206,7 @@ cdef class Kernels:
         self, float[:, :] residual, const float[:, :] hidden, const float[::1] weight,
         const float[::1] bias, float[:, :] out, *, float epsilon, int num_threads,
     ):
-        """residual += hidden, out = norm(residual); see vimnp.kernels."""
+        """residual += hidden, out = norm(residual); see vimnp.ops.kernels."""
         cdef add_norm n
         n.length, n.channels, n.epsilon = residual.shape[0], residual.shape[1], epsilon
         _expect_shape(residual, n.length, n.channels, "residual")
@@ -232,7 +232,7 @@ cdef class Kernels:
         self, tuple directions not None, const float[:, :] z, float[:, :] out,
         *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
     ):
-        """Scan in one direction, or in two and add up; see vimnp.kernels."""
+        """Scan in one direction, or in two and add up; see vimnp.ops.kernels."""
         cdef scan of_direction[2]
         cdef Py_ssize_t number = len(directions)
         cdef Py_ssize_t channels = out.shape[1], length = out.shape[0]

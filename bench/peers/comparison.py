@@ -17,7 +17,7 @@ from peers.processes import Case
 from peers.record import Results
 from peers.requirements import versions
 from peers.weights_files import write_all
-from vimnp.machine import describe_machine
+from vimnp.measure.machine import describe_machine
 from vimnp.reference import BIDIRECTIONAL_METHODS
 
 SCAN_NETWORK, SCAN_THREADS = "vim-numpy", (1, 2, 4)  # the backend that has all modes

@@ -10,8 +10,6 @@ from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from vimnp.backends import BACKENDS, CHOICES, resolve_backend
-from vimnp.choices import Scan
 from vimnp.commands.console import say
 from vimnp.commands.destination import check_destination, naming
 from vimnp.commands.measured import Measured, add_measured, describe
@@ -19,12 +17,14 @@ from vimnp.commands.model_options import add_weights_or_random, load_network
 from vimnp.commands.options import as_given, file_name, parse_count
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
+from vimnp.engine.choices import Scan
+from vimnp.engine.settings import BACKENDS, CHOICES, resolve_backend
 from vimnp.errors import ConfigError, VimnpError
-from vimnp.files import whole_file
-from vimnp.model import VisionMamba
-from vimnp.reference import BIDIRECTIONAL_METHODS
-from vimnp.threads import MOST, resolve_num_threads
-from vimnp.timing import time_in_turn
+from vimnp.measure.timing import time_in_turn
+from vimnp.models.vim.model import VisionMamba
+from vimnp.ops.reference import BIDIRECTIONAL_METHODS
+from vimnp.runtime.threads import MOST, resolve_num_threads
+from vimnp.storage.files import whole_file
 
 DESCRIPTION = (
     "Time forward passes of normalised pixels, every way in turn: backends, scan modes, numbers of "

@@ -12,9 +12,9 @@ from pathlib import Path
 import vimnp
 from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.options import file_name
-from vimnp.config import PUBLISHED
 from vimnp.errors import VimnpError
-from vimnp.weights import DTYPES
+from vimnp.models.vim.config import PUBLISHED
+from vimnp.weights.file import DTYPES
 
 DESCRIPTION = (
     "Turn a PyTorch checkpoint into a weights file. Needs no PyTorch; for a .safetensors file it "

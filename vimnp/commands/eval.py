@@ -13,11 +13,11 @@ from vimnp.commands.console import FAILURE, INTERRUPTED, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.commands.options import add_count, file_name
 from vimnp.commands.progress import progress_bar
-from vimnp.evaluate import Accuracy, Evaluation, evaluate
-from vimnp.image_folder import ImageFolder, Sample, find_pictures, spread
-from vimnp.model import VisionMamba
-from vimnp.results import ResultsFile
-from vimnp.weights import BUNDLED_DIGITS
+from vimnp.evaluate.accuracy import Accuracy, Evaluation, evaluate
+from vimnp.evaluate.image_folder import ImageFolder, Sample, find_pictures, spread
+from vimnp.evaluate.results import ResultsFile
+from vimnp.models.vim.model import VisionMamba
+from vimnp.weights.file import BUNDLED_DIGITS
 
 DESCRIPTION = (
     "Say how often a network is right about the pictures in DIR, which holds a folder for each "

@@ -7,8 +7,8 @@ import dataclasses
 
 from vimnp.commands.console import printable
 from vimnp.commands.options import file_name
-from vimnp.machine import describe_machine
-from vimnp.weights import BUNDLED_DIGITS, Metadata, WeightsFile
+from vimnp.measure.machine import describe_machine
+from vimnp.weights.file import BUNDLED_DIGITS, Metadata, WeightsFile
 
 DESCRIPTION = "Describe a weights file, and what a forward pass runs on here."
 EXAMPLE = "vimnp info vim_tiny.npz"

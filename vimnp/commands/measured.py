@@ -10,8 +10,8 @@ import numpy as np
 from vimnp.commands.console import printable
 from vimnp.commands.model_options import random_name
 from vimnp.commands.options import add_count
-from vimnp.config import CHANNELS, VimConfig
-from vimnp.machine import describe_machine
+from vimnp.measure.machine import describe_machine
+from vimnp.models.vim.config import CHANNELS, VimConfig
 
 
 class Measured(NamedTuple):

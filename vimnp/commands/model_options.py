@@ -6,14 +6,14 @@ import argparse
 import dataclasses
 from typing import Any
 
-from vimnp.backends import CHOICES
 from vimnp.commands.console import say
 from vimnp.commands.options import add_count, as_given, file_name
-from vimnp.config import PUBLISHED, parse_img_size
+from vimnp.engine.settings import CHOICES
 from vimnp.errors import VimnpError
-from vimnp.model import VisionMamba
-from vimnp.reference import BIDIRECTIONAL_METHODS
-from vimnp.weights import BUNDLED_DIGITS
+from vimnp.models.vim.config import PUBLISHED, parse_img_size
+from vimnp.models.vim.model import VisionMamba
+from vimnp.ops.reference import BIDIRECTIONAL_METHODS
+from vimnp.weights.file import BUNDLED_DIGITS
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:

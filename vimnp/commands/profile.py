@@ -12,11 +12,11 @@ from vimnp.commands.model_options import add_way, add_weights_or_random, load_mo
 from vimnp.commands.options import file_name
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
-from vimnp.costs import Cost, operation_costs
-from vimnp.machine import Rates
-from vimnp.model import VisionMamba
-from vimnp.profiling import Profile, median_seconds, profile, rates_in_reach
-from vimnp.trace import write_trace
+from vimnp.engine.costs import Cost, operation_costs
+from vimnp.measure.machine import Rates
+from vimnp.measure.profiling import Profile, median_seconds, profile, rates_in_reach
+from vimnp.measure.trace import write_trace
+from vimnp.models.vim.model import VisionMamba
 
 DESCRIPTION = (
     "Show where the time of a forward pass goes: by operation, with the arithmetic and the bytes "

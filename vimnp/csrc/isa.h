@@ -1,0 +1,141 @@
+/* The kernels for every instruction set of this architecture, and the choice among them.
+ *
+ * kernels.h is included once for each set, between pragmas that let the compiler use it there and only
+ * there: one binary serves every machine of the architecture, and nothing else in it needs more than
+ * the architecture's baseline. A compiler without vector extensions gets the scalar build of the same
+ * source.
+ */
+#ifndef VIMNP_ISA_H
+#define VIMNP_ISA_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "parameters.h"
+#include "operands.h"
+#include "team.h"
+#include "worker.h"
+
+enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU };
+
+struct kernels {
+    int width, panel, rows;  /* W; outputs in a panel of a packed matrix; rows of a product's tile */
+    part_function convolve;  /* of a struct convolution: channels */
+    part_function scan;      /* of a struct scans: channels */
+    part_function add_norm;  /* of a struct add_norm: tokens */
+    member_function forward; /* of a struct pass */
+    void (*product)(const struct product *p, struct range rows, struct range columns);
+    float (*multiply_adds)(ptrdiff_t rounds, float factor); /* CHAINS of W lanes in a round */
+    void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
+};
+
+#define ISA_SCALAR 0
+#define ISA_SSE2 1
+#define ISA_AVX2 2
+#define ISA_AVX512 3
+#define ISA_NEON 4
+
+#define CONCATENATE(name, suffix) name##_##suffix
+#define WITH_SUFFIX(name, suffix) CONCATENATE(name, suffix)
+#define FN(name) WITH_SUFFIX(name, SUFFIX)
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define INLINE static __inline
+#endif
+/* States or sums in registers need the loop over them written out; clang does so by itself. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define UNROLL
+#endif
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define VIMNP_X86 1
+#include <immintrin.h>
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define VIMNP_ARM 1
+#include <arm_neon.h>
+#endif
+
+#define ISA ISA_SCALAR
+#define SUFFIX scalar
+#include "kernels.h"
+#undef ISA
+#undef SUFFIX
+
+#if VIMNP_X86
+#define ISA ISA_SSE2
+#define SUFFIX baseline
+#include "kernels.h"
+#undef ISA
+#undef SUFFIX
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#define ISA ISA_AVX2
+#define SUFFIX avx2
+#include "kernels.h"
+#undef ISA
+#undef SUFFIX
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,prefer-vector-width=512")
+#endif
+#define ISA ISA_AVX512
+#define SUFFIX avx512
+#include "kernels.h"
+#undef ISA
+#undef SUFFIX
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+#if VIMNP_ARM
+#define ISA ISA_NEON
+#define SUFFIX neon
+#include "kernels.h"
+#undef ISA
+#undef SUFFIX
+#endif
+
+/* An instruction set by name: compiled in or not, and whether this machine has it. */
+struct instruction_set {
+    const char *name;
+    const struct kernels *kernels;
+    int available;
+};
+
+/* Fills `sets`, fastest first, and returns their number. */
+static int list_instruction_sets(struct instruction_set sets[4])
+{
+    int count = 0;
+#if VIMNP_X86
+    __builtin_cpu_init();
+    const int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f");
+    sets[count++] = (struct instruction_set){"avx512", &kernels_avx512, has_avx512};
+    sets[count++] = (struct instruction_set){"avx2", &kernels_avx2, has_avx2};
+    sets[count++] = (struct instruction_set){"baseline", &kernels_baseline, 1};
+#elif VIMNP_ARM
+    sets[count++] = (struct instruction_set){"neon", &kernels_neon, 1};
+#endif
+    sets[count++] = (struct instruction_set){"scalar", &kernels_scalar, 1};
+    return count;
+}
+
+#endif

@@ -1,0 +1,105 @@
+/* What a kernel is asked to do: its arrays, their layout, and limits.
+ *
+ * Every array is float32. `step` is the distance in floats from one token to the next: negative where
+ * time runs backwards, so nothing is ever flipped in memory.
+ */
+#ifndef VIMNP_TASKS_H
+#define VIMNP_TASKS_H
+
+#include <stddef.h>
+
+/* The d_state limit of the original's CUDA kernel. */
+#define MAX_STATES 256
+#define MAX_TAPS 64
+/* States of all channels that a thread scans together, 16 KB: those of 256 channels in Vim. All arrays of
+ * a kernel together keep within 48 KB, because a thread's stack may be small: 128 KB in all with musl. */
+#define STATES 4096
+/* States of a vector of channels that a run of tokens is taken through together: in Vim all. */
+#define STATES_AT_ONCE 16
+
+/* Tokens that a kernel takes through its stages together: what passes between two stages then stays in
+ * the first-level cache. */
+#define RUN 32
+
+struct range {
+    ptrdiff_t begin, end;
+};
+
+/* What is in both; ends where it begins if nothing is. */
+static struct range common(struct range a, struct range b)
+{
+    const ptrdiff_t begin = a.begin > b.begin ? a.begin : b.begin;
+    const ptrdiff_t end = a.end < b.end ? a.end : b.end;
+    return (struct range){begin, end > begin ? end : begin};
+}
+
+/* Floats in a cache line. */
+#define LINE 16
+
+/* A matrix (inputs, outputs) in panels: see product.h. */
+struct matrix {
+    ptrdiff_t inputs, outputs;
+    const float *panels;
+};
+
+/* out = addend + x @ weights */
+struct product {
+    struct matrix weights;
+    const float *x, *addend; /* (rows, inputs), and (rows, outputs) or NULL */
+    float *out;              /* (rows, outputs) */
+    ptrdiff_t x_step, addend_step, out_step; /* a bias, the same for every row, has step 0 */
+};
+
+/* One direction of a convolution; weight is (taps, channels). */
+struct filter {
+    const float *weight, *bias; /* bias may be NULL */
+    float *out;
+    ptrdiff_t out_step;
+};
+
+/* A forward convolution, and a backward one where there are two directions. */
+struct convolution {
+    ptrdiff_t length, channels;
+    struct range positions; /* of the window's newest token; see last_position */
+    int taps, silu, directions;
+    const float *x;
+    ptrdiff_t x_step;
+    struct filter filters[2];
+};
+
+/* Where the window has left the sequence, and the backward direction's last outputs are ready. */
+static ptrdiff_t last_position(const struct convolution *c)
+{
+    return c->length + (c->directions - 1) * (c->taps - 1);
+}
+
+/* One direction of a selective scan; A and last_state are (d_state, channels). */
+struct scan {
+    ptrdiff_t length, channels;
+    int d_state, delta_softplus, fixlen;
+    int B_constant, C_constant; /* (d_state, channels) instead of one row per token */
+    int accumulate;             /* add to what `out` holds, before the gate */
+    float scale;                /* multiplies the gated output */
+    const float *u, *delta, *A, *B, *C;
+    const float *D, *z, *delta_bias; /* each may be NULL */
+    ptrdiff_t u_step, delta_step, B_step, C_step, z_step, out_step;
+    float *out, *last_state; /* last_state may be NULL */
+    struct product dt_proj;  /* if it has inputs, fills `delta`, which then has the tokens of one run */
+};
+
+/* One direction, or a forward and a backward one: both of some channels before the next channels. */
+struct scans {
+    int directions;
+    const struct scan *of_direction;
+};
+
+/* Residual addition if `hidden` is not NULL, then LayerNorm if `bias` is not NULL, else RMSNorm. */
+struct add_norm {
+    ptrdiff_t length, channels;
+    float *residual, *out;
+    const float *hidden, *weight, *bias;
+    ptrdiff_t residual_step, hidden_step, out_step;
+    float epsilon;
+};
+
+#endif

@@ -1,0 +1,151 @@
+/* A task of many stages that the threads of one OpenMP team go through together.
+ *
+ * The team is woken once. In each stage a thread has a share, which is in its cache from the stages
+ * before, and helps the others when it is through: cores are seldom equally fast. A stage is over when
+ * all of it is done, not when every thread has come: nobody waits for a thread that has nothing in
+ * hand, because it has not woken yet or another process has its core.
+ */
+#ifndef VIMNP_STAGES_H
+#define VIMNP_STAGES_H
+
+#include <math.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "operands.h"
+#include "team.h"
+
+/* What is left of a thread's share. */
+struct share {
+    ptrdiff_t next, end;
+};
+
+/* Items to be worked on in parts, and a share of them for each thread. */
+struct stage {
+    ptrdiff_t length, step, done;
+    struct share shares[];
+};
+
+/* Stages, one after the other in memory. */
+struct stages {
+    char *first;
+    size_t size; /* of a stage */
+    int shares;  /* in a stage */
+};
+
+/* One of the threads that go through stages together. */
+struct member {
+    int index, team;
+};
+
+/* Bytes of a stage, whole cache lines. */
+static size_t stage_size(int shares)
+{
+    return (sizeof(struct stage) + (size_t)shares * sizeof(struct share) + 63) / 64 * 64;
+}
+
+static struct stage *stage_at(const struct stages *s, ptrdiff_t index)
+{
+    return (struct stage *)(s->first + (size_t)index * s->size);
+}
+
+/* Items in whole steps, so many of them to each share. */
+static void deal_stage(const struct stages *s, ptrdiff_t index, ptrdiff_t length, ptrdiff_t step)
+{
+    struct stage *stage = stage_at(s, index);
+    const ptrdiff_t steps = (length + step - 1) / step;
+    stage->length = length;
+    stage->step = step;
+    stage->done = 0;
+    for (int i = 0; i < s->shares; i++) {
+        const ptrdiff_t end = steps * (i + 1) / s->shares * step;
+        stage->shares[i].next = steps * i / s->shares * step;
+        stage->shares[i].end = end < length ? end : length;
+    }
+}
+
+#if VIMNP_ATOMIC
+/* Takes half of what is left of a share, or all if `whole`. 0 if nothing is left. */
+static int take_from(struct share *share, ptrdiff_t step, int whole, struct range *part)
+{
+    ptrdiff_t next = __atomic_load_n(&share->next, __ATOMIC_RELAXED), size;
+    do {
+        const ptrdiff_t left = share->end - next, half = left / 2 / step * step;
+        size = whole || left < step ? left : half > step ? half : step;
+        if (size <= 0)
+            return 0;
+    } while (!__atomic_compare_exchange_n(
+        &share->next, &next, next + size, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    *part = (struct range){next, next + size};
+    return 1;
+}
+
+static void finish_part(struct stage *stage, struct range part)
+{
+    __atomic_add_fetch(&stage->done, part.end - part.begin, __ATOMIC_ACQ_REL);
+}
+#else
+static int take_from(struct share *share, ptrdiff_t step, int whole, struct range *part)
+{
+    (void)step, (void)whole;
+    *part = (struct range){share->next, share->end};
+    share->next = share->end;
+    return part->begin < part->end;
+}
+
+static void finish_part(struct stage *stage, struct range part)
+{
+    stage->done += part.end - part.begin;
+}
+#endif
+
+/* A part of the member's own share, else of another's. 0 if all are taken. */
+static int take_part(const struct stages *s, struct stage *stage, struct member m, struct range *part)
+{
+    for (int i = 0; i < s->shares; i++) {
+        struct share *share = &stage->shares[(m.index + i) % s->shares];
+        if (take_from(share, stage->step, m.team == 1, part))
+            return 1;
+    }
+    return 0;
+}
+
+static void wait_for_others(struct stage *stage)
+{
+#if VIMNP_ATOMIC
+    wait_awake(&stage->done, stage->length, INFINITY);
+#else
+    (void)stage;
+#endif
+}
+
+/* A member's way through the stages of a task. */
+typedef void (*member_function)(const void *task, struct member member);
+
+static void run_together(member_function run, const void *task, int num_threads)
+{
+#if VIMNP_ATOMIC
+    if (num_threads > 1) {
+#pragma omp parallel num_threads(num_threads)
+        run(task, (struct member){omp_get_thread_num(), omp_get_num_threads()});
+        return;
+    }
+#else
+    (void)num_threads;
+#endif
+    run(task, (struct member){0, 1});
+}
+
+/* For durations. */
+static double seconds_now(void)
+{
+#if VIMNP_OPENMP
+    return omp_get_wtime();
+#else
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#endif
+}
+
+#endif

@@ -1,0 +1,199 @@
+"""Accuracy over labelled pictures.
+
+>>> folder = find_pictures("imagenet/val", model.metadata)
+>>> evaluation = evaluate(model, folder.path, folder.samples)
+>>> evaluation.top(1).share, evaluation.top(5).share
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vimnp.counts import checked_count
+from vimnp.errors import ImageError
+from vimnp.evaluate.image_folder import Sample
+from vimnp.evaluate.results import Outcome, ResultsFile
+from vimnp.images.preprocessing import read_image
+from vimnp.models.ranking import best_first
+from vimnp.models.vim.model import VisionMamba
+
+_NORMAL_QUANTILE = 1.959964  # 95 % of a normal distribution lie within so many deviations
+
+
+class Accuracy(NamedTuple):
+    """How often the true class is among the `k` that the network likes best."""
+
+    k: int
+    right: int
+    pictures: int
+
+    @property
+    def share(self) -> float:
+        """Of the pictures that are right, 0 to 1."""
+        return self.right / self.pictures
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's score interval of the share with 95 % confidence.
+
+        E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal
+        of the American Statistical Association 22 (1927), 209-212. It holds for few pictures and
+        for shares near 1, too.
+        """
+        n, z = self.pictures, _NORMAL_QUANTILE
+        centre = self.share + z**2 / (2 * n)
+        margin = z * math.sqrt(self.share * (1 - self.share) / n + (z / (2 * n)) ** 2)
+        low, high = ((centre + side) / (1 + z**2 / n) for side in (-margin, margin))
+        # Rounding may lead past these.
+        return min(max(low, 0.0), self.share), max(min(high, 1.0), self.share)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found. Equal ones differ in time at most.
+
+    Parameters
+    ----------
+    num_classes : int
+        That the network tells apart.
+    ranks : tuple of (Sample, int)
+        Each picture that has a result, and how many classes the network prefers to the true one.
+    unreadable : tuple of (Sample, str)
+        The others, which could not be read or have logits that are not finite, and why.
+    new : int
+        How many pictures were looked at, and not taken from a file of results.
+    seconds : float
+        What that took, reading the pictures included.
+    """
+
+    num_classes: int
+    ranks: tuple[tuple[Sample, int], ...]
+    unreadable: tuple[tuple[Sample, str], ...]
+    new: int = dataclasses.field(compare=False)
+    seconds: float = dataclasses.field(compare=False)
+
+    def top(self, k: int) -> Accuracy:
+        """Accuracy over all pictures that have a result; `k` is at most the number of classes."""
+        return self._accuracy([rank for _, rank in self.ranks], k)
+
+    def top_by_class(self, k: int) -> dict[int, Accuracy]:
+        """The same over the pictures of each class that has any, by the class's index."""
+        by_class: dict[int, list[int]] = defaultdict(list)
+        for sample, rank in self.ranks:
+            by_class[sample.target].append(rank)
+        return {target: self._accuracy(ranks, k) for target, ranks in by_class.items()}
+
+    def _accuracy(self, ranks: list[int], k: int) -> Accuracy:
+        k = min(k, self.num_classes)
+        return Accuracy(k, sum(rank < k for rank in ranks), len(ranks))
+
+
+def evaluate(
+    model: VisionMamba,
+    folder: str | os.PathLike[str],
+    samples: Sequence[Sample],
+    *,
+    batch: int = 8,
+    results: ResultsFile | None = None,
+    on_progress: Callable[[int], object] = lambda number: None,
+) -> Evaluation:
+    """Hold what a network sees in pictures against what is in them.
+
+    Parameters
+    ----------
+    model : VisionMamba
+    folder : path-like
+        Where the samples' paths begin.
+    samples : sequence of Sample
+    batch : int
+        How many pictures are given to the network at once, and are in memory together.
+    results : ResultsFile, optional
+        Pictures whose rank is in it are not looked at again; the others' are added.
+    on_progress : callable
+        Is told after each batch how many pictures it had.
+
+    Returns
+    -------
+    Evaluation
+        The same with any batch, and with the results of any part of the pictures.
+
+    Raises
+    ------
+    ConfigError
+        If `batch` is less than 1, the network has logits for every token, or another process
+        writes to the results' file.
+    OSError
+        If the results cannot be written.
+    """
+    batch = checked_count("batch", batch)
+    model.predict([])  # raises its error if the network has no logits for a picture
+    outcomes: dict[Sample, Outcome] = {}
+    if results is not None:
+        results.append({})  # a file that cannot be written is noticed now
+        outcomes = {s: results.ranks[s.path] for s in samples if s.path in results.ranks}
+    new = [sample for sample in samples if sample not in outcomes]
+    start = time.perf_counter()
+    for first in range(0, len(new), batch):
+        found = _look_at(model, Path(folder), new[first : first + batch])
+        if results is not None:
+            results.append(found)
+        outcomes |= found
+        on_progress(len(found))
+    seconds = time.perf_counter() - start
+    ordered = [(sample, outcomes[sample]) for sample in samples]
+    return Evaluation(
+        num_classes=model.config.num_classes,
+        ranks=tuple((sample, rank) for sample, rank in ordered if isinstance(rank, int)),
+        unreadable=tuple((sample, error) for sample, error in ordered if isinstance(error, str)),
+        new=len(new),
+        seconds=seconds,
+    )
+
+
+def rank_of(logits: np.ndarray, target: int) -> int:
+    """How many classes come before one of them, in the order of ``VisionMamba.predict``.
+
+    Parameters
+    ----------
+    logits : ndarray of float32, shape (classes,)
+    target : int
+
+    Returns
+    -------
+    int
+        0 for the network's first choice.
+
+    Raises
+    ------
+    ImageError
+        If the logits are not finite.
+    """
+    return int(np.flatnonzero(best_first(logits) == target)[0])
+
+
+def _look_at(model: VisionMamba, folder: Path, samples: Sequence[Sample]) -> dict[Sample, Outcome]:
+    """What comes of a batch, in its order."""
+    inputs: dict[Sample, np.ndarray] = {}  # whole pictures would take several times the memory
+    errors: dict[Sample, str] = {}
+    for sample in samples:
+        file = folder / sample.path
+        try:
+            inputs[sample] = model.preprocess(read_image(file))
+        except ImageError as error:
+            errors[sample] = str(error).removeprefix(f"{file}: ")
+    ranks: dict[Sample, int] = {}
+    for sample, logits in zip(inputs, model(list(inputs.values())), strict=True):
+        try:
+            ranks[sample] = rank_of(logits, sample.target)
+        except ImageError as error:
+            errors[sample] = str(error)
+    return {sample: ranks[sample] if sample in ranks else errors[sample] for sample in samples}

@@ -1,0 +1,1 @@
+"""Pictures: read from a file or taken as they are, then resized, cropped and normalised."""

@@ -1,0 +1,441 @@
+"""The configuration of a Vision Mamba, and the tensors that it implies.
+
+Field names are those of the original's constructors (``VisionMamba`` in ``vim/models_mamba.py``
+and ``Mamba`` in ``mamba_ssm/modules/mamba_simple.py`` of hustvl/Vim).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+from vimnp.counts import checked_count
+from vimnp.errors import ConfigError
+
+CHANNELS = 3  # pictures are RGB; every published network has this many input channels
+
+POOL_TYPES = ("none", "mean", "max", "all")
+BIMAMBA_TYPES = ("none", "v1", "v2")
+
+MAX_D_STATE = 256  # of the kernels, and of the original's CUDA kernel
+MAX_D_CONV = 64
+
+# Bounds far beyond any Vision Mamba: a damaged file then fails on a number that it names, before
+# anything is computed or allocated from it.
+_LIMITS = {
+    "patch_size": 1024,
+    "stride": 1024,
+    "depth": 512,
+    "embed_dim": 16384,
+    "d_state": MAX_D_STATE,
+    "d_conv": MAX_D_CONV,
+    "expand": 64,
+    "dt_rank": 16384,
+    "num_classes": 1_000_000,
+    "pt_hw_seq_len": 16384,
+}
+# Fields that weights files of the first vimnp with this format lack.
+_LATER_FIELDS = {"use_fast_path", "flip_img_sequences_ratio"}
+_LARGEST_SIDE = 16384
+_MOST_PATCHES = 1 << 18  # 8192x8192 pixels in patches of 16x16
+
+# Factors within their bounds make products without. A pass keeps at most fifteen arrays
+# (workspace.py, _parameters.h), each of at most so many float32: Vim-base at 2048x2048 and stride 8
+# has half of that. It takes 12 GB where all are largest, and 7 where those as wide as mixers are.
+_MOST_NUMBERS = 3 << 26  # the most patches, of 16x16 pixels: 0.8 GB
+MOST_PIXELS = 1 << 26
+"""Of a picture, and of what it is resized to before it is cropped; as float32 these take 0.8 GB."""
+
+
+def _checked_sides(sides: Any) -> tuple[int, int]:
+    """Height and width, which may be in a list, as JSON has them, or in an array."""
+    found = (
+        list(sides) if isinstance(sides, Iterable) and not isinstance(sides, str | bytes) else []
+    )
+    if len(found) != 2:
+        raise ConfigError(f"img_size is {sides!r}; expected (height, width), two whole numbers")
+    height, width = (checked_count("img_size", side, _LARGEST_SIDE) for side in found)
+    return height, width
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VimConfig:
+    """What a Vision Mamba is made of. The defaults are those of Vim-tiny.
+
+    Parameters
+    ----------
+    img_size : tuple of int
+        Height and width of the input in pixels.
+    patch_size, stride : int
+        Side of the square patches and the distance between two of them, in pixels.
+    depth : int
+        Number of layers.
+    embed_dim : int
+        Channels of a token between the layers, E.
+    d_state : int
+        States per channel of the selective scan, N.
+    d_conv : int
+        Taps of the causal convolution, K.
+    expand : int
+        ``d_inner / embed_dim``.
+    dt_rank : int, optional
+        Rank of the step size's projection, R; None stands for ``ceil(embed_dim / 16)``, the
+        original's ``"auto"``.
+    num_classes : int
+        Outputs of the head.
+    norm_epsilon : float
+        Added to the mean square (or the variance) before the root.
+    rms_norm : bool
+        RMSNorm if true, LayerNorm if false.
+    if_abs_pos_embed : bool
+        Whether a learned position embedding is added to the tokens.
+    if_cls_token : bool
+        Whether there is a class token, whose output the head reads.
+    use_double_cls_token : bool
+        Two class tokens, first and last; the head reads the mean of both.
+    use_middle_cls_token : bool
+        A single class token in the middle of the sequence if true, first if false.
+    final_pool_type : {"none", "mean", "max", "all"}
+        Without a class token: the head reads the last token ("none") or the mean of all ("mean"),
+        or it reads every token, and the logits are the largest of each class ("max") or those of
+        every token ("all").
+    bimamba_type : {"none", "v1", "v2"}
+        A mixer reads the sequence forward only ("none"); in both directions with one set of
+        parameters, except A ("v1"); or in both with a set for each ("v2").
+    if_divide_out : bool
+        Whether the sum of both directions is halved, in "v2".
+    if_bidirectional : bool
+        Two layers at a time read the same sequence, the second one backwards. Both outputs are
+        added up, and so are both residuals, which are the same: the residual doubles with every
+        pair. The last of an odd number of layers is idle.
+    if_rope, if_rope_residual : bool
+        Whether every layer (every two, if_bidirectional) rotates its input, by an angle for each
+        patch and pair of channels, and whether it rotates the residual stream as well.
+    pt_hw_seq_len : int
+        Positions along a side that the angles are spread over, whatever the number of patches.
+    if_layer_scale : bool
+        Whether each mixer's output is multiplied by a weight for each channel, ``gamma``; the
+        original's ``init_layer_scale`` is their first value.
+    use_fast_path : bool
+        Of the original's ``ssm_cfg``. Without it, a mixer of any type reads the sequence forward
+        only, and nothing is halved: what the weights have for the backward direction lies idle.
+    flip_img_sequences_ratio : float
+        The share of passes in which the original reverses the sequence of tokens before the first
+        layer: 0 or 1, since what lies between leaves it to chance. The head then reads the
+        position where the class token would have stood.
+
+    Raises
+    ------
+    ConfigError
+        If a value has the wrong type or is out of range, two exclude each other, or no patch fits
+        into the picture.
+    """
+
+    img_size: tuple[int, int] = (224, 224)
+    patch_size: int = 16
+    stride: int = 16
+    depth: int = 24
+    embed_dim: int = 192
+    d_state: int = 16
+    d_conv: int = 4
+    expand: int = 2
+    dt_rank: int | None = None
+    num_classes: int = 1000
+    norm_epsilon: float = 1e-5
+    rms_norm: bool = True
+    if_abs_pos_embed: bool = True
+    if_cls_token: bool = True
+    use_double_cls_token: bool = False
+    use_middle_cls_token: bool = True
+    final_pool_type: str = "mean"
+    bimamba_type: str = "v2"
+    if_divide_out: bool = True
+    if_bidirectional: bool = False
+    if_rope: bool = False
+    if_rope_residual: bool = False
+    pt_hw_seq_len: int = 14
+    if_layer_scale: bool = False
+    use_fast_path: bool = True
+    flip_img_sequences_ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "img_size", _checked_sides(self.img_size))
+        if self.dt_rank is None:
+            embed_dim = checked_count("embed_dim", self.embed_dim, _LIMITS["embed_dim"])
+            object.__setattr__(self, "dt_rank", math.ceil(embed_dim / 16))
+        for name, limit in _LIMITS.items():
+            object.__setattr__(self, name, checked_count(name, getattr(self, name), limit))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "bool" and not isinstance(value, bool):
+                raise ConfigError(f"{field.name} is {value!r}; expected true or false")
+        epsilon = self.norm_epsilon
+        if not (isinstance(epsilon, Real) and 0.0 < epsilon < 1.0):
+            raise ConfigError(f"norm_epsilon is {epsilon!r}; expected a number between 0 and 1")
+        object.__setattr__(self, "norm_epsilon", float(epsilon))
+        ratio = self.flip_img_sequences_ratio
+        if isinstance(ratio, bool) or not isinstance(ratio, Real) or ratio not in (0, 1):
+            raise ConfigError(
+                f"flip_img_sequences_ratio is {ratio!r}; expected 0 or 1, since any other ratio "
+                "leaves it to chance which sequences are reversed"
+            )
+        object.__setattr__(self, "flip_img_sequences_ratio", float(ratio))
+        for name, choices in (("final_pool_type", POOL_TYPES), ("bimamba_type", BIMAMBA_TYPES)):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {choices}")
+        self._check_combinations()
+        self._check_patches()
+        self._check_memory()
+
+    def _check_combinations(self) -> None:
+        """Refuse what the original could not run either, or where its answer means nothing."""
+        if self.final_pool_type == "max" and self.if_cls_token:
+            raise ConfigError(
+                "final_pool_type is 'max' in a network with a class token, whose single row has no "
+                "largest; expected another one, or if_cls_token false"
+            )
+        if self.if_rope and self.embed_dim % 4:
+            raise ConfigError(
+                f"embed_dim is {self.embed_dim} in a network with if_rope, which rotates pairs of "
+                "channels by row and by column; expected a multiple of 4"
+            )
+        if self.if_rope and len(self.class_tokens) > 1:
+            raise ConfigError(
+                "use_double_cls_token is true in a network with if_rope, which leaves out only the "
+                "first token; expected one of them"
+            )
+        if self.if_bidirectional and self.depth < 2:
+            raise ConfigError(
+                "depth is 1 in a network with if_bidirectional, which takes layers in pairs; "
+                "expected 2 or more"
+            )
+
+    def _check_patches(self) -> None:
+        height, width = self.img_size
+        if min(height, width) < self.patch_size:
+            raise ConfigError(
+                f"img_size is {height}x{width} with patch_size {self.patch_size}; "
+                "expected at least one whole patch each way"
+            )
+        if self.num_patches > _MOST_PATCHES:
+            raise ConfigError(
+                f"img_size {height}x{width} and stride {self.stride} make {self.num_patches} "
+                f"patches; expected at most {_MOST_PATCHES}"
+            )
+
+    def _check_memory(self) -> None:
+        """Refuse a network whose pass would fill the memory, though every size is in bounds."""
+        height, width = self.img_size
+        if height * width > MOST_PIXELS:
+            raise ConfigError(
+                f"img_size is {height}x{width}; expected at most {MOST_PIXELS} pixels"
+            )
+        assert self.dt_rank is not None  # set in __post_init__
+        x_dbl = self.dt_rank + 2 * self.d_state
+        self._check_array("patches", self.num_patches, "patch_size", CHANNELS * self.patch_size**2)
+        self._check_array("tokens", self.num_tokens, "expand * embed_dim", self.d_inner)
+        self._check_array("tokens", self.num_tokens, "dt_rank + 2 * d_state", x_dbl)
+        if self.reads_every_token:
+            self._check_array("tokens", self.num_tokens, "num_classes", self.num_classes)
+
+    def _check_array(self, rows: str, number: int, columns: str, width: int) -> None:
+        """Refuse an array of a pass that is too large, by the fields that make it so."""
+        if number * width > _MOST_NUMBERS:
+            height, picture_width = self.img_size
+            raise ConfigError(
+                f"img_size {height}x{picture_width} and stride {self.stride} make {number} {rows}, "
+                f"with {width} numbers each by {columns}; expected at most {_MOST_NUMBERS} "
+                f"together: a smaller img_size or {columns}, or a larger stride"
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VimConfig:
+        """Build a configuration from a complete mapping, as :meth:`to_dict` gives it.
+
+        Weights files from before ``use_fast_path`` and ``flip_img_sequences_ratio`` lack these,
+        and hold networks for which the defaults are right.
+
+        Raises
+        ------
+        ConfigError
+            If a field is missing or unknown, or a value is not allowed.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        for name in sorted(names - set(values) - _LATER_FIELDS):
+            raise ConfigError(f"the configuration lacks {name}")
+        for name in sorted(set(values) - names):
+            raise ConfigError(f"the configuration has an unknown field {name!r}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field by name, ready for JSON."""
+        return {**dataclasses.asdict(self), "img_size": list(self.img_size)}
+
+    @property
+    def d_inner(self) -> int:
+        """Channels inside a mixer, ``expand * embed_dim``."""
+        return self.expand * self.embed_dim
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """Patches down and across."""
+        height, width = self.img_size
+        return (
+            (height - self.patch_size) // self.stride + 1,
+            (width - self.patch_size) // self.stride + 1,
+        )
+
+    @property
+    def num_patches(self) -> int:
+        """Number of patches, M."""
+        rows, columns = self.grid_size
+        return rows * columns
+
+    @property
+    def class_tokens(self) -> dict[str, int]:
+        """Index among the tokens of each class token, by its name in the state dict, in order.
+
+        This is the order of the picture, in which ``pos_embed`` has its rows.
+        """
+        if not self.if_cls_token:
+            return {}
+        if self.use_double_cls_token:
+            return {"cls_token_head": 0, "cls_token_tail": self.num_patches + 1}
+        return {"cls_token": self.num_patches // 2 if self.use_middle_cls_token else 0}
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the sequence, L: the patches and the class tokens."""
+        return self.num_patches + len(self.class_tokens)
+
+    @property
+    def num_active_layers(self) -> int:
+        """Layers that the tokens pass through: all, or with if_bidirectional those in pairs."""
+        return self.depth - self.depth % 2 if self.if_bidirectional else self.depth
+
+    @property
+    def halves_directions(self) -> bool:
+        """Whether a mixer halves the sum of its directions: ``if_divide_out`` is for "v2" alone."""
+        return self.if_divide_out and self.bimamba_type == "v2" and self.use_fast_path
+
+    @property
+    def num_directions(self) -> int:
+        """Scans of a mixer."""
+        return 2 if self.bimamba_type != "none" and self.use_fast_path else 1
+
+    @property
+    def flips_sequence(self) -> bool:
+        """Whether the tokens' sequence is the reverse of the picture's order."""
+        return self.flip_img_sequences_ratio == 1
+
+    @property
+    def pooled_tokens(self) -> tuple[int, ...] | None:
+        """Indices in the sequence of the tokens whose mean the head reads; None where of all."""
+        if self.if_cls_token:
+            return tuple(self.class_tokens.values())
+        return (self.num_tokens - 1,) if self.final_pool_type == "none" else None
+
+    @property
+    def reads_every_token(self) -> bool:
+        """Whether the head reads each token, and not their mean or one of them."""
+        return not self.if_cls_token and self.final_pool_type in ("max", "all")
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights, in all tensors together; rotary tables are none."""
+        return sum(
+            math.prod(shape)
+            for name, shape in self.parameter_shapes().items()
+            if not name.startswith("rope.")
+        )
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the network, as in the PyTorch state dict."""
+        embed_dim = self.embed_dim
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.class_tokens, (1, 1, embed_dim))
+        if self.if_abs_pos_embed:
+            shapes["pos_embed"] = (1, self.num_tokens, embed_dim)
+        if self.if_rope:
+            shapes["rope.freqs_cos"] = shapes["rope.freqs_sin"] = (self.num_patches, embed_dim)
+        patch = (CHANNELS, self.patch_size, self.patch_size)
+        shapes["patch_embed.proj.weight"] = (embed_dim, *patch)
+        shapes["patch_embed.proj.bias"] = (embed_dim,)
+        for index in range(self.depth):
+            for name, shape in self._mixer_shapes().items():
+                shapes[f"layers.{index}.mixer.{name}"] = shape
+            shapes |= self._norm_shapes(f"layers.{index}.norm")
+        shapes |= self._norm_shapes("norm_f")
+        shapes["head.weight"] = (self.num_classes, embed_dim)
+        shapes["head.bias"] = (self.num_classes,)
+        return shapes
+
+    @property
+    def direction_suffixes(self) -> tuple[str, ...]:
+        """What the parameters' names end in for each direction that uses a set of its own."""
+        return self._stored_suffixes[: self.num_directions]
+
+    @property
+    def _stored_suffixes(self) -> tuple[str, ...]:
+        """The same for the sets that the weights have, in use or idle."""
+        return ("", "_b") if self.bimamba_type == "v2" else ("",)
+
+    def _mixer_shapes(self) -> dict[str, tuple[int, ...]]:
+        d_inner, dt_rank = self.d_inner, self.dt_rank
+        assert dt_rank is not None  # set in __post_init__
+        shapes: dict[str, tuple[int, ...]] = {"in_proj.weight": (2 * d_inner, self.embed_dim)}
+        if self.if_layer_scale:
+            shapes["gamma"] = (self.embed_dim,)
+        for suffix in self._stored_suffixes:
+            shapes[f"conv1d{suffix}.weight"] = (d_inner, 1, self.d_conv)
+            shapes[f"conv1d{suffix}.bias"] = (d_inner,)
+            shapes[f"x_proj{suffix}.weight"] = (dt_rank + 2 * self.d_state, d_inner)
+            shapes[f"dt_proj{suffix}.weight"] = (d_inner, dt_rank)
+            shapes[f"dt_proj{suffix}.bias"] = (d_inner,)
+            shapes[f"A{suffix}_log"] = (d_inner, self.d_state)
+            shapes[f"D{suffix}"] = (d_inner,)
+        if self.bimamba_type == "v1":
+            shapes["A_b_log"] = (d_inner, self.d_state)
+        shapes["out_proj.weight"] = (self.embed_dim, d_inner)
+        return shapes
+
+    def _norm_shapes(self, prefix: str) -> dict[str, tuple[int, ...]]:
+        names = ["weight"] if self.rms_norm else ["weight", "bias"]
+        return {f"{prefix}.{name}": (self.embed_dim,) for name in names}
+
+
+def parse_img_size(text: str) -> tuple[int, int]:
+    """A picture's height and width, written as ``HEIGHTxWIDTH``, or as one number for a square.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", text.strip().lower())
+    if match is None:
+        raise ValueError("one number of pixels, or HEIGHTxWIDTH")
+    return int(match[1]), int(match[2] or match[1])
+
+
+VIM_TINY = VimConfig()
+VIM_SMALL = VimConfig(embed_dim=384)
+VIM_BASE = VimConfig(embed_dim=768)
+VIM_TINY_STRIDE8 = VimConfig(stride=8)
+VIM_SMALL_STRIDE8 = VimConfig(embed_dim=384, stride=8)
+VIM_TINY_ROPE = VimConfig(
+    use_middle_cls_token=False, if_divide_out=False, if_rope=True, if_rope_residual=True
+)
+
+PUBLISHED = {
+    "tiny": VIM_TINY,
+    "small": VIM_SMALL,
+    "base": VIM_BASE,
+    "tiny-stride8": VIM_TINY_STRIDE8,
+    "small-stride8": VIM_SMALL_STRIDE8,
+    "tiny-rope": VIM_TINY_ROPE,
+}
+"""The networks that hustvl/Vim has published, by the names that the command knows them by."""

@@ -1,0 +1,25 @@
+"""The operations: public and checked, as the networks call them, and in plain NumPy."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vimnp.ops.checked import causal_conv1d as causal_conv1d
+    from vimnp.ops.checked import selective_scan as selective_scan
+    from vimnp.ops.checked import selective_scan_bidirectional as selective_scan_bidirectional
+    from vimnp.ops.reference import Direction as Direction
+
+_PUBLIC = {
+    "causal_conv1d": "checked",
+    "selective_scan": "checked",
+    "selective_scan_bidirectional": "checked",
+    "Direction": "reference",
+}
+
+
+def __getattr__(name: str) -> object:
+    """The checked operations load when they are used: no network needs them."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"vimnp.ops.{_PUBLIC[name]}"), name)

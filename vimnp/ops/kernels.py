@@ -1,0 +1,238 @@
+"""The operations as the network uses them: token-major, into given arrays, compiled or not.
+
+Nothing is checked: the network builds its own arrays, and :mod:`vimnp.ops` checks a user's.
+
+Arrays are float32 of shape (tokens, channels), or a slice of such an array's columns; parameters
+that hold something for every channel are (..., channels). Everything stands in the original order
+of time: where a scan or a convolution runs backwards, the kernels walk backwards.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vimnp.ops import reference
+from vimnp.runtime import extension, threads
+from vimnp.runtime.extension import Choice
+
+if TYPE_CHECKING:
+    from vimnp._scan import Kernels
+
+# Work of fewer elements (tokens x channels) than this stays on one thread: a second one sleeps
+# between regions, and waking it may cost more than it brings. Two threads over one with AVX-512 and
+# with SSE2 (bench/thresholds.py): the scan of 8 tokens in Vim-tiny 1.58 and 0.75, of 16 1.08 and
+# 0.64; the convolutions of 400 tokens 0.79 and 0.58; the norm of 730 1.08 and 0.62, of 4097 0.58
+# and 0.53. At 197 tokens these two gain only if called again and again: in a pass, a second thread
+# brings them nothing. A native pass counts its elements over all layers: four of 5 tokens 0.83 and
+# 0.65, of 9 0.67 and 0.59; layers of fewer channels need more of them.
+_LEAST_ELEMENTS = {
+    "causal_conv1d": 1 << 17,
+    "fused_add_norm": 1 << 17,
+    "selective_scan": 1 << 13,
+    "forward": 1 << 14,
+}
+
+LINE = 16  # floats in a cache line of 64 bytes
+
+
+class Filter(NamedTuple):
+    """A depthwise convolution's weight (K, d), and its bias (d,) where it has one."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None
+
+
+class ScanInputs(NamedTuple):
+    """One direction of a scan, token-major.
+
+    Parameters
+    ----------
+    u, delta : ndarray, shape (l, d)
+    A : ndarray, shape (n, d)
+    B, C : ndarray, shape (l, n), or (n, d) where constant
+    D, delta_bias : ndarray, shape (d,), optional
+    B_constant, C_constant : bool
+        Whether B and C are constant over time, with values for each channel.
+    """
+
+    u: np.ndarray
+    delta: np.ndarray
+    A: np.ndarray
+    B: np.ndarray
+    C: np.ndarray
+    D: np.ndarray | None = None
+    delta_bias: np.ndarray | None = None
+    B_constant: bool = False
+    C_constant: bool = False
+
+    def channel_major(self) -> reference.Direction:
+        """The same as the original lays it out, with a batch of one, as views."""
+        B = self.B.T if self.B_constant else self.B.T[None]
+        C = self.C.T if self.C_constant else self.C.T[None]
+        return reference.Direction(
+            self.u.T[None], self.delta.T[None], self.A.T, B, C, self.D, self.delta_bias
+        )
+
+
+def aligned_empty(*shape: int) -> np.ndarray:
+    """An array of float32 for the kernels, not initialised, that begins at a cache line.
+
+    A vector of AVX-512 is then a whole line. NumPy begins its arrays at any 16 bytes, where it lies
+    in two: the scan of 1025 tokens takes 1.14 times as long, that of 4097 1.19 times
+    (``bench/bench_scan.py``).
+    """
+    size = math.prod(shape)
+    buffer = np.empty(size + LINE, np.float32)
+    start = -(buffer.ctypes.data // buffer.itemsize) % LINE
+    return buffer[start : start + size].reshape(shape)
+
+
+def threads_for(operation: str, elements: int, num_threads: int) -> int:
+    """How many of them to use for so many elements: one where that is little, or no more can be."""
+    if elements < _LEAST_ELEMENTS[operation]:
+        return 1
+    return threads.in_this_process(num_threads)
+
+
+def _kernels_for(operation: str, chosen: Choice | None) -> Kernels | None:
+    if chosen is None:
+        return extension.for_operation(operation)
+    found: Kernels | None = getattr(chosen, operation)
+    return found
+
+
+def causal_conv1d(
+    x: np.ndarray,
+    filters: tuple[Filter, ...],
+    outs: tuple[np.ndarray, ...],
+    *,
+    silu: bool,
+    num_threads: int,
+    chosen: Choice | None = None,
+) -> None:
+    """Causal depthwise convolution of x, and with a second filter the anti-causal one too.
+
+    ``out[t] = silu(bias + sum_k weight[k] * x[t - K + 1 + k])``, backwards
+    ``x[t + K - 1 - k]``; x is zero outside the sequence.
+
+    Parameters
+    ----------
+    x : ndarray, shape (l, d)
+    filters : one or two Filter
+        The forward direction's, and the backward one's if there are two; as many taps in both.
+    outs : ndarrays of shape (l, d), one for each direction
+    silu : bool
+    num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
+    """
+    compiled = _kernels_for("causal_conv1d", chosen)
+    if compiled is not None:
+        num_threads = threads_for("causal_conv1d", x.size, min(num_threads, x.shape[1]))
+        compiled.causal_conv1d(x, filters, outs, silu=silu, num_threads=num_threads)
+        return
+    activation = "silu" if silu else None
+    for filter, out, step in zip(filters, outs, (1, -1), strict=False):
+        convolved = reference.causal_conv1d(
+            x[::step].T[None], filter.weight.T, filter.bias, activation
+        )
+        out[::step] = convolved[0].T
+
+
+def fused_add_norm(
+    residual: np.ndarray,
+    hidden: np.ndarray | None,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    *,
+    epsilon: float,
+    num_threads: int,
+    chosen: Choice | None = None,
+) -> None:
+    """``residual += hidden``, then its RMSNorm, or with a bias its LayerNorm, into `out`.
+
+    Parameters
+    ----------
+    residual, out : ndarray, shape (l, d)
+    hidden : ndarray, shape (l, d), optional
+        Nothing is added without.
+    weight, bias : ndarray, shape (d,)
+        The bias is optional.
+    epsilon : float
+    num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
+    """
+    compiled = _kernels_for("fused_add_norm", chosen)
+    if compiled is not None:
+        num_threads = threads_for("fused_add_norm", residual.size, min(num_threads, len(residual)))
+        compiled.fused_add_norm(
+            residual, hidden, weight, bias, out, epsilon=epsilon, num_threads=num_threads
+        )
+        return
+    if hidden is not None:
+        residual += hidden
+    out[...] = reference.norm(residual, weight, bias, epsilon)
+
+
+def selective_scan(
+    directions: tuple[ScanInputs, ...],
+    z: np.ndarray | None,
+    out: np.ndarray,
+    last_states: tuple[np.ndarray, ...] | None = None,
+    *,
+    delta_softplus: bool,
+    if_divide_out: bool = False,
+    method: str,
+    num_threads: int,
+    chosen: Choice | None = None,
+) -> None:
+    """Selective scan in one direction, or the sum of a forward and a backward one, into `out`.
+
+    Parameters
+    ----------
+    directions : one or two ScanInputs
+        The forward direction, and the backward one if there are two.
+    z : ndarray, shape (l, d), optional
+        Gates the sum by ``silu(z)``.
+    out : ndarray, shape (l, d)
+    last_states : ndarrays of shape (n, d), one for each direction, optional
+        Filled with the state after the last token of the direction's time.
+    delta_softplus : bool
+    if_divide_out : bool
+        Halve the result.
+    method : {"sequential", "fixlen", "fused", "fused_fixlen"}
+        "fused" methods run both directions for a block of channels before they turn to the next
+        block; of a single direction they make no difference.
+    num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
+    """
+    compiled = _kernels_for("selective_scan", chosen)
+    if compiled is not None:
+        compiled.selective_scan(
+            directions,
+            z,
+            out,
+            delta_softplus=delta_softplus,
+            fixlen=method.endswith("fixlen"),
+            fused=method.startswith("fused"),
+            scale=0.5 if if_divide_out else 1.0,
+            last_states=last_states,
+            num_threads=threads_for("selective_scan", out.size, min(num_threads, out.shape[1])),
+        )
+        return
+    scan = reference.scan_directions(
+        [inputs.channel_major() for inputs in directions],
+        None if z is None else z.T[None],
+        delta_softplus,
+        if_divide_out,
+        method,
+    )
+    out[...] = scan.out[0].T
+    for target, state in zip(last_states or (), scan.last_states, strict=False):
+        target[...] = state[0].T

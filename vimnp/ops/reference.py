@@ -1,0 +1,292 @@
+"""Every operation in plain NumPy: the fallback where nothing is compiled, and the tests' oracle.
+
+The functions take the original's layouts and compute in the dtype that they are given, so that
+float64 makes them the oracle; float16 is computed in float32, as in the original. They refuse
+complex numbers and check nothing else: :mod:`vimnp.ops` has the same functions with checks.
+
+Sources: Mamba (Gu & Dao 2023), algorithm 2; Vision Mamba (Zhu et al. 2024), algorithm 1;
+``selective_scan_ref`` in ``mamba_ssm/ops/selective_scan_interface.py`` and ``causal_conv1d_ref``
+in ``causal_conv1d/causal_conv1d_interface.py``.
+
+Shapes: b batch, d channels, l tokens, n states, g groups, w taps.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+METHODS = ("sequential", "fixlen")
+BIDIRECTIONAL_METHODS = (*METHODS, "fused", "fused_fixlen")
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _without_warnings(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """NaN and infinity pass without a warning, as when compiled.
+
+    A new errstate for each call: NumPy 1's is no decorator for what may be called from several
+    threads at once.
+    """
+
+    @functools.wraps(function)
+    def quiet(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return function(*args, **kwargs)
+
+    return quiet
+
+
+class Direction(NamedTuple):
+    """What one direction of a bidirectional scan reads, in the original order of time.
+
+    Parameters
+    ----------
+    u, delta : ndarray, shape (b, d, l)
+        Input and step size.
+    A : ndarray, shape (d, n)
+        State matrix (its diagonal, one for each channel).
+    B, C : ndarray, shape (d, n), (b, n, l) or (b, g, n, l)
+        Input and output matrices: constant, per token, or per token and group of channels.
+    D : ndarray, shape (d,), optional
+        Skip connection.
+    delta_bias : ndarray, shape (d,), optional
+        Added to `delta`, before the softplus.
+    """
+
+    u: np.ndarray
+    delta: np.ndarray
+    A: np.ndarray
+    B: np.ndarray
+    C: np.ndarray
+    D: np.ndarray | None = None
+    delta_bias: np.ndarray | None = None
+
+    def reversed(self) -> Direction:
+        """The same with time running backwards, as views."""
+        B, C = (m if m.ndim == 2 else m[..., ::-1] for m in (self.B, self.C))
+        return self._replace(u=self.u[..., ::-1], delta=self.delta[..., ::-1], B=B, C=C)
+
+
+def refuse_complex(name: str, array: np.ndarray) -> None:
+    """Raise TypeError for complex numbers, which no operation takes."""
+    if array.dtype.kind == "c":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; expected real numbers, since complex states are not "
+            f"supported: if all imaginary parts are zero, give {name}.real"
+        )
+
+
+@_without_warnings
+def silu(x: np.ndarray) -> np.ndarray:
+    """``x * sigmoid(x)``, any shape."""
+    return x / (1 + np.exp(-x))  # exp(-x) may be infinite: the quotient is then zero
+
+
+@_without_warnings
+def softplus(x: np.ndarray) -> np.ndarray:
+    """``log(1 + exp(x))``, any shape; equals PyTorch's, which is the identity above 20."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@_without_warnings
+def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, epsilon: float) -> np.ndarray:
+    """RMSNorm of each token, or LayerNorm with a bias: x (l, d), weight and bias (d,)."""
+    if bias is not None:
+        x = x - x.mean(axis=1, keepdims=True)
+    out = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + epsilon) * weight
+    return out if bias is None else out + bias
+
+
+@_without_warnings
+def causal_conv1d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+) -> np.ndarray:
+    """Depthwise causal convolution; see :func:`vimnp.ops.causal_conv1d`."""
+    dtype = x.dtype
+    x, weight, bias = _widened(x), _widened(weight), None if bias is None else _widened(bias)
+    taps, length = weight.shape[1], x.shape[2]
+    padded = np.pad(x, ((0, 0), (0, 0), (taps - 1, 0)))  # (b, d, l + w - 1)
+    out = np.zeros_like(x)
+    for k in range(taps):
+        out += weight[:, k, None] * padded[..., k : k + length]
+    if bias is not None:
+        out += bias[:, None]
+    return (out if activation is None else silu(out)).astype(dtype, copy=False)
+
+
+def selective_scan(
+    u: np.ndarray,
+    delta: np.ndarray,
+    A: np.ndarray,
+    B: np.ndarray,
+    C: np.ndarray,
+    D: np.ndarray | None = None,
+    z: np.ndarray | None = None,
+    delta_bias: np.ndarray | None = None,
+    delta_softplus: bool = False,
+    return_last_state: bool = False,
+    *,
+    method: str = "sequential",
+) -> np.ndarray | tuple[np.ndarray, ...]:
+    """Selective scan; see :func:`vimnp.ops.selective_scan`."""
+    direction = Direction(u, delta, A, B, C, D, delta_bias)
+    scan = scan_directions([direction], z, delta_softplus, False, method)
+    return (scan.out, *scan.last_states) if return_last_state else scan.out
+
+
+def selective_scan_bidirectional(
+    forward: Direction,
+    backward: Direction,
+    z: np.ndarray | None = None,
+    delta_softplus: bool = False,
+    if_divide_out: bool = False,
+    return_last_state: bool = False,
+    *,
+    method: str = "fused",
+) -> np.ndarray | tuple[np.ndarray, ...]:
+    """Sum of a forward and a backward scan; see :func:`vimnp.ops.selective_scan_bidirectional`."""
+    scan = scan_directions([forward, backward], z, delta_softplus, if_divide_out, method)
+    return (scan.out, *scan.last_states) if return_last_state else scan.out
+
+
+class ScanResult(NamedTuple):
+    """Output (b, d, l), and for each direction the state (b, d, n) after its last token.
+
+    The output has the dtype of the first direction's u; the states of float16 are float32.
+    """
+
+    out: np.ndarray
+    last_states: list[np.ndarray]
+
+
+@_without_warnings
+def scan_directions(
+    directions: list[Direction],
+    z: np.ndarray | None,
+    delta_softplus: bool,
+    if_divide_out: bool,
+    method: str,
+) -> ScanResult:
+    """Scan forward, and backward if there are two directions; add up, gate, halve where asked."""
+    dtype = directions[0].u.dtype
+    directions = [_widened_direction(direction) for direction in directions]
+    if len(directions) == 2:
+        directions = [directions[0], directions[1].reversed()]
+    if method.startswith("fused") and len(directions) == 2:
+        # One pass over time for both: two scans side by side in one batch.
+        both = _scan(_side_by_side(*directions), delta_softplus, method.endswith("fixlen"))
+        outs, states = (np.split(array, 2) for array in both)
+    else:
+        scans = [_scan(d, delta_softplus, method == "fixlen") for d in directions]
+        outs, states = ([scan[i] for scan in scans] for i in range(2))
+    out = outs[0] if len(outs) == 1 else outs[0] + outs[1][..., ::-1]
+    if z is not None:
+        refuse_complex("z", z)
+        out *= silu(_widened(z))
+    if if_divide_out:
+        out /= 2
+    return ScanResult(out.astype(dtype, copy=False), states)
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    """float16 as float32, in which the original computes."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _widened_direction(direction: Direction) -> Direction:
+    given = {name: array for name, array in direction._asdict().items() if array is not None}
+    for name, array in given.items():
+        refuse_complex(name, array)
+    return direction._replace(**{name: _widened(array) for name, array in given.items()})
+
+
+def _scan(
+    direction: Direction, delta_softplus: bool, fixlen: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Output (b, d, l) before the gate, and last state (b, d, n).
+
+    Here A may also be (b, d, n), and D and delta_bias (b, d): scans side by side in one batch.
+    """
+    u, delta, A, B, C, D, delta_bias = direction
+    if delta_bias is not None:
+        delta = delta + delta_bias[..., None]
+    if delta_softplus:
+        delta = softplus(delta)
+    B, C = (_time_first(_per_token(matrix, u)) for matrix in (B, C))  # (l, b or 1, d or 1, n)
+    delta_u = _time_first(delta * u)[..., None]  # (l, b, d, 1)
+    delta = _time_first(delta)[..., None]
+    state = np.zeros((*u.shape[:2], A.shape[-1]), u.dtype)  # (b, d, n)
+    states = np.empty((len(delta), *state.shape), u.dtype) if fixlen else None
+    y = np.empty(delta.shape[:3], u.dtype)  # (l, b, d)
+    for t in range(len(delta)):
+        state = _decay(delta[t] * A) * state + delta_u[t] * B[t]
+        if states is None:
+            y[t] = np.einsum("bdn,bdn->bd", state, C[t])
+        else:
+            states[t] = state
+    if states is not None:
+        y = np.einsum("lbdn,lbdn->lbd", states, C)
+    out = np.moveaxis(y, 0, 2)
+    return out if D is None else out + u * D[..., None], state
+
+
+def _decay(exponents: np.ndarray) -> np.ndarray:
+    """exp, right to the last place in float32 too.
+
+    NumPy's own of float32 may be two units off, near 1 always to the same side: over thousands of
+    tokens, states that decay slowly would be ten times as wrong as PyTorch's.
+    """
+    return np.exp(exponents, dtype=np.float64).astype(exponents.dtype, copy=False)
+
+
+def _time_first(array: np.ndarray) -> np.ndarray:
+    """(..., l) -> (l, ...), contiguous: as the loop over time reads it."""
+    return np.ascontiguousarray(np.moveaxis(array, -1, 0))
+
+
+def _per_token(matrix: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """B or C in any of its layouts -> (b or 1, d or 1, n, l)."""
+    if matrix.ndim == 2:  # (d, n): constant
+        return np.broadcast_to(matrix[None, :, :, None], (1, *matrix.shape, u.shape[2]))
+    if matrix.ndim == 3:  # (b, n, l): the same for every channel
+        return matrix[:, None]
+    groups = matrix.shape[1]
+    if groups == 1:
+        return matrix
+    return np.repeat(matrix, u.shape[1] // groups, axis=1)  # (b, g, n, l) -> (b, d, n, l)
+
+
+def _side_by_side(first: Direction, second: Direction) -> Direction:
+    """Two directions as one of twice the batch, with parameters for each entry of it."""
+    batch, channels, length = first.u.shape
+
+    def both(a: np.ndarray, b: np.ndarray, *shape: int) -> np.ndarray:
+        return np.concatenate([np.broadcast_to(x, (batch, *shape)) for x in (a, b)])
+
+    def both_optional(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+        if a is None and b is None:
+            return None
+        zeros = np.zeros(channels, first.u.dtype)
+        return both(zeros if a is None else a, zeros if b is None else b, channels)
+
+    def both_matrices(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a, b = (_per_token(x, first.u) for x in (a, b))
+        return both(a, b, max(a.shape[1], b.shape[1]), *a.shape[2:])
+
+    return Direction(
+        both(first.u, second.u, channels, length),
+        both(first.delta, second.delta, channels, length),
+        both(first.A, second.A, *first.A.shape),
+        both_matrices(first.B, second.B),
+        both_matrices(first.C, second.C),
+        both_optional(first.D, second.D),
+        both_optional(first.delta_bias, second.delta_bias),
+    )
