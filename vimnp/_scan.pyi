@@ -8,11 +8,13 @@ from vimnp.ops.kernels import Filter, ScanInputs
 
 version: str
 OPENMP: bool
+POOL: bool
 MAX_D_STATE: int
 MAX_D_CONV: int
 STEP_NAMES: tuple[str, ...]
 
 def instruction_sets() -> dict[str, bool]: ...
+def threads_that_come(num_threads: int, seconds: float) -> int: ...
 
 class Kernels:
     name: str
