@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vimnp.config import VimConfig
-from vimnp.models.vim.parameters import random_reader
+from vimnp.models.random_weights import random_reader
 from vimnp.weights import Metadata, write_weights
 
 

@@ -19,8 +19,9 @@ from vimnp.convert.source import SourceFile
 from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
 from vimnp.models.vim import rope
-from vimnp.models.vim.config import PUBLISHED
-from vimnp.weights.file import Metadata, write_weights
+from vimnp.models.vim.published import PUBLISHED
+from vimnp.weights.metadata import Metadata
+from vimnp.weights.writing import write_weights
 
 __all__ = ["Conversion", "convert_checkpoint"]
 

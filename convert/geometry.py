@@ -6,7 +6,7 @@ import math
 
 from vimnp.convert.naming import quoted
 from vimnp.errors import CheckpointError
-from vimnp.models.vim.config import PUBLISHED
+from vimnp.models.vim.published import PUBLISHED
 
 _LARGEST_STRIDE = 1024
 _USUAL_SIDE = 224

@@ -12,8 +12,10 @@ from vimnp.convert.naming import quoted
 from vimnp.convert.recognise import Shapes, check_tensors, refuse_other_networks
 from vimnp.convert.settings import to_text
 from vimnp.errors import CheckpointError, ConfigError
-from vimnp.models.vim.config import PUBLISHED, VimConfig
+from vimnp.models.vim.config import VimConfig
+from vimnp.models.vim.published import PUBLISHED
 from vimnp.models.vim.rope import COS
+from vimnp.models.vim.tensors import OPTIONS, SIZES
 
 
 def infer_config(
@@ -73,52 +75,37 @@ def infer_config(
 
 
 def _infer_sizes(shapes: Shapes) -> dict[str, Any]:
-    mixer = "layers.0.mixer"
-    embed_dim, _, patch_size, patch_width = _shape_of(shapes, "patch_embed.proj.weight", 4)
-    if patch_size != patch_width:
-        raise CheckpointError(f"its patches are {patch_size}x{patch_width}; expected squares")
-    d_inner, _, d_conv = _shape_of(shapes, f"{mixer}.conv1d.weight", 3)
+    patch = _shape_of(shapes, "patch_embed.proj.weight", 4)
+    if patch[2] != patch[3]:
+        raise CheckpointError(f"its patches are {patch[2]}x{patch[3]}; expected squares")
+    sizes = {
+        field: _shape_of(shapes, name, dimensions)[axis]
+        for field, (name, dimensions, axis) in SIZES.items()
+    }
+    embed_dim, d_inner = sizes["embed_dim"], sizes.pop("d_inner")
     if d_inner % embed_dim:
         raise CheckpointError(
             f"its layers are {d_inner} wide inside and {embed_dim} between them; "
             "expected a whole multiple"
         )
-    return {
-        "embed_dim": embed_dim,
-        "depth": _count_layers(shapes),
-        "patch_size": patch_size,
-        "d_state": _shape_of(shapes, f"{mixer}.A_log", 2)[1],
-        "d_conv": d_conv,
-        "expand": d_inner // embed_dim,
-        "dt_rank": _shape_of(shapes, f"{mixer}.dt_proj.weight", 2)[1],
-        "num_classes": _shape_of(shapes, "head.weight", 2)[0],
-    }
+    return {**sizes, "depth": _count_layers(shapes), "expand": d_inner // embed_dim}
 
 
 def _infer_options(shapes: Shapes) -> dict[str, Any]:
-    double_cls_token = _has(shapes, r"cls_token_(head|tail)")
+    # A layer's tensors without its number, and the beginning of every name up to a dot.
+    names = {re.sub(r"^layers\.[0-9]+\.", "", name) for name in shapes}
+    names |= {f"{name.rpartition('.')[0]}." for name in names}
     options = {
-        "rms_norm": "norm_f.bias" not in shapes,
-        "if_cls_token": double_cls_token or "cls_token" in shapes,
-        "if_abs_pos_embed": "pos_embed" in shapes,
-        "bimamba_type": _infer_directions(shapes),
-        "if_rope": _has(shapes, r"rope\..*"),
-        "if_layer_scale": _has(shapes, r"layers\.[0-9]+\.mixer\.gamma"),
+        option: next(
+            value
+            for value, telling in values.items()
+            if not telling or not names.isdisjoint(telling)
+        )
+        for option, values in OPTIONS.items()
     }
-    if options["if_cls_token"]:  # without, it has no meaning, and may be anything
-        options["use_double_cls_token"] = double_cls_token
+    if not options["if_cls_token"]:  # without, it has no meaning, and may be anything
+        del options["use_double_cls_token"]
     return options
-
-
-def _infer_directions(shapes: Shapes) -> str:
-    """Which parameters the backward direction has of its own: all, A alone, or none."""
-    if _has(shapes, r"layers\.[0-9]+\.mixer\.((conv1d|x_proj|dt_proj)_b\..*|D_b)"):
-        return "v2"
-    return "v1" if _has(shapes, r"layers\.[0-9]+\.mixer\.A_b_log") else "none"
-
-
-def _has(shapes: Shapes, pattern: str) -> bool:
-    return any(re.fullmatch(pattern, name) for name in shapes)
 
 
 def _shape_of(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:

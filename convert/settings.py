@@ -10,7 +10,8 @@ from typing import Any
 from vimnp.convert.naming import quoted
 from vimnp.errors import ConfigError
 from vimnp.images.preprocessing import Preprocessing
-from vimnp.models.vim.config import VimConfig, parse_img_size
+from vimnp.images.sizes import parse_img_size
+from vimnp.models.vim.config import VimConfig
 
 
 def parse_settings(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -469,7 +469,7 @@ def test_info_describes_the_weights(command: Command, micro_npz: Path) -> None:
     found = facts(run.out)
     parameters = sum(math.prod(shape) for shape in config.parameter_shapes().values())
     assert found["parameters"] == f"{parameters:,}"
-    assert found["dtype"] == "float32"
+    assert (found["family"], found["dtype"]) == ("vim", "float32")
     assert found["size"] == f"{micro_npz.stat().st_size:,} bytes"
     assert (found["source"], found["source_sha256"], found["labels"]) == (
         "unknown",

@@ -12,12 +12,8 @@ import pytest
 from micro import MICRO
 
 from vimnp.engine.compiled import SPAN, pack
-from vimnp.models.vim.parameters import (
-    DirectionParameters,
-    Parameters,
-    load_parameters,
-    random_reader,
-)
+from vimnp.models.random_weights import random_reader
+from vimnp.models.vim.parameters import DirectionParameters, Parameters, load_parameters
 from vimnp.ops.kernels import Filter, ScanInputs
 from vimnp.runtime import extension
 

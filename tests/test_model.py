@@ -23,7 +23,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 import vimnp
-from vimnp.models.vim.parameters import random_reader
+from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.workspace import Workspace
 from vimnp.ops.kernels import aligned_empty
 from vimnp.reference import BIDIRECTIONAL_METHODS

@@ -57,7 +57,7 @@ def test_a_copy_gives_the_same_bits(option, copied, way):
 @every_copy
 def test_settings_and_metadata_travel(copied, way: Way):
     metadata = Metadata(config=MICRO, labels=tuple("abcdefg"), source="vim.pth")
-    read = vimnp.models.vim.parameters.random_reader(MICRO, 0)
+    read = vimnp.models.random_weights.random_reader(MICRO, 0)
     model = vimnp.VisionMamba(metadata, read, scan=way.scans[0], num_threads=2)
     assert_same(copied(model), model)
     assert_same(copied(model.with_settings(num_threads=1)), model.with_settings(num_threads=1))

@@ -18,8 +18,8 @@ import vimnp
 from vimnp.engine.choices import Backend, Scan
 from vimnp.engine.settings import BACKENDS
 from vimnp.images.preprocessing import read_image
+from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.model import VisionMamba
-from vimnp.models.vim.parameters import random_reader
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import BUNDLED_DIGITS, Metadata
 

@@ -15,8 +15,8 @@ from random_weights import write_random
 
 import vimnp
 from vimnp.config import VIM_TINY, VIM_TINY_ROPE
+from vimnp.models.random_weights import random_reader
 from vimnp.models.vim import rope
-from vimnp.models.vim.parameters import random_reader
 from vimnp.models.vim.resize import bicubic_weights, resize_pos_embed, resized
 
 TOKENS = {

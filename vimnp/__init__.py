@@ -12,12 +12,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 from vimnp.errors import CheckpointError, ConfigError, ImageError, VimnpError, WeightsError
-from vimnp.models.loading import load
+from vimnp.models import load
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import Prediction, VimBase, VimSmall, VimTiny, VisionMamba
 from vimnp.ops.reference import Direction
 
 if TYPE_CHECKING:
+    from vimnp import config as config
     from vimnp import errors as errors
     from vimnp import evaluate as evaluate
     from vimnp import ops as ops
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from vimnp.images import preprocessing as image  # noqa: F401
     from vimnp.measure import profiling as profiling
     from vimnp.measure import trace as trace
-    from vimnp.models.vim import config as config
     from vimnp.ops import reference as reference
     from vimnp.ops.checked import causal_conv1d, selective_scan, selective_scan_bidirectional
     from vimnp.runtime import threads as threads

@@ -36,8 +36,9 @@ from vimnp.engine.settings import Way, asked_backend, resolve_backend
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.images.image_file import PictureFile, is_picture_file, name_of, naming
 from vimnp.images.preprocessing import Picture, is_batch, to_input
+from vimnp.models.random_weights import random_reader
 from vimnp.models.ranking import best_first
-from vimnp.models.vim.config import VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
+from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.layout import lay_out
 from vimnp.models.vim.parameters import (
     DirectionParameters,
@@ -46,16 +47,17 @@ from vimnp.models.vim.parameters import (
     Norm,
     Reader,
     load_parameters,
-    random_reader,
     transposed,
 )
+from vimnp.models.vim.published import VIM_BASE, VIM_SMALL, VIM_TINY
 from vimnp.models.vim.workspace import DirectionSpace, Spares, Workspace
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter
 from vimnp.ops.reference import BIDIRECTIONAL_METHODS
 from vimnp.runtime import blas, extension
 from vimnp.runtime.threads import resolve_num_threads
-from vimnp.weights.file import Metadata, WeightsFile
+from vimnp.weights.file import WeightsFile
+from vimnp.weights.metadata import Metadata
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -160,7 +162,7 @@ class VisionMamba:
 
     def __init__(
         self,
-        metadata: Metadata | None = None,
+        metadata: Metadata[VimConfig] | None = None,
         read: Reader | None = None,
         *,
         scan: Scan = "fused",
@@ -260,14 +262,29 @@ class VisionMamba:
             As for the class, or if the network cannot take pictures of this size.
         """
         with WeightsFile(path) as file:
-            metadata = file.metadata
-            read: Reader = file.read
-            if img_size is not None:
-                from vimnp.models.vim.resize import resized
+            return cls.from_weights(
+                file, img_size=img_size, scan=scan, num_threads=num_threads, backend=backend
+            )
 
-                config, read = resized(metadata.config, read, img_size)
-                metadata = dataclasses.replace(metadata, config=config)
-            return cls(metadata, read, scan=scan, num_threads=num_threads, backend=backend)
+    @classmethod
+    def from_weights(
+        cls,
+        file: WeightsFile,
+        *,
+        img_size: int | tuple[int, int] | None = None,
+        scan: Scan = "fused",
+        num_threads: int | None = None,
+        backend: Backend | None = None,
+    ) -> Self:
+        """Load a weights file that is open; :meth:`from_npz` opens and closes one."""
+        metadata = file.metadata
+        read: Reader = file.read
+        if img_size is not None and isinstance(metadata.config, VimConfig):
+            from vimnp.models.vim.resize import resized
+
+            config, read = resized(metadata.config, read, img_size)
+            metadata = dataclasses.replace(metadata, config=config)
+        return cls(metadata, read, scan=scan, num_threads=num_threads, backend=backend)
 
     @classmethod
     def random(
@@ -488,6 +505,7 @@ class VisionMamba:
     def summary(self) -> str:
         """What the network is made of and how it runs, in a few lines to be printed."""
         config = self.config
+        assert self.metadata.preprocessing is not None  # a network of pictures has it
         (height, width), (rows, columns) = config.img_size, config.grid_size
         class_tokens = len(config.class_tokens)
         facts = {
@@ -524,9 +542,16 @@ class VisionMamba:
         ImageError
             As for calling the model.
         """
-        return to_input(picture, self.config.img_size, self.metadata.preprocessing)
+        preprocessing = self.metadata.preprocessing
+        assert preprocessing is not None  # a network of pictures has it
+        return to_input(picture, self.config.img_size, preprocessing)
 
     def _check_variant(self, config: VimConfig) -> None:
+        if not isinstance(config, VimConfig):
+            raise ConfigError(
+                f"these weights are of the family {config.family.name!r}; {type(self).__name__} "
+                "has 'vim': load them with vimnp.load"
+            )
         if self.variant is None:
             return
         for name in ("embed_dim", "depth", "d_state"):

@@ -7,7 +7,6 @@ scales a layer's output goes into ``out_proj``: once, when a model is made.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -248,36 +247,3 @@ class _Loader:
         bias = None if self._config.rms_norm else self._vector(f"{prefix}.bias")
         epsilon = math.ldexp(self._config.norm_epsilon, -2 * self._doublings(index))
         return Norm(self._vector(f"{prefix}.weight"), bias, epsilon)
-
-
-def random_reader(config: VimConfig, seed: int) -> Reader:
-    """Tensors of the sizes and about the magnitudes that a trained network has.
-
-    For benchmarks and tests: the initial values of the original (``_init_weights``, ``Mamba``'s
-    constructor), with noise where they would all be equal.
-    """
-    shapes = config.parameter_shapes()
-    tables = rope.tables(config) if config.if_rope else {}
-
-    def read(name: str) -> np.ndarray:
-        if name in tables:
-            return tables[name]
-        # Seeded by name, so that a tensor does not depend on which were read before it.
-        generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        return _random_tensor(name, shapes[name], generator).astype(np.float32)
-
-    return read
-
-
-def _random_tensor(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    if name.endswith(("A_log", "A_b_log")):  # A = -1, -2, .. -N
-        return np.log(np.arange(1, shape[1] + 1)) + 0.1 * generator.standard_normal(shape)
-    if ".dt_proj" in name and name.endswith("bias"):  # steps from 0.001 to 0.1, before softplus
-        step = np.exp(generator.uniform(math.log(1e-3), math.log(1e-1), shape))
-        return np.log(np.expm1(step))
-    if name.endswith((".D", ".D_b", ".gamma", "norm.weight", "norm_f.weight")):
-        return 1.0 + 0.1 * generator.standard_normal(shape)
-    if name.endswith("bias") or name == "pos_embed" or name.startswith("cls_token"):
-        return 0.02 * generator.standard_normal(shape)
-    inputs = math.prod(shape[1:])
-    return generator.uniform(-1, 1, shape) / math.sqrt(inputs)
