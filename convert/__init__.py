@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from vimnp.convert.checkpoint import Checkpoint
-from vimnp.convert.infer import infer_config
+from vimnp.convert.formats.checkpoint import Checkpoint
+from vimnp.convert.formats.naming import listing, quoted
+from vimnp.convert.formats.safetensors_file import SafetensorsFile
+from vimnp.convert.formats.source import SourceFile
 from vimnp.convert.labels import read_labels
-from vimnp.convert.naming import quoted
-from vimnp.convert.safetensors_file import SafetensorsFile
+from vimnp.convert.network import FAMILIES, Network, find_network
 from vimnp.convert.settings import parse_settings, to_text
-from vimnp.convert.source import SourceFile
 from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
-from vimnp.models.vim import rope
-from vimnp.models.vim.published import PUBLISHED
 from vimnp.weights.metadata import Metadata
 from vimnp.weights.writing import write_weights
 
@@ -45,7 +42,7 @@ class Conversion:
         Of the written file, in bytes.
     """
 
-    metadata: Metadata
+    metadata: Metadata[Any]
     assumptions: tuple[str, ...]
     parameters: int
     size: int
@@ -61,7 +58,7 @@ def convert_checkpoint(
     use_ema: bool = False,
     model: str | None = None,
 ) -> Conversion:
-    """Convert a checkpoint of hustvl/Vim into a weights file.
+    """Convert a checkpoint into a weights file.
 
     Parameters
     ----------
@@ -95,13 +92,17 @@ def convert_checkpoint(
     source, destination = Path(source), Path(destination)
     if _is_same_file(source, destination):
         raise CheckpointError(f"{source}: is the destination as well; expected another file")
-    if model is not None and model not in PUBLISHED:
-        known = ", ".join(PUBLISHED)
+    published = [name for family in FAMILIES for name in family.published]
+    if model is not None and model not in published:
+        known = ", ".join(published)
         raise CheckpointError(f"there is no model {quoted(model)}; expected one of {known}")
     with _open(source, use_ema) as checkpoint:
-        metadata, assumptions = _describe(checkpoint, dtype, labels, settings or {}, model)
-        size = _write(destination, metadata, checkpoint)
-    return Conversion(metadata, assumptions, metadata.config.num_parameters, size)
+        network, metadata, assumptions = _describe(checkpoint, dtype, settings or {}, model)
+        if labels is not None:
+            names = read_labels(labels, metadata.config.num_classes)
+            metadata = dataclasses.replace(metadata, labels=names)
+        size = _write(destination, metadata, network)
+    return Conversion(metadata, tuple(assumptions), metadata.config.num_parameters, size)
 
 
 def _open(source: Path, use_ema: bool) -> SourceFile:
@@ -117,15 +118,13 @@ def _open(source: Path, use_ema: bool) -> SourceFile:
 
 
 def _describe(
-    checkpoint: SourceFile,
-    dtype: str,
-    labels: str | os.PathLike[str] | None,
-    settings: Mapping[str, str],
-    model: str | None,
-) -> tuple[Metadata, tuple[str, ...]]:
+    checkpoint: SourceFile, dtype: str, settings: Mapping[str, str], model: str | None
+) -> tuple[Network, Metadata[Any], list[str]]:
+    """The network, what the weights file is to say of it, and what of that is assumed."""
     try:
-        network, preprocessing = parse_settings(settings)
-        config, assumptions = infer_config(checkpoint.shapes, network, model)
+        network = find_network(checkpoint)
+        given, preprocessing = parse_settings(settings, network.family.configuration)
+        config, assumptions = network.family.infer(network.shapes, given, model)
         crop_pct = 1.0 if max(config.img_size) <= _UNCROPPED_SIDE else Preprocessing.crop_pct
         metadata = Metadata(
             config=config,
@@ -136,14 +135,7 @@ def _describe(
         )
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
-    if labels is not None:
-        metadata = dataclasses.replace(metadata, labels=read_labels(labels, config.num_classes))
-    told = model is not None or "pt_hw_seq_len" in network
-    if not told and not rope.are_tables(config, checkpoint.read):
-        assumptions.append(
-            f"pt_hw_seq_len={config.pt_hw_seq_len}, though the rotary tables are not those that it "
-            "gives; it matters to pictures of another size only"
-        )
+    assumptions = [*assumptions, *network.family.examine(config, network.read, given, model)]
     untold = [
         f"{field.name}={to_text(getattr(metadata.preprocessing, field.name))}"
         for field in dataclasses.fields(Preprocessing)
@@ -151,23 +143,26 @@ def _describe(
     ]
     if untold:
         assumptions.append(f"{' and '.join(untold)}, as in the original's evaluation")
-    return metadata, tuple(assumptions)
+    if left_out := network.left_out:
+        assumptions.append(
+            f"{len(left_out)} tensors can be left out, which are not the backbone's: "
+            f"{listing(left_out)}"
+        )
+    return network, metadata, assumptions
 
 
-def _write(destination: Path, metadata: Metadata, checkpoint: SourceFile) -> int:
+def _write(destination: Path, metadata: Metadata[Any], network: Network) -> int:
     """Write the weights file; its size in bytes."""
-
-    def tensors() -> Iterator[tuple[str, np.ndarray]]:
-        for name in checkpoint.reading_order(metadata.config.parameter_shapes()):
-            yield name, checkpoint.read(name)
-
+    source = network.checkpoint.path
     try:
-        return write_weights(destination, metadata, tensors())
+        return write_weights(
+            destination, metadata, network.read_all(metadata.config.parameter_shapes())
+        )
     except CheckpointError:
         raise
     except WeightsError as error:
         hint = "; float32 has the wider range" if metadata.dtype == "float16" else ""
-        raise CheckpointError(f"{checkpoint.path}: {error}{hint}") from None
+        raise CheckpointError(f"{source}: {error}{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a path without a name, or a zero byte
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{destination}: cannot be written: {reason}") from None

@@ -33,7 +33,7 @@ from torch_format import (
 
 from vimnp.config import VimConfig
 from vimnp.convert import convert_checkpoint
-from vimnp.convert.checkpoint import Checkpoint
+from vimnp.convert.formats.checkpoint import Checkpoint
 from vimnp.errors import CheckpointError
 from vimnp.storage.archive import Archive
 from vimnp.weights import WeightsFile
@@ -204,7 +204,11 @@ HOSTILE = [
     ("getattr", beside(Global("builtins", "getattr")), "'builtins.getattr'"),
     ("dotted", beside(Global("collections", "OrderedDict.pop")), "'collections.OrderedDict.pop'"),
     ("neighbour", beside(Global("collections", "_sys")), "'collections._sys'"),
-    ("our own module", beside(Global("vimnp.convert.tensors", "np")), "'vimnp.convert.tensors.np'"),
+    (
+        "our own module",
+        beside(Global("vimnp.convert.formats.tensors", "np")),
+        "'vimnp.convert.formats.tensors.np'",
+    ),
     ("torch prefix", beside(Global("torch.hub", "load")), "'torch.hub.load'"),
     ("quantised", beside(Global("torch._utils", "_rebuild_qtensor")), "_rebuild_qtensor'"),
     ("whole module", beside(Call(Global("models_mamba", "VisionMamba"))), "model.state_dict()"),

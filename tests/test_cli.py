@@ -646,8 +646,8 @@ def test_another_missing_module_is_not_taken_for_the_converter(
     command: Command, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "vimnp.convert", raising=False)
-    monkeypatch.setitem(sys.modules, "vimnp.convert.checkpoint", None)
-    with pytest.raises(ModuleNotFoundError, match=r"vimnp\.convert\.checkpoint"):
+    monkeypatch.setitem(sys.modules, "vimnp.convert.formats.checkpoint", None)
+    with pytest.raises(ModuleNotFoundError, match=r"vimnp\.convert\.formats\.checkpoint"):
         command("convert", checkpoint, tmp_path / "out.npz")
 
 

@@ -26,9 +26,9 @@ from torch_format import random_weights, save, training_dump
 
 from vimnp.config import PUBLISHED, VIM_SMALL, VIM_TINY, VIM_TINY_ROPE, VimConfig
 from vimnp.convert import Conversion, convert_checkpoint
-from vimnp.convert.geometry import infer_geometry
-from vimnp.convert.infer import infer_config
 from vimnp.convert.labels import read_labels
+from vimnp.convert.vim.geometry import infer_geometry
+from vimnp.convert.vim.infer import infer_config
 from vimnp.errors import CheckpointError
 from vimnp.images.preprocessing import Preprocessing
 from vimnp.models.vim import rope
@@ -409,7 +409,26 @@ def plus(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
 OTHER_NETWORKS: list[tuple[str, dict[str, np.ndarray], str]] = [
     ("ViT", without("layers") | {"blocks.0.attn.qkv": WEIGHTS["pos_embed"]}, "'blocks.0.attn.qkv'"),
     ("attention", renamed("mixer", "attn"), "'layers.0.attn.in_proj.weight'"),
-    ("backbone", {f"backbone.{name}": a for name, a in WEIGHTS.items()}, "'backbone.cls_token'"),
+    (
+        "backbone without a head",
+        {f"backbone.{name}": a for name, a in WEIGHTS.items() if "head" not in name},
+        "'head.weight' is missing",
+    ),
+    (
+        "two backbones",
+        {f"{prefix}backbone.{name}": a for prefix in ("", "net.") for name, a in WEIGHTS.items()},
+        "it holds several backbones, before whose names stand 'backbone.', 'net.backbone.'",
+    ),
+    (
+        "a part of a parallel one",
+        renamed("layers.", "module.layers."),
+        "it has 'module.layers.0.mixer.in_proj.weight'",
+    ),
+    (
+        "a head beside it",
+        WEIGHTS | {"decode_head.bias": WEIGHTS["head.bias"]},
+        "'decode_head.bias'",
+    ),
     ("cos only", plus(rope__freqs_cos=(16, 16)), "1 missing ('rope.freqs_sin')"),
     ("sin only", plus(rope__freqs_sin=(16, 16)), "if_rope: 1 missing ('rope.freqs_cos')"),
     ("other rope", plus(rope__freqs=(16, 16)), "1 not part of a Vision Mamba ('rope.freqs')"),
@@ -489,6 +508,63 @@ def test_other_network(
         convert_checkpoint(tmp_path / "other.pth", tmp_path / "other.npz")
     assert culprit in str(caught.value)
     assert os.listdir(tmp_path) == ["other.pth"]
+
+
+def before(prefix: str) -> dict[str, np.ndarray]:
+    return {f"{prefix}{name}": array for name, array in WEIGHTS.items()}
+
+
+PREFIXES = [
+    "module.",
+    "_orig_mod.",
+    "module._orig_mod.",
+    "_orig_mod.module.",
+    "backbone.",
+    "backbone.net.",
+    "backbone._orig_mod.net.",
+    "module.backbone.",
+    "_orig_mod.module.backbone.net._orig_mod.",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_what_stands_before_all_names_is_left_out(prefix: str, tmp_path: Path) -> None:
+    """``torch.compile``, ``DistributedDataParallel``, detectors and segmenters put it there."""
+    conversion, found = convert(tmp_path, {"model": before(prefix)})
+    assert_same(found, WEIGHTS)
+    assert conversion.metadata.config == MICRO
+    assert not any("left out" in assumption for assumption in conversion.assumptions)
+
+
+@pytest.mark.parametrize("prefix", [name for name in PREFIXES if "backbone" in name])
+def test_what_a_detector_has_beside_its_backbone_is_left_out(prefix: str, tmp_path: Path) -> None:
+    others = {
+        "decode_head.conv_seg.weight": np.ones((3, 16, 1, 1), np.float32),
+        "neck.bn.num_batches_tracked": np.array(7, np.int64),  # no floats, which nobody reads
+        f"{prefix.partition('backbone.')[0]}head.weight": np.ones((2, 2), np.float32),
+        "layers.0.weight": np.ones(3, np.float32),
+    }
+    conversion, found = convert(tmp_path, {"state_dict": others | before(prefix), "meta": {}})
+    assert_same(found, WEIGHTS)
+    assert conversion.assumptions[-1] == (
+        "4 tensors can be left out, which are not the backbone's: 'decode_head.conv_seg.weight', "
+        f"'neck.bn.num_batches_tracked', {next(n for n in [*others][2:])!r} and 1 more"
+    )
+
+
+def test_a_name_made_of_prefixes_takes_no_time(tmp_path: Path) -> None:
+    """A state dict may be hostile."""
+    names = ["module." * 80_000, "backbone.net." * 30_000, "backbone." * 40_000 + "layers."]
+    weights = {f"{name}{end}": WEIGHTS["head.bias"] for name in names for end in "ab"}
+    save(tmp_path / "long.pth", {"model": weights})
+    with pytest.raises(CheckpointError, match="no Vision Mamba"):
+        convert_checkpoint(tmp_path / "long.pth", tmp_path / "long.npz")
+    save(
+        tmp_path / "long.pth",
+        {"model": {f"{names[0]}{end}": weights[f"{names[0]}a"] for end in "ab"}},
+    )
+    with pytest.raises(CheckpointError, match="no Vision Mamba: it has 'a', 'b'"):
+        convert_checkpoint(tmp_path / "long.pth", tmp_path / "long.npz")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import plain_vim
 import pytest
 
-from vimnp.convert.checkpoint import Checkpoint
+from vimnp.convert.formats.checkpoint import Checkpoint
 
 # The large network would take minutes, and has no option that these lack.
 CASES = [name for name in golden_cases.NETWORKS if name != "vim_tiny_patch16_224"]

@@ -20,7 +20,7 @@ from torch_format import random_weights, save
 
 from vimnp.config import VimConfig
 from vimnp.convert import convert_checkpoint
-from vimnp.convert.safetensors_file import SafetensorsFile
+from vimnp.convert.formats.safetensors_file import SafetensorsFile
 from vimnp.errors import CheckpointError
 from vimnp.weights import WeightsFile
 
@@ -60,7 +60,7 @@ def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarr
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "MODEL.SafeTensors"])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "module.backbone."])
 def test_conversion_is_that_of_the_checkpoint(name: str, prefix: str, tmp_path: Path) -> None:
     weights = {f"{prefix}{name}": array for name, array in WEIGHTS.items()}
     save_file(weights, tmp_path / name, metadata={"format": "pt"})

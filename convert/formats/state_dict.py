@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TypeVar
 
-from vimnp.convert.naming import listing, quoted
-from vimnp.convert.tensors import TensorRecord
+from vimnp.convert.formats.naming import listing, quoted
+from vimnp.convert.formats.tensors import TensorRecord
 from vimnp.errors import CheckpointError
 
 Tensor = TypeVar("Tensor")
 
 _WEIGHTS = ("model", "state_dict")  # as DeiT's and as timm's training scripts write
 _AVERAGED = ("model_ema", "state_dict_ema")
-_PARALLEL_PREFIX = "module."  # of DistributedDataParallel
+# What stands before every name where a model was saved inside of what runs it.
+_WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*")  # DistributedDataParallel, torch.compile
 
 
 def find_state_dict(content: object, use_ema: bool) -> dict[str, TensorRecord]:
@@ -21,7 +24,7 @@ def find_state_dict(content: object, use_ema: bool) -> dict[str, TensorRecord]:
     Parameters
     ----------
     content : object
-        What :func:`vimnp.convert.pickled.load_pickle` returned.
+        What :func:`vimnp.convert.formats.pickled.load_pickle` returned.
     use_ema : bool
         Take the exponential moving average of the weights, not the weights themselves.
 
@@ -61,11 +64,12 @@ def _only_tensors(weights: dict[object, object]) -> dict[str, TensorRecord]:
                 f"among its weights {quoted(name)} is {quoted(value)}; expected a tensor"
             )
         tensors[name] = value
-    return without_parallel_prefix(tensors)
+    return without_wrappers(tensors)
 
 
-def without_parallel_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Name tensors as a single process's model does, where all come from a parallel one."""
-    if all(name.startswith(_PARALLEL_PREFIX) for name in tensors):
-        return {name.removeprefix(_PARALLEL_PREFIX): value for name, value in tensors.items()}
-    return tensors
+def without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name tensors as the model itself does, where all come from a parallel or compiled one."""
+    common = os.path.commonprefix(list(tensors))  # noqa: RUF071  letter by letter is right here
+    match = _WRAPPERS.match(common)
+    wrappers = match[0] if match else ""
+    return {name.removeprefix(wrappers): value for name, value in tensors.items()}

@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from vimnp.convert.layout import find_state_dict
-from vimnp.convert.naming import listing, quoted
-from vimnp.convert.pickled import SAVE_WEIGHTS, load_pickle
-from vimnp.convert.source import FETCH_AGAIN, SAVE_AGAIN, SourceFile, is_safetensors
-from vimnp.convert.tensors import Storage, StorageType, TensorRecord
+from vimnp.convert.formats.naming import listing, quoted
+from vimnp.convert.formats.pickled import SAVE_WEIGHTS, load_pickle
+from vimnp.convert.formats.source import FETCH_AGAIN, SAVE_AGAIN, SourceFile, is_safetensors
+from vimnp.convert.formats.state_dict import find_state_dict
+from vimnp.convert.formats.tensors import Storage, StorageType, TensorRecord
 from vimnp.errors import CheckpointError, excerpt
 from vimnp.storage.archive import Archive, MemberError
 

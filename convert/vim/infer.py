@@ -7,15 +7,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vimnp.convert.geometry import infer_geometry
-from vimnp.convert.naming import quoted
-from vimnp.convert.recognise import Shapes, check_tensors, refuse_other_networks
+from vimnp.convert.family import Shapes
+from vimnp.convert.formats.naming import quoted
 from vimnp.convert.settings import to_text
+from vimnp.convert.vim.geometry import infer_geometry
+from vimnp.convert.vim.recognise import check_tensors, refuse_channels
 from vimnp.errors import CheckpointError, ConfigError
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.published import PUBLISHED
-from vimnp.models.vim.rope import COS
+from vimnp.models.vim.rope import COS, are_tables
 from vimnp.models.vim.tensors import OPTIONS, SIZES
+from vimnp.weights.family import ReadTensor
 
 
 def infer_config(
@@ -44,9 +46,9 @@ def infer_config(
     Raises
     ------
     CheckpointError
-        If the network is not a Vision Mamba, or a setting or the model contradicts the weights.
+        If the network is no such Vision Mamba, or a setting or the model contradicts the weights.
     """
-    refuse_other_networks(shapes)
+    refuse_channels(shapes)
     inferred = _infer_sizes(shapes) | _infer_options(shapes)
     _refuse_contradictions(settings, inferred)
     telling, patches = _count_patches(shapes)
@@ -72,6 +74,18 @@ def infer_config(
         if name not in settings
     ]
     return config, assumptions
+
+
+def examine(
+    config: VimConfig, read: ReadTensor, settings: Mapping[str, Any], model: str | None
+) -> list[str]:
+    """What the rotary tables say of ``pt_hw_seq_len``, where nobody has said it."""
+    if model is not None or "pt_hw_seq_len" in settings or are_tables(config, read):
+        return []
+    return [
+        f"pt_hw_seq_len={config.pt_hw_seq_len}, though the rotary tables are not those that it "
+        "gives; it matters to pictures of another size only"
+    ]
 
 
 def _infer_sizes(shapes: Shapes) -> dict[str, Any]:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from vimnp.convert.naming import listing, quoted
+from vimnp.convert.family import Shapes
+from vimnp.convert.formats.naming import listing, quoted
 from vimnp.errors import CheckpointError
 from vimnp.models.vim.config import CHANNELS, VimConfig
 
-Shapes = Mapping[str, tuple[int, ...]]
+
+def is_vim(shapes: Shapes) -> bool:
+    """Whether there are mixers."""
+    return any(re.match(r"layers\.[0-9]+\.mixer\.", name) for name in shapes)
 
 
-def refuse_other_networks(shapes: Shapes) -> None:
-    """Raise CheckpointError, naming what was seen, for anything but a Vision Mamba for RGB."""
-    if not any(re.match(r"layers\.[0-9]+\.mixer\.", name) for name in shapes):
-        common = VimConfig(depth=1).parameter_shapes()  # a ViT has some of these as well
-        telling = [name for name in shapes if name not in common]
-        raise CheckpointError(
-            f"no Vision Mamba: it has {listing(telling or shapes) or 'no tensor at all'}; "
-            "expected names such as 'layers.0.mixer.in_proj.weight'"
-        )
+def refuse_channels(shapes: Shapes) -> None:
+    """Raise CheckpointError for a network of other pictures than RGB."""
     patches = shapes.get("patch_embed.proj.weight", ())
     if len(patches) == 4 and patches[1] != CHANNELS:
         raise CheckpointError(

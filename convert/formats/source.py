@@ -13,8 +13,8 @@ from typing import Self
 
 import numpy as np
 
-from vimnp.convert.naming import quoted
-from vimnp.convert.tensors import StorageType
+from vimnp.convert.formats.naming import quoted
+from vimnp.convert.formats.tensors import StorageType
 from vimnp.errors import CheckpointError
 from vimnp.storage.archive import BoundedReader
 from vimnp.storage.files import open_regular

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vimnp.convert.naming import quoted
+from vimnp.convert.formats.naming import quoted
 from vimnp.errors import CheckpointError
 from vimnp.models.vim.published import PUBLISHED
 

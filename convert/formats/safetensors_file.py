@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from vimnp.convert.layout import without_parallel_prefix
-from vimnp.convert.naming import quoted
-from vimnp.convert.source import FETCH_AGAIN, SourceFile, is_safetensors
-from vimnp.convert.tensors import MOST_DIMENSIONS, StorageType
+from vimnp.convert.formats.naming import quoted
+from vimnp.convert.formats.source import FETCH_AGAIN, SourceFile, is_safetensors
+from vimnp.convert.formats.state_dict import without_wrappers
+from vimnp.convert.formats.tensors import MOST_DIMENSIONS, StorageType
 from vimnp.errors import CheckpointError
 from vimnp.storage.json_text import parse_json
 
@@ -68,7 +68,7 @@ class SafetensorsFile(SourceFile):
             )
         self._check_with_package()
         entries = self._read_header(header_size)
-        self._entries = without_parallel_prefix(entries)
+        self._entries = without_wrappers(entries)
         return {name: entry.shape for name, entry in self._entries.items()}
 
     def _storage_type(self, name: str) -> StorageType:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vimnp.convert.naming import quoted
+from vimnp.convert.formats.naming import quoted
 from vimnp.errors import CheckpointError
 
 MOST_DIMENSIONS = 16  # far beyond any weight, and within what NumPy can index

@@ -5,7 +5,7 @@ foreign code, but it still follows the program into a crash (the hash of a tuple
 million deep), an endless loop (the hash of a tuple of pairs of pairs of ...) or gigabytes of memory
 (one memo index of 2^31). This one takes apart the bytes with ``pickletools`` and knows only
 the instructions that ``torch.save`` writes: it imports nothing, sets no attribute, hashes only text
-and numbers, and calls nothing but the functions in :data:`vimnp.convert.tensors.ADMITTED`.
+and numbers, and calls nothing but the functions in :data:`vimnp.convert.formats.tensors.ADMITTED`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from vimnp.convert.naming import quoted
-from vimnp.convert.tensors import ADMITTED, Discarded, load_storage
+from vimnp.convert.formats.naming import quoted
+from vimnp.convert.formats.tensors import ADMITTED, Discarded, load_storage
 from vimnp.errors import CheckpointError, excerpt
 
 SAVE_WEIGHTS = "save the weights alone: torch.save({'model': model.state_dict()}, ...)"
@@ -40,7 +40,7 @@ def load_pickle(code: bytes) -> object:
     -------
     object
         Dicts, lists, tuples, text, numbers, and in torch's place
-        :class:`~vimnp.convert.tensors.TensorRecord` and its like.
+        :class:`~vimnp.convert.formats.tensors.TensorRecord` and its like.
 
     Raises
     ------
