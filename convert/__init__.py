@@ -17,7 +17,8 @@ from vimnp.convert.network import FAMILIES, Network, find_network
 from vimnp.convert.settings import parse_settings, to_text
 from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
-from vimnp.weights.metadata import Metadata
+from vimnp.weights.family import Configuration
+from vimnp.weights.metadata import Metadata, OfPictures
 from vimnp.weights.writing import write_weights
 
 __all__ = ["Conversion", "convert_checkpoint"]
@@ -99,8 +100,7 @@ def convert_checkpoint(
     with _open(source, use_ema) as checkpoint:
         network, metadata, assumptions = _describe(checkpoint, dtype, settings or {}, model)
         if labels is not None:
-            names = read_labels(labels, metadata.config.num_classes)
-            metadata = dataclasses.replace(metadata, labels=names)
+            metadata = dataclasses.replace(metadata, labels=_read_labels(labels, metadata.config))
         size = _write(destination, metadata, network)
     return Conversion(metadata, tuple(assumptions), metadata.config.num_parameters, size)
 
@@ -123,32 +123,55 @@ def _describe(
     """The network, what the weights file is to say of it, and what of that is assumed."""
     try:
         network = find_network(checkpoint)
-        given, preprocessing = parse_settings(settings, network.family.configuration)
+        given, of_pictures = parse_settings(settings, network.family.configuration)
         config, assumptions = network.family.infer(network.shapes, given, model)
-        crop_pct = 1.0 if max(config.img_size) <= _UNCROPPED_SIDE else Preprocessing.crop_pct
+        preprocessing, untold = _preprocessing(config, of_pictures)
         metadata = Metadata(
             config=config,
-            preprocessing=Preprocessing(**{"crop_pct": crop_pct, **preprocessing}),
+            preprocessing=preprocessing,
             dtype=dtype,
             source=os.fsencode(checkpoint.path.name).decode(errors="replace"),  # for JSON
             source_sha256=checkpoint.sha256(),
         )
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
-    assumptions = [*assumptions, *network.family.examine(config, network.read, given, model)]
+    doubts = network.family.examine(config, network.read, given, model)
+    return network, metadata, [*assumptions, *doubts, *untold, *_left_out(network)]
+
+
+def _preprocessing(
+    config: Configuration, given: Mapping[str, Any]
+) -> tuple[Preprocessing | None, list[str]]:
+    """What the network does to pictures, if it takes any, and what of that is assumed."""
+    if not isinstance(config, OfPictures):
+        if given:
+            raise CheckpointError(
+                f"the setting {next(iter(given))} is of pictures, and this network takes none; "
+                "leave it out"
+            )
+        return None, []
+    crop_pct = 1.0 if max(config.img_size) <= _UNCROPPED_SIDE else Preprocessing.crop_pct
+    preprocessing = Preprocessing(**{"crop_pct": crop_pct, **given})
     untold = [
-        f"{field.name}={to_text(getattr(metadata.preprocessing, field.name))}"
+        f"{field.name}={to_text(getattr(preprocessing, field.name))}"
         for field in dataclasses.fields(Preprocessing)
-        if field.name not in preprocessing
+        if field.name not in given
     ]
-    if untold:
-        assumptions.append(f"{' and '.join(untold)}, as in the original's evaluation")
-    if left_out := network.left_out:
-        assumptions.append(
-            f"{len(left_out)} tensors can be left out, which are not the backbone's: "
-            f"{listing(left_out)}"
-        )
-    return network, metadata, assumptions
+    because = "as in the original's evaluation"
+    return preprocessing, [f"{' and '.join(untold)}, {because}"] if untold else []
+
+
+def _left_out(network: Network) -> list[str]:
+    names = network.left_out
+    what = "tensor" if len(names) == 1 else "tensors"
+    left_out = f"{len(names)} {what} can be left out, as no part of the network: {listing(names)}"
+    return [left_out] if names else []
+
+
+def _read_labels(path: str | os.PathLike[str], config: Configuration) -> tuple[str, ...]:
+    if not isinstance(config, OfPictures):
+        raise CheckpointError(f"{path}: labels for a network without classes; leave them out")
+    return read_labels(path, config.num_classes)
 
 
 def _write(destination: Path, metadata: Metadata[Any], network: Network) -> int:

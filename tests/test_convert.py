@@ -429,6 +429,11 @@ OTHER_NETWORKS: list[tuple[str, dict[str, np.ndarray], str]] = [
         WEIGHTS | {"decode_head.bias": WEIGHTS["head.bias"]},
         "'decode_head.bias'",
     ),
+    (
+        "a language model",
+        {f"backbone.{name}": a for name, a in without("patch_embed").items()},
+        "no Vision Mamba: it has 'backbone.cls_token'",
+    ),
     ("cos only", plus(rope__freqs_cos=(16, 16)), "1 missing ('rope.freqs_sin')"),
     ("sin only", plus(rope__freqs_sin=(16, 16)), "if_rope: 1 missing ('rope.freqs_cos')"),
     ("other rope", plus(rope__freqs=(16, 16)), "1 not part of a Vision Mamba ('rope.freqs')"),
@@ -547,7 +552,7 @@ def test_what_a_detector_has_beside_its_backbone_is_left_out(prefix: str, tmp_pa
     conversion, found = convert(tmp_path, {"state_dict": others | before(prefix), "meta": {}})
     assert_same(found, WEIGHTS)
     assert conversion.assumptions[-1] == (
-        "4 tensors can be left out, which are not the backbone's: 'decode_head.conv_seg.weight', "
+        "4 tensors can be left out, as no part of the network: 'decode_head.conv_seg.weight', "
         f"'neck.bn.num_batches_tracked', {next(n for n in [*others][2:])!r} and 1 more"
     )
 

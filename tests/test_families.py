@@ -7,19 +7,26 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from micro import MICRO
+from torch_format import random_weights, save
 
 import vimnp
 from vimnp import VimConfig, VisionMamba, models
-from vimnp.errors import ConfigError, WeightsError
+from vimnp.convert import Conversion, convert_checkpoint, network
+from vimnp.convert.family import Converter, Shapes
+from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.models.random_weights import fan_in, random_reader, small
 from vimnp.weights import BUNDLED_DIGITS, METADATA, Metadata, WeightsFile, write_weights
 from vimnp.weights import family as registry
 from vimnp.weights.family import Configuration, Family, Tensor
+
+Convert = Callable[..., Conversion]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,3 +166,82 @@ def test_the_bundled_network_is_of_version_2() -> None:
 def test_every_config_belongs_to_its_family() -> None:
     assert {name: f.name for name, f in registry._families.items()} == {"vim": "vim"}
     assert VimConfig().family.configuration is VimConfig
+
+
+# ---- Conversion ----------------------------------------------------------------------------------
+
+
+def infer_toy(shapes: Shapes, settings: Mapping[str, Any], model: str | None) -> Any:
+    return ToyConfig(**{"width": shapes["embedding"][1], **settings}), ["this is a toy"]
+
+
+def rename_toy(names: Collection[str]) -> dict[str, str]:
+    return {name.removeprefix("toy."): name for name in names if name.startswith("toy.")}
+
+
+TOYS = Converter(
+    title="Toy",
+    example="toy.embedding",
+    configuration=ToyConfig,
+    published={"toy-large": ToyConfig(width=9)},
+    rename=rename_toy,
+    recognise=lambda shapes: "embedding" in shapes,
+    infer=infer_toy,
+    examine=lambda config, read, settings, model: [f"{read('table').sum():g}"],
+)
+
+
+@pytest.fixture
+def convert(toy: ToyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Convert:
+    """Convert a state dict where toys can be converted, too."""
+    families = (*network.FAMILIES, TOYS)
+    monkeypatch.setattr(network, "FAMILIES", families)
+    monkeypatch.setattr(vimnp.convert, "FAMILIES", families)
+
+    def run(weights: dict[str, np.ndarray], **options: Any) -> Conversion:
+        save(tmp_path / "checkpoint.pth", weights)
+        return convert_checkpoint(tmp_path / "checkpoint.pth", tmp_path / "out.npz", **options)
+
+    return run
+
+
+TOY = {"toy.embedding": np.ones((3, 4), np.float32), "toy.table": np.full(4, 2, np.float32)}
+
+
+def test_the_tensors_choose_the_family(convert: Convert, tmp_path: Path) -> None:
+    conversion = convert(TOY | {"of.another": np.zeros(2, np.float32)})
+    assert conversion.metadata.config == ToyConfig(width=4)
+    assert conversion.metadata.preprocessing is None
+    assert conversion.parameters == 12
+    left_out = "1 tensor can be left out, as no part of the network: 'of.another'"
+    assert conversion.assumptions == ("this is a toy", "8", left_out)
+    with WeightsFile(tmp_path / "out.npz") as file:
+        assert file.metadata == conversion.metadata
+        np.testing.assert_array_equal(file.read("table"), TOY["toy.table"])
+    assert isinstance(convert(random_weights(MICRO)).metadata.config, VimConfig)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"settings": {"crop_pct": "1"}}, "the setting crop_pct is of pictures"),
+        ({"settings": {"stride": "1"}}, "unknown setting 'stride'; expected one of width, "),
+        ({"model": "huge"}, "no model 'huge'; expected one of tiny, .*, tiny-rope, toy-large"),
+        ({"labels": "labels.txt"}, "labels.txt: labels for a network without classes"),
+    ],
+)
+def test_what_means_nothing_to_a_family_is_refused(
+    convert: Convert, options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=words):
+        convert(TOY, **options)
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_what_no_family_recognises_is_refused_with_all_of_them(convert: Convert) -> None:
+    expected = (
+        r"no Vision Mamba or Toy: it has 'of.another'; "
+        r"expected names such as 'layers.0.mixer.in_proj.weight' or 'toy.embedding'"
+    )
+    with pytest.raises(CheckpointError, match=expected):
+        convert({"of.another": np.zeros(2, np.float32)})

@@ -12,8 +12,9 @@ from vimnp.models.vim.config import CHANNELS, VimConfig
 
 
 def is_vim(shapes: Shapes) -> bool:
-    """Whether there are mixers."""
-    return any(re.match(r"layers\.[0-9]+\.mixer\.", name) for name in shapes)
+    """Whether there are mixers, as in every Mamba, and patches for them to read."""
+    has_mixers = any(re.match(r"layers\.[0-9]+\.mixer\.", name) for name in shapes)
+    return has_mixers and any(name.startswith("patch_embed.") for name in shapes)
 
 
 def refuse_channels(shapes: Shapes) -> None:
