@@ -29,7 +29,7 @@ MICRO = VimConfig(
 # Stops in the middle of the work, and says so on stdout.
 STOPPING = """
 import sys, time
-import vimnp.weights.file
+import vimnp.weights.writing
 from vimnp import cli
 from vimnp.models.vim.model import VisionMamba
 
@@ -40,7 +40,7 @@ def stop(*_, **__):
 {name} = stop
 sys.exit(cli.main())
 """
-LOADING, WRITING = "VisionMamba.from_npz", "vimnp.weights.file._to_stored"
+LOADING, WRITING = "VisionMamba.from_npz", "vimnp.weights.writing._to_stored"
 
 
 @pytest.fixture(autouse=True)
