@@ -28,7 +28,6 @@ from random_weights import write_random
 from surroundings import print_table, rounds_asked_for
 
 import vimnp
-from vimnp.engine.costs import operation_costs
 from vimnp.engine.settings import BACKENDS
 from vimnp.measure.profiling import Profile, Span, median_seconds, profile
 from vimnp.runtime import extension
@@ -157,7 +156,7 @@ class Breakdown:
             for name, profiles in found.items()
         }
         self.gigaflops = 2e-9 * float(np.median(peaks))
-        costs = operation_costs(vimnp.config.VIM_TINY, "native")
+        costs = vimnp.VimTiny.random(backend="native").costs()
         seconds = [p.seconds_by(step) for p in found["1"]]
         self.shares = {
             name: float(

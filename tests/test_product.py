@@ -13,7 +13,7 @@ from comparison import assert_close, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vimnp.engine.compiled import pack
+from vimnp.engine.packing import pack
 from vimnp.runtime import extension
 
 

@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.parameters import Parameters
+from vimnp.engine.program import Program as Described
 from vimnp.ops.kernels import Filter, ScanInputs
 
 version: str
 OPENMP: bool
 MAX_D_STATE: int
 MAX_D_CONV: int
-STEP_NAMES: tuple[str, ...]
 
 def instruction_sets() -> dict[str, bool]: ...
 
@@ -21,7 +19,9 @@ class Kernels:
     def width(self) -> int: ...
     @property
     def panel(self) -> int: ...
-    def network(self, config: VimConfig, parameters: Parameters) -> Network: ...
+    @property
+    def inputs_at_once(self) -> int: ...
+    def program(self, described: Described) -> Program: ...
     def apply(self, name: str, x: np.ndarray, out: np.ndarray) -> None: ...
     def causal_conv1d(
         self,
@@ -68,18 +68,15 @@ class Kernels:
     ) -> None: ...
     def multiply_adds(self, rounds: int) -> int: ...
 
-class Network:
-    def __init__(self, kernels: Kernels, config: VimConfig, parameters: Parameters) -> None: ...
-    @property
-    def images_at_once(self) -> int: ...
+class Program:
+    def __init__(self, kernels: Kernels, described: Described) -> None: ...
     def workspace_size(self, num_threads: int) -> int: ...
     def forward(
         self,
-        images: list[np.ndarray],
+        inputs: list[np.ndarray],
         out: np.ndarray,
         memory: np.ndarray,
         *,
-        output: str,
         num_threads: int,
         spans: np.ndarray | None,
     ) -> None: ...
