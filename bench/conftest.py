@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import checkout  # noqa: F401  (finds tests.support)
 import pytest
-from implementations import implementation as implementation
 from surroundings import refusal
 
+from tests.support.implementations import implementation as implementation
 from vimnp.measure.machine import describe_machine
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from implementations import WAYS
-from options import OPTIONS
 
 import vimnp
+from tests.support.implementations import WAYS
+from tests.support.options import OPTIONS
 from vimnp import cli
 from vimnp.config import PUBLISHED, VimConfig
 from vimnp.convert.settings import to_text

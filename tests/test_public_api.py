@@ -11,10 +11,10 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from labelled import LABELS
-from micro import MICRO
 
 import vimnp
+from tests.support.labelled import LABELS
+from tests.support.micro import MICRO
 from vimnp.engine.choices import Backend, Scan
 from vimnp.engine.settings import BACKENDS
 from vimnp.images.preprocessing import read_image
