@@ -12,11 +12,12 @@ from pathlib import Path
 
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
-from children import peak_memory
 from safetensors.numpy import save_file
 from surroundings import print_table
 
-from tests.support.torch_format import random_weights, save
+from tests.support.processes import peak_memory
+from tests.support.random_weights import random_weights
+from tests.support.torch_format import save
 from vimnp.config import PUBLISHED, VimConfig
 
 CONVERT = """

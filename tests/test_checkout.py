@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.commands import Run
 from tests.support.processes import is_ours
-from tests.support.torch_format import random_weights, save
+from tests.support.random_weights import random_weights
+from tests.support.torch_format import save
 from vimnp.config import VimConfig
 
 ROOT = Path(__file__).parents[1]

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from random_weights import write_random
 
 from tests.support.commands import Command
 from tests.support.micro import MICRO
-from tests.support.torch_format import random_weights, save
+from tests.support.random_weights import random_weights, write_random
+from tests.support.torch_format import save
 from vimnp.commands.console import printable, say
 from vimnp.measure import timing
 from vimnp.weights import WeightsFile, write_weights

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Command, Run
+from tests.support.digits import SCANS
 from tests.support.processes import is_ours
-from tests.support.torch_format import random_weights, save
+from tests.support.random_weights import random_weights
+from tests.support.torch_format import save
 from vimnp import cli
 from vimnp.commands import info
 from vimnp.config import VimConfig
@@ -59,12 +61,6 @@ def signals_as_usual() -> Iterator[None]:
 def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "micro.pth"
     save(path, {"model": random_weights(MICRO)})
-    return path
-
-
-@pytest.fixture
-def scan(data: Path) -> Path:
-    (path,) = data.glob("digit_3_*.png")
     return path
 
 
@@ -118,11 +114,10 @@ def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing_behind(
     word: str,
     micro_npz: Path,
     checkpoint: Path,
-    scan: Path,
     tmp_path: Path,
 ) -> None:
     number, code = ENDINGS[word]
-    names = {"npz": micro_npz, "pth": checkpoint, "png": scan, "new": tmp_path / "new"}
+    names = {"npz": micro_npz, "pth": checkpoint, "png": SCANS[3], "new": tmp_path / "new"}
     before = sorted(tmp_path.iterdir())
     given = [text.format(dir=tmp_path, **names) for text in arguments]
     run = interrupted(number, STOPPING.format(name=name), *given)
@@ -266,15 +261,15 @@ EVERY_BUFFER = pytest.mark.parametrize("unbuffered", ["", "1"])
 @EVERY_BUFFER
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
 def test_without_stderr_errors_are_not_told_on_stdout(
-    closed: str, unbuffered: str, scan: Path, tmp_path: Path
+    closed: str, unbuffered: str, tmp_path: Path
 ) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     bad = tmp_path / "bad.png"
-    run = in_shell(closed, "predict", bad, scan, "--top-k", 1, PYTHONUNBUFFERED=unbuffered)
+    run = in_shell(closed, "predict", bad, SCANS[3], "--top-k", 1, PYTHONUNBUFFERED=unbuffered)
     assert (run.code, run.err) == (2, "")
     name, answer = run.out.splitlines()
-    assert (name, answer.split()[-1]) == (str(scan), "3")
+    assert (name, answer.split()[-1]) == (str(SCANS[3]), "3")
 
 
 @pytest.mark.parametrize("arguments", [["predict"], ["bench", "--img-size", "x"]])
@@ -292,10 +287,10 @@ def test_a_bar_is_not_drawn_where_there_is_no_stderr(micro_npz: Path) -> None:
     "arguments", [["predict", "{png}"], ["convert", "{pth}", "{new}"]], ids=["predict", "convert"]
 )
 def test_without_stdout_a_command_says_that_it_cannot_answer(
-    arguments: list[str], checkpoint: Path, scan: Path, tmp_path: Path
+    arguments: list[str], checkpoint: Path, tmp_path: Path
 ) -> None:
     new = tmp_path / "new.npz"
-    given = [text.format(png=scan, pth=checkpoint, new=new) for text in arguments]
+    given = [text.format(png=SCANS[3], pth=checkpoint, new=new) for text in arguments]
     run = in_shell(">&-", *given)
     assert (run.code, run.out) == (2, "")
     assert len(run.err.splitlines()) == 1
@@ -340,12 +335,12 @@ def test_a_full_disk_under_stdout_is_one_line(unbuffered: str) -> None:
     ids=["info", "info, unbuffered", "predict", "help"],
 )
 def test_a_reader_that_leaves_early_ends_a_command_as_it_ends_other_tools(
-    arguments: list[str], unbuffered: str, code: int, scan: Path
+    arguments: list[str], unbuffered: str, code: int
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "vimnp", *(text.format(png=scan) for text in arguments)],
+        [sys.executable, "-m", "vimnp", *(text.format(png=SCANS[3]) for text in arguments)],
         stdout=writer,
         stderr=subprocess.PIPE,
         env=environment() | {"PYTHONUNBUFFERED": unbuffered},

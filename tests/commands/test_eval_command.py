@@ -15,9 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from random_weights import write_random
 
 from tests.support.commands import Command, Run, assert_refused, facts
+from tests.support.digits import SCANS
 from tests.support.labelled import (
     ALL_TOKENS,
     CLASSES,
@@ -30,6 +30,7 @@ from tests.support.labelled import folder as folder
 from tests.support.labelled import model as model
 from tests.support.micro import MICRO
 from tests.support.processes import run as run_python
+from tests.support.random_weights import write_random
 from vimnp.commands import eval as command_module
 from vimnp.evaluate import accuracy as module
 from vimnp.images.preprocessing import read_image
@@ -40,12 +41,11 @@ from vimnp.weights import WeightsFile, write_weights
 
 
 @pytest.fixture
-def digits(data: Path, tmp_path: Path) -> Path:
+def digits(tmp_path: Path) -> Path:
     """The repository's scans in a folder for each digit."""
-    for scan in data.glob("digit_*.png"):
-        name = scan.name.split("_")[1]
-        (tmp_path / "digits" / name).mkdir(parents=True)
-        shutil.copy(scan, tmp_path / "digits" / name)
+    for digit, scan in enumerate(SCANS):
+        (tmp_path / "digits" / str(digit)).mkdir(parents=True)
+        shutil.copy(scan, tmp_path / "digits" / str(digit))
     return tmp_path / "digits"
 
 

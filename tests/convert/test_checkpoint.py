@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.irregular import irregular as irregular
+from tests.support.random_weights import random_weights
 from tests.support.torch_format import (
     Built,
     Call,
@@ -27,7 +28,6 @@ from tests.support.torch_format import (
     Tensor,
     TorchWriter,
     patched,
-    random_weights,
     save,
     training_dump,
 )

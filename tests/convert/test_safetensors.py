@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from tests.support.irregular import irregular as irregular
-from tests.support.torch_format import random_weights, save
+from tests.support.random_weights import random_weights
+from tests.support.torch_format import save
 from vimnp.config import VimConfig
 from vimnp.convert import convert_checkpoint
 from vimnp.convert.safetensors_file import SafetensorsFile

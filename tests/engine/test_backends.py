@@ -9,6 +9,7 @@ import pytest
 
 import vimnp
 from tests.support.commands import Command, facts
+from tests.support.digits import SCANS
 from tests.support.micro import MICRO
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.runtime import extension
@@ -110,10 +111,9 @@ def test_info_names_the_backend_that_runs(command: Command, monkeypatch):
 
 @needs_kernels
 @pytest.mark.parametrize("backend", ["auto", "numpy"])
-def test_answers_in_json_say_how_they_were_found(backend, command: Command, data: Path):
-    picture = next(iter(sorted(data.glob("**/*.png"))))
+def test_answers_in_json_say_how_they_were_found(backend, command: Command):
     options = ("--backend", backend, "--threads", 1, "--json")
-    (answer,) = json.loads(command("predict", picture, *options).out)
+    (answer,) = json.loads(command("predict", SCANS[0], *options).out)
     assert len(answer["predictions"]) == 5
     assert {name: answer[name] for name in ("backend", "scan", "threads", "instruction_set")} == {
         "backend": "native" if backend == "auto" else "numpy",

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 import vimnp.images.preprocessing
+from tests.support.digits import SCANS
 from tests.support.processes import run
 from vimnp.errors import ConfigError, ImageError
 from vimnp.images import image_file
@@ -667,10 +668,8 @@ def test_the_file_is_closed_and_may_go_once_it_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(image), np.asarray(random_picture(64, 64)))
 
 
-def test_grey_scans_are_read(data: Path) -> None:
-    scans = sorted(data.glob("digit_*.png"))
-    assert len(scans) == 10
-    for path in scans:
+def test_grey_scans_are_read() -> None:
+    for path in SCANS:
         image = read_image(path)
         assert (image.mode, image.size) == ("L", (8, 8))
         grey = np.asarray(image)

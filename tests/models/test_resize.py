@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_weights import write_random
 
 import vimnp
 from tests.support import plain_vim
 from tests.support.micro import MICRO
+from tests.support.random_weights import write_random
 from vimnp.config import VIM_TINY, VIM_TINY_ROPE
 from vimnp.models.vim import rope
 from vimnp.models.vim.parameters import random_reader

@@ -1,5 +1,5 @@
-"""The plain PyTorch network in bench/ against the recorded outputs of the original, and against
-plain_vim where there are none.
+"""The plain PyTorch network against the recorded outputs of the original, and against plain_vim
+where there are none.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from vimnp.config import VimConfig
 
 torch = pytest.importorskip("torch", reason="the PyTorch reference needs torch")
 
-import torch_vim  # noqa: E402  (it imports torch)
+from tests.support import torch_vim  # noqa: E402  (it imports torch)
 
 SCANS = ["vim", "plain", "const", "constB", "grouped", "len1", "odd"]
 OVERFLOWS = "odd"  # negative step sizes let its states grow to 1e68

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from vimnp.config import VimConfig
-
 STORAGE_NAMES = {"f4": "FloatStorage", "f2": "HalfStorage", "f8": "DoubleStorage"}
 STORAGE_NAMES |= {"i8": "LongStorage", "u1": "ByteStorage"}
 
@@ -198,15 +196,6 @@ def patched(write: Callable[[Path], None], old: bytes, new: bytes) -> Callable[[
         path.write_bytes(data.replace(old, new))
 
     return write_patched
-
-
-def random_weights(config: VimConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """A state dict of random float32 arrays."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.standard_normal(shape, dtype=np.float32)
-        for name, shape in config.parameter_shapes().items()
-    }
 
 
 def _strip(code: bytes) -> bytes:
