@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast,
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vimnp import __version__
 from vimnp.counts import checked_count
 from vimnp.engine.choices import Backend, Scan
 from vimnp.engine.settings import Way, asked_backend, resolve_backend
@@ -55,6 +54,7 @@ from vimnp.ops.kernels import Filter
 from vimnp.ops.reference import BIDIRECTIONAL_METHODS
 from vimnp.runtime import blas, extension
 from vimnp.runtime.threads import resolve_num_threads
+from vimnp.version import __version__
 from vimnp.weights.file import Metadata, WeightsFile
 
 if TYPE_CHECKING:
