@@ -19,15 +19,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
 import pytest
-from children import peak_memory
 from deit_tiny import deit_session
 from limits import BLAS, PAUSE, Call, forward_pass, medians, network, pixels, with_threads
-from random_weights import write_random
 from surroundings import print_table, rounds_asked_for
 
 import vimnp
+from tests.support.processes import peak_memory
+from tests.support.random_weights import write_random
 from vimnp.engine.settings import BACKENDS
 from vimnp.measure.profiling import Profile, Span, median_seconds, profile
 from vimnp.runtime import extension

@@ -1,9 +1,8 @@
-"""Types of the compiled kernels; meanings stand in vimnp.ops.kernels."""
+"""Types of the compiled kernels; meanings stand in vimnp.ops.kernels and vimnp.engine.program."""
+
+from typing import Any
 
 import numpy as np
-
-from vimnp.engine.program import Program as Described
-from vimnp.ops.kernels import Filter, ScanInputs
 
 version: str
 OPENMP: bool
@@ -21,12 +20,12 @@ class Kernels:
     def panel(self) -> int: ...
     @property
     def inputs_at_once(self) -> int: ...
-    def program(self, described: Described) -> Program: ...
+    def program(self, described: object) -> Program: ...
     def apply(self, name: str, x: np.ndarray, out: np.ndarray) -> None: ...
     def causal_conv1d(
         self,
         x: np.ndarray,
-        filters: tuple[Filter, ...],
+        filters: tuple[tuple[np.ndarray, np.ndarray | None], ...],
         outs: tuple[np.ndarray, ...],
         *,
         silu: bool,
@@ -45,7 +44,7 @@ class Kernels:
     ) -> None: ...
     def selective_scan(
         self,
-        directions: tuple[ScanInputs, ...],
+        directions: tuple[tuple[Any, ...], ...],
         z: np.ndarray | None,
         out: np.ndarray,
         *,
@@ -69,7 +68,7 @@ class Kernels:
     def multiply_adds(self, rounds: int) -> int: ...
 
 class Program:
-    def __init__(self, kernels: Kernels, described: Described) -> None: ...
+    def __init__(self, kernels: Kernels, described: object) -> None: ...
     def workspace_size(self, num_threads: int) -> int: ...
     def forward(
         self,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
 
 import numpy as np
 
-from vimnp import __version__
 from vimnp.counts import checked_count
 from vimnp.engine.choices import Backend, Scan
 from vimnp.engine.settings import Way, asked_backend, resolve_backend
@@ -24,6 +23,7 @@ from vimnp.images.preprocessing import Picture, is_batch, to_input
 from vimnp.models.ranking import best_first
 from vimnp.ops.reference import BIDIRECTIONAL_METHODS
 from vimnp.runtime.threads import resolve_num_threads
+from vimnp.version import __version__
 from vimnp.weights.file import Metadata, WeightsFile
 from vimnp.weights.reader import ReadTensor
 
