@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import command as command
 from hypothesis import settings
-from implementations import implementation as implementation
-from implementations import way as way
-from micro import MICRO
-from random_weights import write_random
 
+from tests.support.commands import command as command
+from tests.support.implementations import implementation as implementation
+from tests.support.implementations import way as way
+from tests.support.micro import MICRO
+from tests.support.random_weights import write_random
 from vimnp.ops import kernels
 
 # What decides whether a change lands draws the same examples every time; `.ci/draw` draws others.
@@ -39,12 +39,6 @@ def golden() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the golden outputs of the original: set VIMNP_GOLDEN to their folder")
     return folder
-
-
-@pytest.fixture(scope="session")
-def data() -> Path:
-    """Pictures that the repository holds."""
-    return Path(__file__).parent / "data"
 
 
 @pytest.fixture

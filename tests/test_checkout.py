@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Run
-from processes import is_ours
-from torch_format import random_weights, save
 
+from tests.support.commands import Run
+from tests.support.processes import is_ours
+from tests.support.random_weights import random_weights
+from tests.support.torch_format import save
 from vimnp.config import VimConfig
 
 ROOT = Path(__file__).parents[1]

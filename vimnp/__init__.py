@@ -6,16 +6,16 @@
 The modules are there as attributes, such as ``vimnp.profiling``, and load when they are used.
 """
 
-__version__ = "0.1.0"
-
 import importlib
 from typing import TYPE_CHECKING
 
 from vimnp.errors import CheckpointError, ConfigError, ImageError, VimnpError, WeightsError
 from vimnp.models import load
 from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.model import Prediction, VimBase, VimSmall, VimTiny, VisionMamba
+from vimnp.models.vim.model import VimBase, VimSmall, VimTiny, VisionMamba
+from vimnp.models.vision import Prediction
 from vimnp.ops.reference import Direction
+from vimnp.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from vimnp import config as config

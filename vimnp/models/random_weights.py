@@ -12,7 +12,8 @@ import zlib
 
 import numpy as np
 
-from vimnp.weights.family import Configuration, ReadTensor
+from vimnp.weights.family import Configuration
+from vimnp.weights.reader import ReadTensor
 
 Shape = tuple[int, ...]
 
