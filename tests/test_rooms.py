@@ -35,21 +35,13 @@ both stand above all that they name.
 """
 
 STILL_UPWARDS = {
-    ("_scan", "models.vim.config"),
-    ("_scan", "models.vim.parameters"),
-    ("_scan", "ops.kernels"),
-    ("engine.compiled", "models.vim.config"),
-    ("engine.compiled", "models.vim.layout"),
-    ("engine.compiled", "models.vim.parameters"),
-    ("engine.compiled", "models.vim.workspace"),
-    ("engine.costs", "models.vim.config"),
     ("ops.checked", "models.vim.config"),
     ("weights.file", "images.preprocessing"),
     ("weights.file", "models.vim.config"),
 }
 """Imports that run upwards and are to go. Take a line away with its import; add none."""
 
-STILL_ROUND = {("models.vim.rope", "models.vim.parameters")}
+STILL_ROUND: set[tuple[str, str]] = set()
 """Imports that close a circle within a room: the same holds."""
 
 PACKAGE = Path(vimnp.__file__).parent

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from vimnp.errors import CheckpointError, ConfigError, ImageError, VimnpError, WeightsError
 from vimnp.models.loading import load
 from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.model import Prediction, VimBase, VimSmall, VimTiny, VisionMamba
+from vimnp.models.vim.model import VimBase, VimSmall, VimTiny, VisionMamba
+from vimnp.models.vision import Prediction
 from vimnp.ops.reference import Direction
 from vimnp.version import __version__ as __version__
 

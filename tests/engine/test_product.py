@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.arrays import normal
 from tests.support.comparison import assert_close, examples
-from vimnp.engine.compiled import pack
+from vimnp.engine.packing import pack
 from vimnp.runtime import extension
 
 

@@ -14,11 +14,11 @@ from tests.support.implementations import COMPILED_WAYS, NATIVE_WAYS, Way
 from tests.support.micro import MICRO
 from tests.support.options import OPTIONS
 from vimnp.config import VIM_TINY, VimConfig
-from vimnp.engine.costs import operation_costs
 from vimnp.measure import profiling
 from vimnp.measure.profiling import Profile, Span, median_seconds, profile
 from vimnp.measure.trace import write_trace
 from vimnp.models.vim.model import VisionMamba
+from vimnp.models.vim.program import operation_costs
 from vimnp.storage.files import whole_file
 
 MIXER = {"in_proj", "conv1d", "x_proj", "scan", "out_proj"}
@@ -125,8 +125,10 @@ def test_products_cost_what_numpy_multiplies(option: str, monkeypatch: pytest.Mo
     model(noise(config))
     costs = operation_costs(config)
     products = sum(costs[name].flops for name in ("in_proj", "x_proj", "dt_proj", "out_proj"))
-    embedding = costs["embed"].flops - config.num_tokens * config.embed_dim  # the positions' sum
-    assert products + embedding == sum(multiplied)
+    tokens = config.num_tokens * config.embed_dim
+    embedding = costs["embed"].flops - tokens  # the positions' sum
+    pairs = config.num_active_layers // 2 * config.if_bidirectional * tokens  # the pairs' sums
+    assert products + embedding == sum(multiplied) + pairs
 
 
 def test_the_costs_of_tiny() -> None:

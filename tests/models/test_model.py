@@ -28,8 +28,8 @@ from tests.support.implementations import (
 )
 from tests.support.micro import MICRO, micro
 from tests.support.options import OPTIONS
+from vimnp.models.vim.network import Pass
 from vimnp.models.vim.parameters import random_reader
-from vimnp.models.vim.workspace import Workspace
 from vimnp.ops.kernels import aligned_empty
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.runtime import extension
@@ -162,7 +162,7 @@ def test_seeds_make_networks():
 @only(NUMPY_WAYS)
 def test_vim_tiny_has_its_published_size():
     model = vimnp.VimTiny.random(num_threads=1)
-    parameters = model._parameters
+    parameters = model._network.plain()
     numbers = [parameters.patch_proj, parameters.head, parameters.head_bias, parameters.norm_f[0]]
     for layer in parameters.layers:
         numbers += [layer.in_proj, layer.out_proj, layer.norm.weight]
@@ -709,15 +709,16 @@ def record_activations(
     model: vimnp.VisionMamba, patch_bias: np.ndarray, pixels: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Run layer by layer. The original's names: N.0 hidden, N.1 residual before they are added."""
-    w, p = Workspace(model.config), model._parameters
+    network = model._network
+    w, p = Pass(model.config), network.plain()
     seen = {}
-    model._embed(pixels, w)
+    network._embed(w, pixels)
     position = model.config.class_tokens["cls_token"]
     products = np.delete(w.residual - p.token_offset, position, axis=0)
     seen["patch_embed"] = products + patch_bias
     for index, layer in enumerate(p.layers):
-        model._add_norm(w.residual, w.hidden if index else None, layer.norm, w.normed)
-        model._mixer(layer, w, w.hidden)
+        network._add_norm(w, w.residual, w.hidden if index else None, layer.norm, w.normed)
+        network._mixer(w, layer, w.hidden)
         if index == 0:
             seen["layers.0.mixer"] = w.hidden.copy()
         seen[f"layers.{index}.0"] = w.hidden.copy()

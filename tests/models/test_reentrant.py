@@ -11,19 +11,21 @@ import pytest
 import vimnp
 from tests.support.implementations import NUMPY_WAYS, only
 from tests.support.micro import MICRO
-from vimnp.measure.profiling import _OPERATIONS
-from vimnp.models.vim.workspace import Spares
+from vimnp.engine.arena import SpareMemory, Spares
 
 PIXELS, OTHER_PIXELS = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+
+STEPS = ("_embed", "_rotate", "_add_norm", "_in_proj", "_conv1d", "_x_proj", "_dt_proj", "_scan")
+STEPS += ("_out_proj", "_pool", "_head")
 
 
 @pytest.mark.usefixtures("way")
 @only(NUMPY_WAYS)
-@pytest.mark.parametrize("step", _OPERATIONS)
+@pytest.mark.parametrize("step", STEPS)
 def test_a_pass_between_the_steps_of_another_changes_neither(step, monkeypatch):
     model = vimnp.VisionMamba.random(config=MICRO)
     expected, other_expected = model(PIXELS), model(OTHER_PIXELS)
-    original, nested, is_nested = getattr(model, step), [], []
+    original, nested, is_nested = getattr(model._network, step), [], []
 
     def interrupted(*arguments, **options):
         if not is_nested:
@@ -32,7 +34,7 @@ def test_a_pass_between_the_steps_of_another_changes_neither(step, monkeypatch):
             is_nested.clear()
         return original(*arguments, **options)
 
-    monkeypatch.setattr(model, step, interrupted)
+    monkeypatch.setattr(model._network, step, interrupted)
     np.testing.assert_array_equal(model(PIXELS), expected)
     assert nested
     for logits in nested:
@@ -62,7 +64,17 @@ def test_threads_that_come_and_go_leave_one_workspace(way):
         thread = threading.Thread(target=model, args=(PIXELS,))
         thread.start()
         thread.join()
-    spares = model._spares if model._native is None else model._native._spares
+    assert len(model._network._spares) == 1
+
+
+def test_a_networks_programs_share_what_the_largest_needs():
+    spares = SpareMemory()
+    with spares.one(100) as small:
+        assert len(small) == 100
+    with spares.one(300) as large:
+        assert len(large) == 300
+    with spares.one(100) as again:
+        assert again is large
     assert len(spares) == 1
 
 

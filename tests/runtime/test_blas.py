@@ -42,13 +42,13 @@ def model_with(
 ) -> vimnp.VisionMamba:
     """One that calls this in every pass."""
     model = vimnp.VisionMamba.random(config=MICRO, backend=backend)
-    pool = model._pool
+    pool = model._network._pool
 
     def pooled(*arguments: object) -> np.ndarray:
         step()
         return pool(*arguments)
 
-    monkeypatch.setattr(model, "_pool", pooled)
+    monkeypatch.setattr(model._network, "_pool", pooled)
     return model
 
 

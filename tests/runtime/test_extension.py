@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import subprocess
 import sys
 
@@ -11,13 +10,15 @@ import numpy as np
 import pytest
 
 from tests.support.micro import MICRO
-from vimnp.engine.compiled import SPAN, pack
+from vimnp.engine.packing import PackedMatrix, Packing, pack
+from vimnp.engine.trace import RECORD
 from vimnp.models.vim.parameters import (
     DirectionParameters,
     Parameters,
     load_parameters,
     random_reader,
 )
+from vimnp.models.vim.program import build
 from vimnp.ops.kernels import Filter, ScanInputs
 from vimnp.runtime import extension
 
@@ -154,15 +155,15 @@ def test_a_scan_that_would_leave_its_arrays_is_refused(mistake):
 CONFIG = dataclasses.replace(MICRO, rms_norm=False, if_rope=True)
 
 
-def packed(layout=None) -> Parameters:
+def packed(packing=None) -> Parameters:
     """Parameters of a network, in panels for the instruction set in use, or laid out otherwise."""
     kernels = extension.kernels()
-    layout = layout or functools.partial(pack, kernels.width, kernels.panel)
-    return load_parameters(CONFIG, random_reader(CONFIG, 0), layout)
+    packing = packing or Packing(kernels.width, kernels.panel)
+    return load_parameters(CONFIG, random_reader(CONFIG, 0), packing.pack)
 
 
-def network(parameters: Parameters):
-    return extension.kernels().network(CONFIG, parameters)
+def network(parameters: Parameters, output="logits"):
+    return extension.kernels().program(build(CONFIG, parameters, output))
 
 
 def shortened(parameters, path: str):
@@ -171,14 +172,18 @@ def shortened(parameters, path: str):
     part = getattr(parameters, name)
     if name in ("layers", "directions"):
         return parameters._replace(**{name: tuple(shortened(item, rest) for item in part)})
-    return parameters._replace(
-        **{name: shortened(part, rest) if rest else np.array(part).reshape(-1)[1:]}
-    )
+    if rest:
+        shorter = shortened(part, rest)
+    elif isinstance(part, PackedMatrix):
+        shorter = dataclasses.replace(part, panels=part.panels[1:])
+    else:
+        shorter = np.array(part).reshape(-1)[1:]
+    return parameters._replace(**{name: shorter})
 
 
-def forward(**changes) -> np.ndarray:
-    compiled = network(packed())
-    arguments = {"images": [IMAGE] * 2, "out": zeros(2, 7), "output": "logits", "num_threads": 2}
+def forward(output="logits", **changes) -> np.ndarray:
+    compiled = network(packed(), output)
+    arguments = {"images": [IMAGE] * 2, "out": zeros(2, 7), "num_threads": 2}
     arguments |= {"memory": zeros(compiled.workspace_size(2)), "spans": None} | changes
     compiled.forward(arguments.pop("images"), **arguments)
     return arguments["out"]
@@ -212,8 +217,8 @@ FORWARD_MISTAKES = [
     {"memory": zeros(100)},
     {"num_threads": 3},
     {"num_threads": 0, "memory": zeros(1)},
-    {"spans": np.zeros((1, 100), SPAN)},
-    {"spans": np.zeros((2, 0), SPAN)},
+    {"spans": np.zeros((1, 100), RECORD)},
+    {"spans": np.zeros((2, 0), RECORD)},
 ]
 
 X = zeros(5, 20) + 1
@@ -243,7 +248,7 @@ def test_a_pass_and_a_product_that_fit_are_computed():
 
 
 def test_a_pass_writes_as_many_spans_as_there_is_room_for():
-    spans = np.zeros((3, 5), SPAN)
+    spans = np.zeros((3, 5), RECORD)
     forward(spans=spans)
     assert (spans["end"][:2] >= spans["begin"][:2]).all()
     assert spans["end"][0].all()
@@ -258,13 +263,7 @@ def test_a_network_is_refused_an_array_that_is_too_short(path):
 
 def test_a_network_is_refused_panels_for_other_vectors():
     with pytest.raises(ValueError, match="a parameter does not fit"):
-        network(packed(functools.partial(pack, 5, 10)))
-
-
-def test_a_network_is_refused_fewer_layers_than_it_has():
-    parameters = packed()
-    with pytest.raises(IndexError):
-        network(parameters._replace(layers=parameters.layers[:1]))
+        network(packed(Packing(5, 10)))
 
 
 def test_an_instruction_set_that_is_not_there_is_refused():
@@ -274,7 +273,7 @@ def test_an_instruction_set_that_is_not_there_is_refused():
 
 def test_a_network_is_refused_no_kernels_at_all():
     with pytest.raises(TypeError, match="incorrect type"):
-        extension.loaded().Network(None, CONFIG, packed())
+        extension.loaded().Program(None, build(CONFIG, packed(), "logits"))
 
 
 @pytest.mark.parametrize("mistake", FORWARD_MISTAKES)

@@ -115,16 +115,16 @@ def test_little_work_stays_on_one_thread(monkeypatch):
 def test_a_small_network_stays_on_one_thread(monkeypatch):
     used = []
 
-    class Network:
-        images_at_once = 1
-
+    class Program:
         def workspace_size(self, num_threads):
             return 1
 
         def forward(self, *arrays, num_threads, **options):
             used.append(num_threads)
 
-    compiled = SimpleNamespace(name="none", width=1, panel=1, network=lambda *parameters: Network())
+    compiled = SimpleNamespace(
+        name="none", width=1, panel=1, inputs_at_once=1, program=lambda described: Program()
+    )
     monkeypatch.setattr(extension, "for_network", lambda: compiled)
     for side in (32, 128):
         config = dataclasses.replace(MICRO, img_size=(side, side))

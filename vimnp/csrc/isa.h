@@ -13,7 +13,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "parameters.h"
 #include "operands.h"
 #include "team.h"
 #include "worker.h"
