@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from vimnp.weights.family import Configuration
-from vimnp.weights.reader import ReadTensor
+from vimnp.weights.family import Configuration, ReadTensor
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -132,3 +132,29 @@ def test_a_module_that_was_always_there_can_be_imported(name: str) -> None:
 def test_choices_are_those_that_are_taken() -> None:
     assert {*get_args(Scan)} == {*BIDIRECTIONAL_METHODS}
     assert {*get_args(Backend)} == {"auto", *BACKENDS}
+
+
+def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_need() -> None:
+    late = [
+        "argparse",
+        "subprocess",
+        "PIL",
+        "vimnp.cli",
+        "vimnp.measure.machine",
+        "vimnp.engine.compiled",
+        "vimnp.ops.checked",
+        "vimnp.models.vim.resize",
+        "vimnp.images.tiff",
+        "vimnp.convert",
+    ]
+    code = f"import numpy, sys; before = set(sys.modules); import vimnp; late = {late}; "
+    code += "assert not {*late} & ({*sys.modules} - before), {*late} & {*sys.modules}; "
+    code += "vimnp.causal_conv1d; assert 'vimnp.ops.checked' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there() -> None:
+    assert {*vimnp.__all__} <= {*dir(vimnp)}
+    assert all(hasattr(vimnp, name) for name in vimnp.__all__)
+    with pytest.raises(AttributeError, match="'vimnp' has no attribute 'selective_scam'"):
+        vimnp.selective_scam  # noqa: B018

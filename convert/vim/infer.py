@@ -17,7 +17,7 @@ from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.published import PUBLISHED
 from vimnp.models.vim.rope import COS, are_tables
 from vimnp.models.vim.tensors import OPTIONS, SIZES
-from vimnp.weights.reader import ReadTensor
+from vimnp.weights.family import ReadTensor
 
 
 def infer_config(

@@ -15,8 +15,7 @@ from PIL import Image
 
 from tests.support.commands import Command
 from tests.support.micro import MICRO
-from tests.support.random_weights import random_weights, write_random
-from tests.support.torch_format import save
+from tests.support.random_weights import write_random
 from vimnp.commands.console import printable, say
 from vimnp.measure import timing
 from vimnp.weights import WeightsFile, write_weights
@@ -122,11 +121,10 @@ def test_eval_escapes_the_folder_and_what_it_assumes(
     assert run.out.splitlines()[0] == f"{tmp_path}/{SHOWN}"
 
 
-def test_convert_escapes_its_destination(command: Command, tmp_path: Path) -> None:
+def test_convert_escapes_its_destination(command: Command, micro_pth: Path, tmp_path: Path) -> None:
     if sys.platform == "win32":
         pytest.skip("Windows has no such names")
-    save(tmp_path / "micro.pth", {"model": random_weights(MICRO)})
-    run = command("convert", tmp_path / "micro.pth", tmp_path / HOSTILE)
+    run = command("convert", micro_pth, tmp_path / HOSTILE)
     assert run.code == 0
     assert_printable(run.out)
     assert run.out.splitlines()[-1].startswith(f"{tmp_path}/{SHOWN}: ")

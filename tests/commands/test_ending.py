@@ -16,17 +16,11 @@ import pytest
 from tests.support.commands import Command, Run
 from tests.support.digits import SCANS
 from tests.support.processes import is_ours
-from tests.support.random_weights import random_weights
-from tests.support.torch_format import save
 from vimnp import cli
 from vimnp.commands import info
-from vimnp.config import VimConfig
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
-MICRO = VimConfig(
-    img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=16, d_state=4, num_classes=3
-)
 
 # Stops in the middle of the work, and says so on stdout.
 STOPPING = """
@@ -55,13 +49,6 @@ def signals_as_usual() -> Iterator[None]:
     for number, handler in before.items():
         if handler is not None:  # else it was not set from Python
             signal.signal(number, handler)
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    path = tmp_path / "micro.pth"
-    save(path, {"model": random_weights(MICRO)})
-    return path
 
 
 def environment() -> dict[str, str]:
@@ -113,11 +100,11 @@ def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing_behind(
     name: str,
     word: str,
     micro_npz: Path,
-    checkpoint: Path,
+    micro_pth: Path,
     tmp_path: Path,
 ) -> None:
     number, code = ENDINGS[word]
-    names = {"npz": micro_npz, "pth": checkpoint, "png": SCANS[3], "new": tmp_path / "new"}
+    names = {"npz": micro_npz, "pth": micro_pth, "png": SCANS[3], "new": tmp_path / "new"}
     before = sorted(tmp_path.iterdir())
     given = [text.format(dir=tmp_path, **names) for text in arguments]
     run = interrupted(number, STOPPING.format(name=name), *given)
@@ -287,10 +274,10 @@ def test_a_bar_is_not_drawn_where_there_is_no_stderr(micro_npz: Path) -> None:
     "arguments", [["predict", "{png}"], ["convert", "{pth}", "{new}"]], ids=["predict", "convert"]
 )
 def test_without_stdout_a_command_says_that_it_cannot_answer(
-    arguments: list[str], checkpoint: Path, tmp_path: Path
+    arguments: list[str], micro_pth: Path, tmp_path: Path
 ) -> None:
     new = tmp_path / "new.npz"
-    given = [text.format(png=SCANS[3], pth=checkpoint, new=new) for text in arguments]
+    given = [text.format(png=SCANS[3], pth=micro_pth, new=new) for text in arguments]
     run = in_shell(">&-", *given)
     assert (run.code, run.out) == (2, "")
     assert len(run.err.splitlines()) == 1

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import golden_cases
+from tests.support.arrays import assert_same
 from tests.support.configurations import configurations
 from tests.support.irregular import irregular as irregular
 from tests.support.processes import peak_memory
@@ -52,12 +53,6 @@ def convert(folder: Path, content: object, **options: Any) -> tuple[Conversion, 
         assert file.metadata == conversion.metadata
         names = file.metadata.config.parameter_shapes()
         return conversion, {name: file.read(name) for name in names}
-
-
-def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, strict=True, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from tests.support.arrays import assert_same
 from tests.support.irregular import irregular as irregular
 from tests.support.random_weights import random_weights
 from tests.support.torch_format import save
@@ -52,12 +52,6 @@ def test_only_regular_files_are_opened(irregular: tuple[Path, str]) -> None:
 def read_all(path: Path) -> dict[str, np.ndarray]:
     with SafetensorsFile(path) as file:
         return {name: file.read(name) for name in file.shapes}
-
-
-def assert_same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, strict=True, err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "MODEL.SafeTensors"])

@@ -10,7 +10,7 @@ import pytest
 import vimnp
 from tests.support.commands import Command, facts
 from tests.support.digits import SCANS
-from tests.support.micro import MICRO
+from tests.support.micro import MICRO, micro
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.runtime import extension
 
@@ -27,10 +27,6 @@ def automatic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if variable is not None:
         monkeypatch.setenv("VIMNP_BACKEND", variable)
     return argument
-
-
-def micro(**options) -> vimnp.VisionMamba:
-    return vimnp.VisionMamba.random(config=MICRO, **options)
 
 
 # ---- The choice ----------------------------------------------------------------------------------
@@ -103,8 +99,9 @@ def test_a_model_of_a_class_of_its_own_shows_that(monkeypatch):
 @needs_kernels
 def test_info_names_the_backend_that_runs(command: Command, monkeypatch):
     assert facts(command("info").out)["backend"] == "native"
-    monkeypatch.setenv("VIMNP_BACKEND", "")
-    assert facts(command("info").out)["backend"] == "native"
+    for asked, found in (("numpy", "numpy"), ("native", "native"), ("", "native")):
+        monkeypatch.setenv("VIMNP_BACKEND", asked)
+        assert facts(command("info").out)["backend"] == found
     monkeypatch.setenv(extension.FORCE_FALLBACK["causal_conv1d"], "TRUE")
     assert facts(command("info").out)["backend"] == "numpy"
 

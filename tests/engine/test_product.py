@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.arrays import normal
 from tests.support.comparison import assert_close, examples
 from vimnp.engine.packing import pack
 from vimnp.runtime import extension
@@ -31,10 +32,6 @@ def packing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     kernels = extension.kernels()
     assert kernels.name == request.param
     return Packing(kernels.width, kernels.panel)
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def multiply(packing, x, matrix, addend=None, out=None, rows=None, columns=None):

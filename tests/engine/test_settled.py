@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import vimnp
 from tests.support.implementations import COMPILED_WAYS, NATIVE_WAYS, NUMPY_WAYS, only
-from tests.support.micro import MICRO
+from tests.support.micro import MICRO, micro
 from vimnp.ops import reference
 from vimnp.runtime import extension
 
@@ -21,10 +20,6 @@ REFERENCES = {
 """Each operation's function in plain NumPy."""
 
 every_operation = pytest.mark.parametrize("operation", extension.FORCE_FALLBACK)
-
-
-def micro(**options) -> vimnp.VisionMamba:
-    return vimnp.VisionMamba.random(config=MICRO, **options)
 
 
 @only(NATIVE_WAYS)

@@ -240,16 +240,6 @@ def test_wrong_use_is_one_line_on_stderr(
     assert_refused(command(*arguments), *words)
 
 
-@pytest.mark.parametrize("name", ["bench", "profile"])
-def test_a_file_that_cannot_be_written_is_one_line_on_stderr(
-    name: str, command: Command, micro_npz: Path, tmp_path: Path
-) -> None:
-    option = "--json" if name == "bench" else "--trace"
-    run = command(name, "--weights", micro_npz, *QUICK, option, tmp_path / "no" / "x.json")
-    assert run.code == 2
-    assert "No such file" in run.err
-
-
 OPTIONS = [("bench", "--json"), ("profile", "--trace")]
 
 

@@ -26,7 +26,7 @@ from tests.support.implementations import (
     every_scan_of_every_way,
     only,
 )
-from tests.support.micro import MICRO
+from tests.support.micro import MICRO, micro
 from tests.support.options import OPTIONS
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.network import Pass
@@ -39,10 +39,6 @@ pytestmark = pytest.mark.usefixtures("way")
 
 # Logits of these networks are about 1; float32 rounding through two or three layers stays below.
 TOLERANCE = 2e-6
-
-
-def micro(**changes) -> vimnp.VisionMamba:
-    return vimnp.VisionMamba.random(config=MICRO, **changes)
 
 
 def picture(width=40, height=50, seed=0) -> Image.Image:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import vimnp
+from tests.support.arrays import normal
 from tests.support.comparison import assert_close, plain_arguments, widened
-from tests.support.norms import add_norm, exact_norm, normal, with_and_without_bias
+from tests.support.norms import add_norm, exact_norm, with_and_without_bias
 from vimnp.ops import kernels, reference
 from vimnp.ops.kernels import Filter
 from vimnp.reference import METHODS

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.arrays import normal
 from tests.support.comparison import examples
-from tests.support.norms import EPSILON, add_norm, exact_norm, normal, with_and_without_bias
+from tests.support.norms import EPSILON, add_norm, exact_norm, with_and_without_bias
 
 # Relative to the largest of a token's channels, before the mean is taken away. A sum of 768 float32
 # is rounded at every addition, by up to 6e-8 of itself; these roundings mostly cancel. A mistake in

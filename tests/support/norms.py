@@ -12,10 +12,6 @@ EPSILON = 1e-5
 with_and_without_bias = pytest.mark.parametrize("biased", [False, True], ids=["rms", "layer"])
 
 
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
 def add_norm(residual, hidden, weight, bias, out=None, num_threads=1):
     """The norm; `residual` is updated."""
     out = np.empty_like(residual) if out is None else out

@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import torch_format
+from tests.support.arrays import assert_same
 from tests.support.full_disk import full_disk
 from tests.support.irregular import irregular as irregular
 from vimnp import VisionMamba
@@ -57,12 +58,6 @@ def read_all(path: Path) -> tuple[Metadata, dict[str, np.ndarray]]:
     with WeightsFile(path) as file:
         names = file.metadata.config.parameter_shapes()
         return file.metadata, {name: file.read(name) for name in names}
-
-
-def assert_same(found: Tensors, expected: Tensors) -> None:
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, strict=True, err_msg=name)
 
 
 @pytest.fixture

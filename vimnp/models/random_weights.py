@@ -12,8 +12,7 @@ import zlib
 
 import numpy as np
 
-from vimnp.weights.family import Configuration
-from vimnp.weights.reader import ReadTensor
+from vimnp.weights.family import Configuration, ReadTensor
 
 Shape = tuple[int, ...]
 

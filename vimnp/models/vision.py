@@ -20,14 +20,14 @@ from vimnp.engine.settings import Way, asked_backend, resolve_backend
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.images.image_file import PictureFile, is_picture_file, name_of, naming
 from vimnp.images.preprocessing import Picture, Preprocessing, is_batch, to_input
+from vimnp.models.random_weights import random_reader
 from vimnp.models.ranking import best_first
 from vimnp.ops.reference import BIDIRECTIONAL_METHODS
 from vimnp.runtime.threads import resolve_num_threads
 from vimnp.version import __version__
-from vimnp.weights.family import Configuration
+from vimnp.weights.family import Configuration, ReadTensor
 from vimnp.weights.file import WeightsFile
 from vimnp.weights.metadata import Metadata
-from vimnp.weights.reader import ReadTensor
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -149,8 +149,8 @@ class VisionModel:
         raise NotImplementedError
 
     @classmethod
-    def _random(cls, config: Any, seed: int) -> tuple[Any, ReadTensor]:
-        """A configuration, by default that of the class, and random tensors for it."""
+    def _default_config(cls) -> Any:
+        """That of a network of random weights, if none is given."""
         raise NotImplementedError
 
     def costs(self) -> dict[str, Cost]:
@@ -269,7 +269,8 @@ class VisionModel:
         scan, num_threads, backend
             As for the class.
         """
-        config, read = cls._random(config, seed)
+        config = cls._default_config() if config is None else config
+        read = random_reader(config, seed)
         return cls(
             Metadata(config=config), read, scan=scan, num_threads=num_threads, backend=backend
         )

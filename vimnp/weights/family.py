@@ -16,6 +16,9 @@ import numpy as np
 
 from vimnp.errors import ConfigError
 
+ReadTensor = Callable[[str], np.ndarray]
+"""Gives a tensor by its name in the PyTorch state dict, float32."""
+
 Initial = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
 """Makes values of a shape as they are before training, about."""
 

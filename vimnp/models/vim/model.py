@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from vimnp.errors import ConfigError
-from vimnp.models.random_weights import random_reader
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.network import NumpyVim
 from vimnp.models.vim.outputs import Output, is_of_every_token, shape_of
 from vimnp.models.vim.published import VIM_BASE, VIM_SMALL, VIM_TINY
 from vimnp.models.vision import VisionModel
-from vimnp.weights.reader import ReadTensor
+from vimnp.weights.family import ReadTensor
 
 if TYPE_CHECKING:
     from vimnp.engine.costs import Cost
@@ -156,9 +155,8 @@ class VisionMamba(VisionModel):
         return resized(config, read, img_size)
 
     @classmethod
-    def _random(cls, config: VimConfig | None, seed: int) -> tuple[VimConfig, ReadTensor]:
-        config = config or cls.variant or VIM_TINY
-        return config, random_reader(config, seed)
+    def _default_config(cls) -> VimConfig:
+        return cls.variant or VIM_TINY
 
     def costs(self) -> dict[str, Cost]:
         """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""

@@ -16,7 +16,7 @@ from vimnp.engine.arena import Allocate, Arena
 from vimnp.engine.packing import with_arrays
 from vimnp.models.vim import rope
 from vimnp.models.vim.config import VimConfig
-from vimnp.weights.reader import ReadTensor
+from vimnp.weights.family import ReadTensor
 
 Matrix = TypeVar("Matrix")
 

@@ -16,7 +16,7 @@ import numpy as np
 from vimnp.errors import ConfigError
 from vimnp.models.vim import rope
 from vimnp.models.vim.config import VimConfig
-from vimnp.weights.reader import ReadTensor
+from vimnp.weights.family import ReadTensor
 
 _CUBIC = -0.75  # slope of the kernel at 1, PyTorch's
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vimnp.models.vim.config import VimConfig
-from vimnp.weights.reader import ReadTensor
+from vimnp.weights.family import ReadTensor
 
 _LONGEST_WAVE = 10000.0  # patches, over 2 pi
 
