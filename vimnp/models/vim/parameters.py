@@ -147,6 +147,7 @@ class _Loader(Generic[Matrix]):
         self._read = read
         self._pack = pack
         self._arena = Arena.of(config.num_parameters)
+        self._names = config.tensors().keys()
 
     def parameters(self) -> Parameters[Matrix]:
         config = self._config
@@ -166,6 +167,10 @@ class _Loader(Generic[Matrix]):
 
     def _vector(self, name: str) -> np.ndarray:
         return self._arena.copy(self._read(name))
+
+    def _optional(self, name: str) -> np.ndarray | None:
+        """A tensor that only some networks have."""
+        return self._vector(name) if name in self._names else None
 
     def _token_offset(self) -> np.ndarray:
         """Everything of the embedding but the patches themselves, (L, E).
@@ -234,6 +239,6 @@ class _Loader(Generic[Matrix]):
 
     def _norm(self, prefix: str, index: int) -> Norm:
         """The norm before the layer `index`, or the last one if there is no such layer."""
-        bias = None if self._config.rms_norm else self._vector(f"{prefix}.bias")
+        bias = self._optional(f"{prefix}.bias")
         epsilon = math.ldexp(self._config.norm_epsilon, -2 * self._doublings(index))
         return Norm(self._vector(f"{prefix}.weight"), bias, epsilon)
