@@ -22,6 +22,7 @@ OPTIONS = {
     "if_rope_residual": st.booleans(),
     "pt_hw_seq_len": st.integers(1, 20),
     "if_layer_scale": st.booleans(),
+    "conv_bias": st.booleans(),
     "use_fast_path": st.booleans(),
     "flip_img_sequences_ratio": st.sampled_from([0.0, 1.0]),
 }

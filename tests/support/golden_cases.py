@@ -40,6 +40,7 @@ OPTIONS = {
     "vim/micro_nopos": {"img_size": "64"},
     "vim/micro_eps": {"norm_epsilon": "1e-2"},
     "vim/micro_slowpath": {"use_fast_path": "false"},
+    "vim/micro_noconvbias": {},
     "vim/micro_flip": {"flip_img_sequences_ratio": "1"},
 }
 NETWORKS: dict[str, dict[str, str]] = {
@@ -57,7 +58,6 @@ NETWORKS: dict[str, dict[str, str]] = {
 """What ``vimnp convert`` cannot see in the weights, as its settings, by the case's name."""
 
 REFUSED = {
-    "vim/micro_noconvbias": "8 missing",
     "vim/micro_projbias": "8 not part of a Vision Mamba",
     "vim/micro_expand1p5": "expected a whole multiple",
     "vim/micro_gray": "expected 3 (RGB)",

@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "if_rope_residual": True,
         "use_middle_cls_token": False,
     },
+    "no_conv_bias": {"conv_bias": False},
     "slow_path": {"use_fast_path": False},
     "slow_path_v1": {"use_fast_path": False, "bimamba_type": "v1"},
     "slow_path_forward_only": {"use_fast_path": False, "bimamba_type": "none"},

@@ -146,9 +146,9 @@ def mixer(config, p, name, h):
 def scan_inputs(config, p, name, suffix, x):
     weight = p(f"{name}.conv1d{suffix}.weight")[:, 0]
     padded = np.vstack([np.zeros((config.d_conv - 1, x.shape[1])), x])
-    u = p(f"{name}.conv1d{suffix}.bias") + sum(
-        weight[:, k] * padded[k : k + len(x)] for k in range(config.d_conv)
-    )
+    u = sum(weight[:, k] * padded[k : k + len(x)] for k in range(config.d_conv))
+    if config.conv_bias:
+        u = u + p(f"{name}.conv1d{suffix}.bias")
     u = u / (1 + np.exp(-u))
     x_dbl = u @ p(f"{name}.x_proj{suffix}.weight").T
     dt, B, C = np.split(x_dbl, [config.dt_rank, config.dt_rank + config.d_state], axis=1)

@@ -232,7 +232,9 @@ class Mamba(nn.Module):
         self.out_proj = nn.Linear(d_inner, config.embed_dim, bias=False)
         A_log = torch.log(torch.arange(1.0, d_state + 1)).repeat(d_inner, 1)  # (D, N)
         for suffix in ("", "_b") if config.bimamba_type == "v2" else ("",):
-            conv1d = nn.Conv1d(d_inner, d_inner, config.d_conv, groups=d_inner)
+            conv1d = nn.Conv1d(
+                d_inner, d_inner, config.d_conv, groups=d_inner, bias=config.conv_bias
+            )
             self.register_module(f"conv1d{suffix}", conv1d)
             self.register_module(f"x_proj{suffix}", nn.Linear(d_inner, sum(self.sizes), bias=False))
             self.register_module(f"dt_proj{suffix}", _init_dt_proj(nn.Linear(dt_rank, d_inner)))

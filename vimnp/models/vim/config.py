@@ -115,6 +115,8 @@ class VimConfig(Configuration):
     if_layer_scale : bool
         Whether each mixer's output is multiplied by a weight for each channel, ``gamma``; the
         original's ``init_layer_scale`` is their first value.
+    conv_bias : bool
+        Of the original's ``ssm_cfg``: whether the convolutions have a bias.
     use_fast_path : bool
         Of the original's ``ssm_cfg``. Without it, a mixer of any type reads the sequence forward
         only, and nothing is halved: what the weights have for the backward direction lies idle.
@@ -130,7 +132,7 @@ class VimConfig(Configuration):
         into the picture.
     """
 
-    later_fields: ClassVar = frozenset({"use_fast_path", "flip_img_sequences_ratio"})
+    later_fields: ClassVar = frozenset({"use_fast_path", "flip_img_sequences_ratio", "conv_bias"})
 
     img_size: tuple[int, int] = (224, 224)
     patch_size: int = 16
@@ -156,6 +158,7 @@ class VimConfig(Configuration):
     if_rope_residual: bool = False
     pt_hw_seq_len: int = 14
     if_layer_scale: bool = False
+    conv_bias: bool = True
     use_fast_path: bool = True
     flip_img_sequences_ratio: float = 0.0
 

@@ -39,7 +39,7 @@ class DirectionParameters(NamedTuple, Generic[Matrix]):
     """What one direction of a mixer has of its own."""
 
     conv_weight: np.ndarray  # (K, Dn)
-    conv_bias: np.ndarray  # (Dn,)
+    conv_bias: np.ndarray | None  # (Dn,)
     x_proj: Matrix  # (Dn, R + 2N)
     dt_proj: Matrix  # (R, Dn)
     dt_bias: np.ndarray  # (Dn,)
@@ -226,7 +226,7 @@ class _Loader(Generic[Matrix]):
         conv_weight = self._read(f"{prefix}.conv1d{suffix}.weight")[:, 0]
         return DirectionParameters(
             conv_weight=transposed(conv_weight, self._arena.empty),
-            conv_bias=self._vector(f"{prefix}.conv1d{suffix}.bias"),
+            conv_bias=self._optional(f"{prefix}.conv1d{suffix}.bias"),
             x_proj=self._packed(self._read(f"{prefix}.x_proj{suffix}.weight")),
             dt_proj=self._packed(self._read(f"{prefix}.dt_proj{suffix}.weight")),
             dt_bias=self._vector(f"{prefix}.dt_proj{suffix}.bias"),

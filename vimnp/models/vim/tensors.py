@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[Any, tuple[str, ...]]] = {
     "if_abs_pos_embed": {True: ("pos_embed",), False: ()},
     "if_rope": {True: ("rope.",), False: ()},
     "if_layer_scale": {True: ("mixer.gamma",), False: ()},
+    "conv_bias": {True: ("mixer.conv1d.bias", "mixer.conv1d_b.bias"), False: ()},
     "bimamba_type": {
         "v2": ("mixer.conv1d_b.", "mixer.x_proj_b.", "mixer.dt_proj_b.", "mixer.D_b"),
         "v1": ("mixer.A_b_log",),
@@ -75,7 +76,8 @@ def _mixer(config: VimConfig) -> dict[str, Tensor]:
         found["gamma"] = Tensor((embed_dim,), around_one)
     for suffix in config.stored_suffixes:
         found[f"conv1d{suffix}.weight"] = Tensor((d_inner, 1, config.d_conv), fan_in)
-        found[f"conv1d{suffix}.bias"] = Tensor((d_inner,), small)
+        if config.conv_bias:
+            found[f"conv1d{suffix}.bias"] = Tensor((d_inner,), small)
         found[f"x_proj{suffix}.weight"] = Tensor((dt_rank + 2 * d_state, d_inner), fan_in)
         found[f"dt_proj{suffix}.weight"] = Tensor((d_inner, dt_rank), fan_in)
         found[f"dt_proj{suffix}.bias"] = Tensor((d_inner,), delta_bias)
