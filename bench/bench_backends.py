@@ -19,16 +19,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
 import pytest
-from children import peak_memory
 from deit_tiny import deit_session
 from limits import BLAS, PAUSE, Call, forward_pass, medians, network, pixels, with_threads
-from random_weights import write_random
 from surroundings import print_table, rounds_asked_for
 
 import vimnp
-from vimnp.engine.costs import operation_costs
+from tests.support.processes import peak_memory
+from tests.support.random_weights import write_random
 from vimnp.engine.settings import BACKENDS
 from vimnp.measure.profiling import Profile, Span, median_seconds, profile
 from vimnp.runtime import extension
@@ -157,7 +157,7 @@ class Breakdown:
             for name, profiles in found.items()
         }
         self.gigaflops = 2e-9 * float(np.median(peaks))
-        costs = operation_costs(vimnp.config.VIM_TINY, "native")
+        costs = vimnp.VimTiny.random(backend="native").costs()
         seconds = [p.seconds_by(step) for p in found["1"]]
         self.shares = {
             name: float(

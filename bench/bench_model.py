@@ -55,7 +55,7 @@ def test_fresh_workspace(benchmark):
     benchmark.group = "scan modes, batch 1, 1 threads of kernels and of BLAS"
 
     def forget_workspace() -> None:
-        model._spares._unused.clear()
+        model._network._spares._unused.clear()
 
     with threadpool_limits(1, user_api="blas"):
         benchmark.pedantic(model, (PIXELS,), setup=forget_workspace, rounds=15, warmup_rounds=2)

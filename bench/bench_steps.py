@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def test_the_table_is_made():
-    from micro import MICRO  # of the tests' folder, which a script does not see
+    from tests.support.micro import MICRO
 
     found = [row[0] for row in rows(MICRO, 1)]
     assert found[0] == "plain NumPy"

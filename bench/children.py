@@ -1,26 +1,12 @@
-"""Python in processes of its own: what one takes of memory, and of time from its start."""
+"""Programs in processes of their own: the time that one takes from its start."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-
-# Not getrusage's maximum, which a process takes over from the one that started it.
-_PEAK = """
-import re
-print("peak", re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-"""
-
-
-def peak_memory(code: str, *arguments: object) -> int:
-    """Run code in a process of its own; its peak resident memory in bytes (Linux)."""
-    command = [sys.executable, "-c", code + _PEAK, *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return 1024 * int(done.stdout.split("peak ")[-1])
 
 
 def seconds_of(commands: Mapping[str, Sequence[object]], rounds: int) -> dict[str, float]:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
-from implementations import implementation as implementation
+
+# Benchmarks import each other as they do when they run as scripts.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import checkout  # noqa: F401  (finds tests.support)
 from surroundings import refusal
 
+from tests.support.implementations import implementation as implementation
 from vimnp.measure.machine import describe_machine
 
 

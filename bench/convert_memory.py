@@ -1,6 +1,6 @@
 """Peak memory of converting a checkpoint, over the checkpoint's size; on Linux.
 
-PYTHONPATH=tests python bench/convert_memory.py [NETWORK ...]
+python bench/convert_memory.py [NETWORK ...]
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
-from children import peak_memory
 from safetensors.numpy import save_file
 from surroundings import print_table
-from torch_format import random_weights, save
 
+from tests.support.processes import peak_memory
+from tests.support.random_weights import random_weights
+from tests.support.torch_format import save
 from vimnp.config import PUBLISHED, VimConfig
 
 CONVERT = """

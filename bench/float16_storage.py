@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
-from random_weights import write_random
 from surroundings import begin, print_table
 
+from tests.support.random_weights import write_random
 from vimnp import VisionMamba
 from vimnp.config import PUBLISHED
 from vimnp.convert import convert_checkpoint

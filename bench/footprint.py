@@ -15,14 +15,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
-from children import peak_memory, seconds_of
+from children import seconds_of
 from deit_tiny import deit_tiny
 from limits import forward_pass, medians, network
 from PIL import Image
-from random_weights import write_random
 from surroundings import print_table, rounds_asked_for
 
+from tests.support.processes import peak_memory
+from tests.support.random_weights import write_random
 from vimnp.config import PUBLISHED
 from vimnp.engine.settings import BACKENDS
 

@@ -23,8 +23,7 @@ from threadpoolctl import ThreadpoolController
 import vimnp
 from vimnp.measure.timing import time_in_turn
 from vimnp.models.vim.model import VisionMamba
-from vimnp.models.vim.parameters import Layer
-from vimnp.models.vim.workspace import Workspace
+from vimnp.models.vim.network import Layer, NumpyVim, Pass
 from vimnp.runtime import extension
 
 Call = Callable[[], object]
@@ -32,7 +31,7 @@ SCAN_TARGETS = {"avx512": 275, "avx2": 505, "baseline": 1700}  # microseconds
 
 VECTOR_SETS = [name for name in extension.usable_instruction_sets() if name != "scalar"]
 
-# Products and multiply-adds for one state and token in vimnp/_selective_scan.h: delta A (twice with
+# Products and multiply-adds for one state and token in vimnp/csrc/scan.h: delta A (twice with
 # AVX2), polynomial (2 with the table, 6 without), its product with the table's number, delta u B,
 # h, y.
 MULTIPLY_ADDS = {"avx512": 7, "avx2": 11}
@@ -87,56 +86,64 @@ def forward_pass(model: VisionMamba, image: np.ndarray) -> Call:
     return lambda: model(image)
 
 
-def workspace(model: VisionMamba) -> Workspace:
+def numpy_network(model: VisionMamba) -> NumpyVim:
+    """Of a model on the NumPy backend."""
+    network = model._network
+    assert isinstance(network, NumpyVim)
+    return network
+
+
+def workspace(model: VisionMamba) -> Pass:
     """What the last pass has written."""
-    with model._spares.one() as w:
+    with numpy_network(model)._spares.one() as w:
         return w
 
 
 def products_alone(model: VisionMamba) -> Call:
     """Every matrix product of a pass, on the arrays of the pass, and nothing else."""
-    p, w = model._parameters, workspace(model)
+    p, w = numpy_network(model).plain(), workspace(model)
     patches = w.patches.reshape(model.config.num_patches, -1)
 
     def run() -> None:
         np.matmul(patches, p.patch_proj, out=w.residual[1:])
         for layer in p.layers:
-            layer_products(model, layer, w)
+            layer_products(numpy_network(model), layer, w)
         w.normed[0] @ p.head
 
     return run
 
 
-def layer_products(model: VisionMamba, layer: Layer, w: Workspace) -> None:
-    model._in_proj(layer, w)
-    for parameters, d in zip(layer.directions, w.computed, strict=True):
-        model._x_proj(parameters, d)
-        model._dt_proj(parameters, d)
-    model._out_proj(layer, w, w.hidden)
+def layer_products(network: NumpyVim, layer: Layer, w: Pass) -> None:
+    network._in_proj(w, layer)
+    for direction, d in zip(layer.directions, w.parameter_sets, strict=True):
+        network._x_proj(w, direction, d)
+        network._dt_proj(w, direction, d)
+    network._out_proj(w, layer, w.hidden)
 
 
 def scans_alone(model: VisionMamba) -> Call:
-    w = workspace(model)
+    w, network = workspace(model), numpy_network(model)
 
     def run() -> None:
-        for layer in model._parameters.layers:
-            model._scan(layer, w)
+        for layer in network.plain().layers:
+            network._scan(w, layer)
 
     return run
 
 
 def one_layer(model: VisionMamba) -> dict[str, Call]:
     """One layer whole, and its products and its scan."""
-    layer, w = model._parameters.layers[0], workspace(model)
+    network, w = numpy_network(model), workspace(model)
+    layer = network.plain().layers[0]
 
     def whole() -> None:
-        model._add_norm(w.residual, w.hidden, layer.norm, w.normed)
-        model._mixer(layer, w, w.hidden)
+        network._add_norm(w, w.residual, w.hidden, layer.norm, w.normed)
+        network._mixer(w, layer, w.hidden)
 
     return {
         "whole": whole,
-        "products": lambda: layer_products(model, layer, w),
-        "scan": lambda: model._scan(layer, w),
+        "products": lambda: layer_products(network, layer, w),
+        "scan": lambda: network._scan(w, layer),
     }
 
 

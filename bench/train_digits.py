@@ -30,10 +30,11 @@ except ModuleNotFoundError as error:
         "https://download.pytorch.org/whl/cpu (without that index, PyTorch comes with CUDA)"
     ) from None
 
+import checkout  # noqa: F401  (finds tests.support)
 from torch import Tensor
 from torch.nn import functional
-from torch_vim import VisionMamba
 
+from tests.support.torch_vim import VisionMamba
 from vimnp.config import VimConfig
 from vimnp.images.preprocessing import Preprocessing, preprocess
 

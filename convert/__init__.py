@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from vimnp.convert.checkpoint import Checkpoint
-from vimnp.convert.infer import infer_config
+from vimnp.convert.formats.checkpoint import Checkpoint
+from vimnp.convert.formats.naming import listing, quoted
+from vimnp.convert.formats.safetensors_file import SafetensorsFile
+from vimnp.convert.formats.source import SourceFile
 from vimnp.convert.labels import read_labels
-from vimnp.convert.naming import quoted
-from vimnp.convert.safetensors_file import SafetensorsFile
+from vimnp.convert.network import FAMILIES, Network, find_network
 from vimnp.convert.settings import parse_settings, to_text
-from vimnp.convert.source import SourceFile
 from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
-from vimnp.models.vim import rope
-from vimnp.models.vim.config import PUBLISHED
-from vimnp.weights.file import Metadata, write_weights
+from vimnp.weights.family import Configuration
+from vimnp.weights.metadata import Metadata, OfPictures
+from vimnp.weights.writing import write_weights
 
 __all__ = ["Conversion", "convert_checkpoint"]
 
@@ -44,7 +43,7 @@ class Conversion:
         Of the written file, in bytes.
     """
 
-    metadata: Metadata
+    metadata: Metadata[Any]
     assumptions: tuple[str, ...]
     parameters: int
     size: int
@@ -60,7 +59,7 @@ def convert_checkpoint(
     use_ema: bool = False,
     model: str | None = None,
 ) -> Conversion:
-    """Convert a checkpoint of hustvl/Vim into a weights file.
+    """Convert a checkpoint into a weights file.
 
     Parameters
     ----------
@@ -94,13 +93,16 @@ def convert_checkpoint(
     source, destination = Path(source), Path(destination)
     if _is_same_file(source, destination):
         raise CheckpointError(f"{source}: is the destination as well; expected another file")
-    if model is not None and model not in PUBLISHED:
-        known = ", ".join(PUBLISHED)
+    published = [name for family in FAMILIES for name in family.published]
+    if model is not None and model not in published:
+        known = ", ".join(published)
         raise CheckpointError(f"there is no model {quoted(model)}; expected one of {known}")
     with _open(source, use_ema) as checkpoint:
-        metadata, assumptions = _describe(checkpoint, dtype, labels, settings or {}, model)
-        size = _write(destination, metadata, checkpoint)
-    return Conversion(metadata, assumptions, metadata.config.num_parameters, size)
+        network, metadata, assumptions = _describe(checkpoint, dtype, settings or {}, model)
+        if labels is not None:
+            metadata = dataclasses.replace(metadata, labels=_read_labels(labels, metadata.config))
+        size = _write(destination, metadata, network)
+    return Conversion(metadata, tuple(assumptions), metadata.config.num_parameters, size)
 
 
 def _open(source: Path, use_ema: bool) -> SourceFile:
@@ -116,57 +118,74 @@ def _open(source: Path, use_ema: bool) -> SourceFile:
 
 
 def _describe(
-    checkpoint: SourceFile,
-    dtype: str,
-    labels: str | os.PathLike[str] | None,
-    settings: Mapping[str, str],
-    model: str | None,
-) -> tuple[Metadata, tuple[str, ...]]:
+    checkpoint: SourceFile, dtype: str, settings: Mapping[str, str], model: str | None
+) -> tuple[Network, Metadata[Any], list[str]]:
+    """The network, what the weights file is to say of it, and what of that is assumed."""
     try:
-        network, preprocessing = parse_settings(settings)
-        config, assumptions = infer_config(checkpoint.shapes, network, model)
-        crop_pct = 1.0 if max(config.img_size) <= _UNCROPPED_SIDE else Preprocessing.crop_pct
+        network = find_network(checkpoint)
+        given, of_pictures = parse_settings(settings, network.family.configuration)
+        config, assumptions = network.family.infer(network.shapes, given, model)
+        preprocessing, untold = _preprocessing(config, of_pictures)
         metadata = Metadata(
             config=config,
-            preprocessing=Preprocessing(**{"crop_pct": crop_pct, **preprocessing}),
+            preprocessing=preprocessing,
             dtype=dtype,
             source=os.fsencode(checkpoint.path.name).decode(errors="replace"),  # for JSON
             source_sha256=checkpoint.sha256(),
         )
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
-    if labels is not None:
-        metadata = dataclasses.replace(metadata, labels=read_labels(labels, config.num_classes))
-    told = model is not None or "pt_hw_seq_len" in network
-    if not told and not rope.are_tables(config, checkpoint.read):
-        assumptions.append(
-            f"pt_hw_seq_len={config.pt_hw_seq_len}, though the rotary tables are not those that it "
-            "gives; it matters to pictures of another size only"
-        )
+    doubts = network.family.examine(config, network.read, given, model)
+    return network, metadata, [*assumptions, *doubts, *untold, *_left_out(network)]
+
+
+def _preprocessing(
+    config: Configuration, given: Mapping[str, Any]
+) -> tuple[Preprocessing | None, list[str]]:
+    """What the network does to pictures, if it takes any, and what of that is assumed."""
+    if not isinstance(config, OfPictures):
+        if given:
+            raise CheckpointError(
+                f"the setting {next(iter(given))} is of pictures, and this network takes none; "
+                "leave it out"
+            )
+        return None, []
+    crop_pct = 1.0 if max(config.img_size) <= _UNCROPPED_SIDE else Preprocessing.crop_pct
+    preprocessing = Preprocessing(**{"crop_pct": crop_pct, **given})
     untold = [
-        f"{field.name}={to_text(getattr(metadata.preprocessing, field.name))}"
+        f"{field.name}={to_text(getattr(preprocessing, field.name))}"
         for field in dataclasses.fields(Preprocessing)
-        if field.name not in preprocessing
+        if field.name not in given
     ]
-    if untold:
-        assumptions.append(f"{' and '.join(untold)}, as in the original's evaluation")
-    return metadata, tuple(assumptions)
+    because = "as in the original's evaluation"
+    return preprocessing, [f"{' and '.join(untold)}, {because}"] if untold else []
 
 
-def _write(destination: Path, metadata: Metadata, checkpoint: SourceFile) -> int:
+def _left_out(network: Network) -> list[str]:
+    names = network.left_out
+    what = "tensor" if len(names) == 1 else "tensors"
+    left_out = f"{len(names)} {what} can be left out, as no part of the network: {listing(names)}"
+    return [left_out] if names else []
+
+
+def _read_labels(path: str | os.PathLike[str], config: Configuration) -> tuple[str, ...]:
+    if not isinstance(config, OfPictures):
+        raise CheckpointError(f"{path}: labels for a network without classes; leave them out")
+    return read_labels(path, config.num_classes)
+
+
+def _write(destination: Path, metadata: Metadata[Any], network: Network) -> int:
     """Write the weights file; its size in bytes."""
-
-    def tensors() -> Iterator[tuple[str, np.ndarray]]:
-        for name in checkpoint.reading_order(metadata.config.parameter_shapes()):
-            yield name, checkpoint.read(name)
-
+    source = network.checkpoint.path
     try:
-        return write_weights(destination, metadata, tensors())
+        return write_weights(
+            destination, metadata, network.read_all(metadata.config.parameter_shapes())
+        )
     except CheckpointError:
         raise
     except WeightsError as error:
         hint = "; float32 has the wider range" if metadata.dtype == "float16" else ""
-        raise CheckpointError(f"{checkpoint.path}: {error}{hint}") from None
+        raise CheckpointError(f"{source}: {error}{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a path without a name, or a zero byte
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{destination}: cannot be written: {reason}") from None

@@ -7,22 +7,27 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vimnp.convert.naming import quoted
+from vimnp.convert.formats.naming import quoted
 from vimnp.errors import ConfigError
 from vimnp.images.preprocessing import Preprocessing
-from vimnp.models.vim.config import VimConfig, parse_img_size
+from vimnp.images.sizes import parse_img_size
+from vimnp.weights.family import Configuration
 
 
-def parse_settings(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def parse_settings(
+    settings: Mapping[str, str], configuration: type[Configuration]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parse settings by the types of the fields that they name.
 
     Parameters
     ----------
     settings : mapping of str to str
-        Fields of :class:`~vimnp.config.VimConfig` and
+        Fields of the network's configuration and of
         :class:`~vimnp.images.preprocessing.Preprocessing`, such as
         ``{"stride": "8", "img_size": "48x80", "if_divide_out": "false"}``. A picture's size is its
         height x width, or one number for a square.
+    configuration : type
+        Of the network.
 
     Returns
     -------
@@ -34,7 +39,7 @@ def parse_settings(settings: Mapping[str, str]) -> tuple[dict[str, Any], dict[st
     ConfigError
         If a name is unknown or a value cannot be parsed.
     """
-    network, preprocessing = _parsers(VimConfig), _parsers(Preprocessing)
+    network, preprocessing = _parsers(configuration), _parsers(Preprocessing)
     parsed: dict[str, Any] = {}
     for name, text in settings.items():
         parser = (network | preprocessing).get(name)
@@ -60,7 +65,7 @@ def to_text(value: object) -> str:
     return str(value)
 
 
-def _parsers(kind: type[VimConfig] | type[Preprocessing]) -> dict[str, Callable[[str], object]]:
+def _parsers(kind: type[Configuration] | type[Preprocessing]) -> dict[str, Callable[[str], object]]:
     return {field.name: _PARSERS[str(field.type)] for field in dataclasses.fields(kind)}
 
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import command as command
 from hypothesis import settings
-from implementations import implementation as implementation
-from implementations import way as way
-from micro import MICRO
-from random_weights import write_random
 
+from tests.support.commands import command as command
+from tests.support.implementations import implementation as implementation
+from tests.support.implementations import way as way
+from tests.support.micro import MICRO
+from tests.support.random_weights import random_weights, write_random
+from tests.support.torch_format import save
 from vimnp.ops import kernels
 
 # What decides whether a change lands draws the same examples every time; `.ci/draw` draws others.
@@ -41,16 +42,18 @@ def golden() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def data() -> Path:
-    """Pictures that the repository holds."""
-    return Path(__file__).parent / "data"
-
-
 @pytest.fixture
 def micro_npz(tmp_path: Path) -> Path:
     """A weights file of random weights."""
     return write_random(tmp_path / "micro.npz", MICRO)
+
+
+@pytest.fixture
+def micro_pth(tmp_path: Path) -> Path:
+    """A checkpoint of that network."""
+    path = tmp_path / "micro.pth"
+    save(path, {"model": random_weights(MICRO)})
+    return path
 
 
 @pytest.fixture

@@ -9,16 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Run
-from processes import is_ours
-from torch_format import random_weights, save
 
-from vimnp.config import VimConfig
+from tests.support.commands import Run
+from tests.support.processes import is_ours
 
 ROOT = Path(__file__).parents[1]
-MICRO = VimConfig(
-    img_size=(32, 32), patch_size=8, stride=8, depth=2, embed_dim=16, d_state=4, num_classes=3
-)
 PACKAGES = Path(np.__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(
@@ -43,17 +38,10 @@ def in_folder(folder: Path, *arguments: object) -> Run:
     return Run(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    path = tmp_path / "micro.pth"
-    save(path, {"model": random_weights(MICRO)})
-    return path
-
-
-def test_a_clone_converts_without_an_install(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_clone_converts_without_an_install(micro_pth: Path, tmp_path: Path) -> None:
     assert in_folder(ROOT, "convert", "--help").code == 0
     out = tmp_path / "micro.npz"
-    run = in_folder(ROOT, "convert", checkpoint, out)
+    run = in_folder(ROOT, "convert", micro_pth, out)
     assert (run.code, run.err) == (0, "")
     assert run.out.splitlines()[-1].startswith(f"{out}: ")
     assert in_folder(ROOT, "info", out).out.splitlines()[0] == str(out)
@@ -67,14 +55,14 @@ def test_a_refused_checkpoint_is_refused_there_too(tmp_path: Path) -> None:
 
 
 def test_another_package_of_that_name_is_not_taken_for_the_converter(
-    checkpoint: Path, tmp_path: Path
+    micro_pth: Path, tmp_path: Path
 ) -> None:
     """Beside an installed vimnp lies whatever else is installed."""
     site = tmp_path / "site"
     (site / "convert").mkdir(parents=True)
     (site / "convert" / "__init__.py").write_text("print('taken')\n")
     (site / "vimnp").symlink_to(ROOT / "vimnp")
-    run = in_folder(site, "convert", checkpoint, tmp_path / "x.npz")
+    run = in_folder(site, "convert", micro_pth, tmp_path / "x.npz")
     assert (run.code, run.out) == (2, "")
     assert "the converter is not installed beside this copy of vimnp" in run.err
     assert "pip install -e ." in run.err

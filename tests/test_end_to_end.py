@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from implementations import WAYS
-from options import OPTIONS
 
 import vimnp
+from tests.support.digits import SCANS
+from tests.support.implementations import WAYS
+from tests.support.options import OPTIONS
 from vimnp import cli
 from vimnp.config import PUBLISHED, VimConfig
 from vimnp.convert.settings import to_text
@@ -22,11 +23,11 @@ from vimnp.images.preprocessing import Preprocessing, preprocess, read_image
 
 torch = pytest.importorskip("torch", reason="the checkpoints are written by PyTorch")
 
-import torch_vim  # noqa: E402  (it imports torch)
+from tests.support import torch_vim  # noqa: E402  (it imports torch)
 
 SMALL = VimConfig(img_size=(48, 48), patch_size=8, stride=8, depth=2, embed_dim=24, num_classes=5)
 TOLERANCE = 5e-6  # of logits and scores; PyTorch's own float32 is within 1.2e-6 of its float64
-PICTURE = Path(__file__).parent / "data" / "digit_3_45.png"
+PICTURE = SCANS[3]
 
 
 def network(config: VimConfig) -> torch_vim.VisionMamba:

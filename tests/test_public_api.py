@@ -11,15 +11,16 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from labelled import LABELS
-from micro import MICRO
 
 import vimnp
+from tests.support.digits import SCANS
+from tests.support.labelled import LABELS
+from tests.support.micro import MICRO
 from vimnp.engine.choices import Backend, Scan
 from vimnp.engine.settings import BACKENDS
 from vimnp.images.preprocessing import read_image
+from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.model import VisionMamba
-from vimnp.models.vim.parameters import random_reader
 from vimnp.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights import BUNDLED_DIGITS, Metadata
 
@@ -37,12 +38,10 @@ MOVED = {
 """Where the module is that an attribute of vimnp stands for, if not under that name."""
 
 
-def test_the_bundled_network_has_a_name(data: Path) -> None:
+def test_the_bundled_network_has_a_name() -> None:
     model = vimnp.load("digits")
     assert type(model) is VisionMamba
     assert model.labels == tuple("0123456789")
-    scan = next(data.glob("digit_7_*.png"))
-    assert model.predict(scan, top_k=1)[0].label == "7"
 
 
 def test_any_weights_file_is_loaded(micro_npz: Path) -> None:
@@ -74,13 +73,12 @@ def test_a_model_tells_its_labels_and_its_size() -> None:
     assert named.labels == LABELS
 
 
-def test_preprocess_gives_what_the_network_sees(data: Path) -> None:
+def test_preprocess_gives_what_the_network_sees() -> None:
     model = vimnp.load("digits")
-    scan = next(data.glob("digit_7_*.png"))
-    pixels = model.preprocess(scan)
+    pixels = model.preprocess(SCANS[7])
     assert (pixels.shape, pixels.dtype) == ((3, *model.config.img_size), np.float32)
-    np.testing.assert_array_equal(model.preprocess(read_image(scan)), pixels)
-    np.testing.assert_array_equal(model(pixels), model(scan))
+    np.testing.assert_array_equal(model.preprocess(read_image(SCANS[7])), pixels)
+    np.testing.assert_array_equal(model(pixels), model(SCANS[7]))
 
 
 def test_a_tensor_is_its_array() -> None:
@@ -134,3 +132,29 @@ def test_a_module_that_was_always_there_can_be_imported(name: str) -> None:
 def test_choices_are_those_that_are_taken() -> None:
     assert {*get_args(Scan)} == {*BIDIRECTIONAL_METHODS}
     assert {*get_args(Backend)} == {"auto", *BACKENDS}
+
+
+def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_need() -> None:
+    late = [
+        "argparse",
+        "subprocess",
+        "PIL",
+        "vimnp.cli",
+        "vimnp.measure.machine",
+        "vimnp.engine.compiled",
+        "vimnp.ops.checked",
+        "vimnp.models.vim.resize",
+        "vimnp.images.tiff",
+        "vimnp.convert",
+    ]
+    code = f"import numpy, sys; before = set(sys.modules); import vimnp; late = {late}; "
+    code += "assert not {*late} & ({*sys.modules} - before), {*late} & {*sys.modules}; "
+    code += "vimnp.causal_conv1d; assert 'vimnp.ops.checked' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there() -> None:
+    assert {*vimnp.__all__} <= {*dir(vimnp)}
+    assert all(hasattr(vimnp, name) for name in vimnp.__all__)
+    with pytest.raises(AttributeError, match="'vimnp' has no attribute 'selective_scam'"):
+        vimnp.selective_scam  # noqa: B018

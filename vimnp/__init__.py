@@ -6,18 +6,19 @@
 The modules are there as attributes, such as ``vimnp.profiling``, and load when they are used.
 """
 
-__version__ = "0.1.0"
-
 import importlib
 from typing import TYPE_CHECKING
 
 from vimnp.errors import CheckpointError, ConfigError, ImageError, VimnpError, WeightsError
-from vimnp.models.loading import load
+from vimnp.models import load
 from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.model import Prediction, VimBase, VimSmall, VimTiny, VisionMamba
+from vimnp.models.vim.model import VimBase, VimSmall, VimTiny, VisionMamba
+from vimnp.models.vision import Prediction
 from vimnp.ops.reference import Direction
+from vimnp.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from vimnp import config as config
     from vimnp import errors as errors
     from vimnp import evaluate as evaluate
     from vimnp import ops as ops
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from vimnp.images import preprocessing as image  # noqa: F401
     from vimnp.measure import profiling as profiling
     from vimnp.measure import trace as trace
-    from vimnp.models.vim import config as config
     from vimnp.ops import reference as reference
     from vimnp.ops.checked import causal_conv1d, selective_scan, selective_scan_bidirectional
     from vimnp.runtime import threads as threads

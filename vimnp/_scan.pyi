@@ -1,17 +1,14 @@
-"""Types of the compiled kernels; meanings stand in vimnp.ops.kernels."""
+"""Types of the compiled kernels; meanings stand in vimnp.ops.kernels and vimnp.engine.program."""
+
+from typing import Any
 
 import numpy as np
-
-from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.parameters import Parameters
-from vimnp.ops.kernels import Filter, ScanInputs
 
 version: str
 OPENMP: bool
 POOL: bool
 MAX_D_STATE: int
 MAX_D_CONV: int
-STEP_NAMES: tuple[str, ...]
 
 def instruction_sets() -> dict[str, bool]: ...
 def threads_that_come(num_threads: int, seconds: float) -> int: ...
@@ -23,12 +20,14 @@ class Kernels:
     def width(self) -> int: ...
     @property
     def panel(self) -> int: ...
-    def network(self, config: VimConfig, parameters: Parameters) -> Network: ...
+    @property
+    def inputs_at_once(self) -> int: ...
+    def program(self, described: object) -> Program: ...
     def apply(self, name: str, x: np.ndarray, out: np.ndarray) -> None: ...
     def causal_conv1d(
         self,
         x: np.ndarray,
-        filters: tuple[Filter, ...],
+        filters: tuple[tuple[np.ndarray, np.ndarray | None], ...],
         outs: tuple[np.ndarray, ...],
         *,
         silu: bool,
@@ -47,7 +46,7 @@ class Kernels:
     ) -> None: ...
     def selective_scan(
         self,
-        directions: tuple[ScanInputs, ...],
+        directions: tuple[tuple[Any, ...], ...],
         z: np.ndarray | None,
         out: np.ndarray,
         *,
@@ -70,18 +69,15 @@ class Kernels:
     ) -> None: ...
     def multiply_adds(self, rounds: int) -> int: ...
 
-class Network:
-    def __init__(self, kernels: Kernels, config: VimConfig, parameters: Parameters) -> None: ...
-    @property
-    def images_at_once(self) -> int: ...
+class Program:
+    def __init__(self, kernels: Kernels, described: object) -> None: ...
     def workspace_size(self, num_threads: int) -> int: ...
     def forward(
         self,
-        images: list[np.ndarray],
+        inputs: list[np.ndarray],
         out: np.ndarray,
         memory: np.ndarray,
         *,
-        output: str,
         num_threads: int,
         spans: np.ndarray | None,
     ) -> None: ...

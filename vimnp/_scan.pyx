@@ -1,11 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 # cython: embedsignature=False, freethreading_compatible=False
 """Compiled kernels: causal conv1d, the selective scans and the norm, split among threads; and, in
-``_network.pxi``, the whole network.
+``_program.pxi``, the programs of whole networks.
 
 Arrays are token-major float32, (tokens, channels), rows contiguous. Nothing is checked here beyond
 what keeps memory safe: :mod:`vimnp.ops` does that. Names and meanings are those of
-:mod:`vimnp.ops.kernels`, and of :mod:`vimnp.engine.compiled` for the network.
+:mod:`vimnp.ops.kernels`, and of :mod:`vimnp.engine.program` for programs.
 """
 
 cdef extern from "isa.h" nogil:
@@ -13,6 +13,7 @@ cdef extern from "isa.h" nogil:
     const int MAX_TAPS
     const int RUN
     const int CHAINS
+    const int LINE
 
     struct filter:
         const float *weight
@@ -41,6 +42,7 @@ cdef extern from "isa.h" nogil:
         matrix weights
         const float *x
         const float *addend
+        const float *bias
         float *out
         Py_ssize_t x_step, addend_step, out_step
 
@@ -168,9 +170,14 @@ cdef class Kernels:
         """Outputs in a panel of a packed matrix; see vimnp.engine.packing."""
         return self.table.panel
 
-    def network(self, object config, object parameters):
-        """A network whose matrices are packed in such panels."""
-        return Network(self, config, parameters)
+    @property
+    def inputs_at_once(self):
+        """Inputs that go through a program together, at most."""
+        return MAX_INPUTS
+
+    def program(self, object described):
+        """A program of vimnp.engine.program whose matrices are packed in such panels."""
+        return Program(self, described)
 
     def apply(self, str name not None, const float[::1] x not None, float[::1] out not None):
         """The kernels' own "exp", "softplus" or "silu" of every element of x, into out."""
@@ -295,7 +302,7 @@ cdef class Kernels:
         _expect(0 <= of_rows.begin <= of_rows.end <= out.shape[0], "rows")
         _expect(0 <= of_columns.begin <= of_columns.end <= p.weights.outputs, "columns")
         _expect(of_columns.begin % width == 0, "columns")
-        p.addend, p.addend_step = NULL, 0
+        p.addend, p.addend_step, p.bias = NULL, 0, NULL
         if addend is not None:
             _expect_shape(addend, out.shape[0], p.weights.outputs, "addend")
             p.addend, p.addend_step = &addend[0, 0], _step(addend, False)
@@ -387,4 +394,4 @@ cdef Py_ssize_t _step(const float[:, :] view, bint reverse) noexcept:
     return -step if reverse else step
 
 
-include "_network.pxi"
+include "_program.pxi"

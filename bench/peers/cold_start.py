@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
-from children import peak_memory, seconds_of
+from children import seconds_of
 
 from peers.networks import NETWORKS
 from peers.processes import CODE, Case, blas_threads
+from tests.support.processes import peak_memory
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
 
 if TYPE_CHECKING:
@@ -94,9 +95,8 @@ def vim_step_by_step(config: dict[str, Any]) -> nn.Module:
 
 
 def vim_two_stage(config: dict[str, Any]) -> nn.Module:
-    """bench/torch_vim.py's: its loop keeps every state, and the outputs of all follow at once."""
-    from torch_vim import VisionMamba
-
+    """The tests' torch_vim: its loop keeps every state, and the outputs of all follow at once."""
+    from tests.support.torch_vim import VisionMamba
     from vimnp.config import VimConfig
 
     return VisionMamba(VimConfig.from_dict(config))

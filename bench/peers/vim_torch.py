@@ -1,20 +1,21 @@
 """Vision Mamba in PyTorch with the scan that a user without a GPU has today, token by token.
 
-bench/torch_vim.py with another scan. There all states come first and then all outputs, in two
-stages, and time is the first axis, so that what a step reads is contiguous. Here a step has its
+tests/support/torch_vim.py with another scan. There all states come first and then all outputs, in
+two stages, and time is the first axis, so that what a step reads is contiguous. Here a step has its
 output at once, and the layout is that of ``selective_scan_ref`` in
 ``mamba_ssm/ops/selective_scan_interface.py`` of the original, which runs where there is no CUDA.
 
-The letters of the shapes are those of bench/torch_vim.py.
+The letters of the shapes are those of tests/support/torch_vim.py.
 """
 
 from __future__ import annotations
 
+import checkout  # noqa: F401  (finds tests.support)
 import torch
-import torch_vim
 from torch import Tensor
 from torch.nn import functional
 
+from tests.support import torch_vim
 from vimnp.config import VimConfig
 
 

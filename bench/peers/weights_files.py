@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401  (finds tests.support)
 import deit_tiny
 import numpy as np
 import onnx
@@ -13,12 +14,12 @@ import torch
 from limits import pixels
 from onnx import numpy_helper
 from onnx_graph import NUM_CLASSES
-from random_weights import write_random
 from torch import Tensor
 
 from peers.deit_torch import Sizes
 from peers.one import PIXELS
 from peers.resnet_onnx import resnet
+from tests.support.random_weights import write_random
 from vimnp.config import VIM_TINY
 from vimnp.weights import WeightsFile
 

@@ -13,8 +13,8 @@ import vimnp
 from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.options import file_name
 from vimnp.errors import VimnpError
-from vimnp.models.vim.config import PUBLISHED
-from vimnp.weights.file import DTYPES
+from vimnp.models.vim.published import PUBLISHED
+from vimnp.weights.metadata import DTYPES
 
 DESCRIPTION = (
     "Turn a PyTorch checkpoint into a weights file. Needs no PyTorch; for a .safetensors file it "

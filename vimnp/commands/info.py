@@ -8,7 +8,7 @@ import dataclasses
 from vimnp.commands.console import printable
 from vimnp.commands.options import file_name
 from vimnp.measure.machine import describe_machine
-from vimnp.weights.file import BUNDLED_DIGITS, Metadata, WeightsFile
+from vimnp.weights.file import BUNDLED_DIGITS, WeightsFile
 
 DESCRIPTION = "Describe a weights file, and what a forward pass runs on here."
 EXAMPLE = "vimnp info vim_tiny.npz"
@@ -38,8 +38,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_weights(file: WeightsFile) -> None:
-    metadata: Metadata = file.metadata
+    metadata = file.metadata
     print(printable(file.path))
+    _print_fact("family", metadata.config.family.name)
     _print_fact("parameters", f"{metadata.config.num_parameters:,}")
     _print_fact("dtype", metadata.dtype)
     _print_fact("size", f"{file.path.stat().st_size:,} bytes")
@@ -49,9 +50,10 @@ def _print_weights(file: WeightsFile) -> None:
     print("configuration")
     for name, value in metadata.config.to_dict().items():
         _print_fact(name, value)
-    print("preprocessing")
-    for name, value in dataclasses.asdict(metadata.preprocessing).items():
-        _print_fact(name, value)
+    if metadata.preprocessing is not None:
+        print("preprocessing")
+        for name, value in dataclasses.asdict(metadata.preprocessing).items():
+            _print_fact(name, value)
 
 
 def _print_fact(name: str, value: object) -> None:

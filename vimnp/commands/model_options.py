@@ -10,8 +10,9 @@ from vimnp.commands.console import say
 from vimnp.commands.options import add_count, as_given, file_name
 from vimnp.engine.settings import CHOICES
 from vimnp.errors import VimnpError
-from vimnp.models.vim.config import PUBLISHED, parse_img_size
+from vimnp.images.sizes import parse_img_size
 from vimnp.models.vim.model import VisionMamba
+from vimnp.models.vim.published import PUBLISHED
 from vimnp.ops.reference import BIDIRECTIONAL_METHODS
 from vimnp.weights.file import BUNDLED_DIGITS
 

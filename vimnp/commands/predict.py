@@ -11,7 +11,7 @@ from vimnp.commands.model_options import add_way, add_weights, load_model, say_i
 from vimnp.commands.options import add_count, file_name
 from vimnp.errors import ImageError
 from vimnp.images import preprocessing as image
-from vimnp.models.vim.model import Prediction
+from vimnp.models.vision import Prediction
 
 DESCRIPTION = "Say what is in each picture: the likeliest classes, best first."
 EXAMPLE = "vimnp predict cat.jpg dog.png --weights vim_tiny.npz --top-k 3"

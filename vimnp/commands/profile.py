@@ -12,7 +12,7 @@ from vimnp.commands.model_options import add_way, add_weights_or_random, load_mo
 from vimnp.commands.options import file_name
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
-from vimnp.engine.costs import Cost, operation_costs
+from vimnp.engine.costs import Cost
 from vimnp.measure.machine import Rates
 from vimnp.measure.profiling import Profile, median_seconds, profile, rates_in_reach
 from vimnp.measure.trace import write_trace
@@ -76,8 +76,7 @@ def _profiles(model: VisionMamba, measured: Measured, rounds: int) -> list[Profi
 
 
 def _costs(model: VisionMamba, batch: int) -> dict[str, Cost]:
-    costs = operation_costs(model.config, model.backend)
-    return {name: Cost(*(batch * number for number in cost)) for name, cost in costs.items()}
+    return {name: cost.times(batch) for name, cost in model.costs().items()}
 
 
 def _print_operations(profiles: list[Profile], costs: dict[str, Cost], rates: Rates) -> None:

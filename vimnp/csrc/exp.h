@@ -9,7 +9,7 @@
  *     silu        2.9   2.8    4.5   10.0    18.6   62.7
  *
  * That is at most 3.5 + |x| / 4 with and 3.5 + 5 |x| / 4 without, for softplus a unit more:
- * tests/test_vector_functions.py holds a sample to it. |x| multiplies the rounding of x * log2 e. More
+ * tests/ops/test_vector_functions.py holds a sample to it. |x| multiplies the rounding of x * log2 e. More
  * precision was tried, and cost the scan time.
  *
  * Below 2^-100, results may be zero and err by at most 3e-36. Without AVX-512, exp is infinite from

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "cpu.h"
-#include "parameters.h"
 #include "operands.h"
 #include "team.h"
 #include "worker.h"

@@ -34,7 +34,10 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 #include "product.h"
 #include "scan.h"
 #include "norm.h"
-#include "network.h"
+#include "rotate.h"
+#include "embed.h"
+#include "reductions.h"
+#include "interpreter.h"
 
 /* The functions of exp.h on an array: what the tests of their accuracy call. */
 static void FN(apply)(enum function function, const float *x, float *out, ptrdiff_t length)

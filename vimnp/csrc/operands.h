@@ -42,12 +42,12 @@ struct matrix {
     const float *panels;
 };
 
-/* out = addend + x @ weights */
+/* out = addend + x @ weights + bias */
 struct product {
     struct matrix weights;
-    const float *x, *addend; /* (rows, inputs), and (rows, outputs) or NULL */
-    float *out;              /* (rows, outputs) */
-    ptrdiff_t x_step, addend_step, out_step; /* a bias, the same for every row, has step 0 */
+    const float *x, *addend, *bias; /* (rows, inputs); (rows, outputs) and (outputs,), or NULL each */
+    float *out;                     /* (rows, outputs) */
+    ptrdiff_t x_step, addend_step, out_step;
 };
 
 /* One direction of a convolution; weight is (taps, channels). */

@@ -72,6 +72,8 @@ INLINE void FN(product_tile)(
             const int lanes = v + 1 < vectors ? W : panel->lanes;
             if (p->addend)
                 sums[r][v] += FN(load)(addend + v * W, lanes);
+            if (p->bias)
+                sums[r][v] += FN(load)(p->bias + panel->column + v * W, lanes);
             FN(store)(out + v * W, sums[r][v], lanes);
         }
     }

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from vimnp.errors import ConfigError, excerpt
 from vimnp.storage.files import open_regular
 from vimnp.storage.json_text import parse_json
-from vimnp.weights.file import Metadata
+from vimnp.weights.metadata import Metadata
 
 _LAYOUT = "expected a folder that holds a folder of pictures for each class"
 _MENDING = "say with --classes FILE which class each folder holds"

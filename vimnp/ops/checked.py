@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
-from vimnp.models.vim.config import MAX_D_CONV, MAX_D_STATE
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
+from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE
 from vimnp.ops.reference import BIDIRECTIONAL_METHODS, METHODS, Direction, refuse_complex
 from vimnp.runtime.threads import resolve_num_threads
 

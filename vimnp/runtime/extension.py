@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-from vimnp import __version__
 from vimnp.errors import ConfigError
 from vimnp.runtime.threads import sleeping_openmp
+from vimnp.version import __version__
 
 if TYPE_CHECKING:
     from vimnp._scan import Kernels

@@ -1,4 +1,4 @@
-"""The configuration of a Vision Mamba, and the tensors that it implies.
+"""The configuration of a Vision Mamba: sizes and options, checked, and what follows from them.
 
 Field names are those of the original's constructors (``VisionMamba`` in ``vim/models_mamba.py``
 and ``Mamba`` in ``mamba_ssm/modules/mamba_simple.py`` of hustvl/Vim).
@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
+from vimnp.images.sizes import MOST_PIXELS
+from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE
+from vimnp.weights.family import Configuration
 
 CHANNELS = 3  # pictures are RGB; every published network has this many input channels
 
 POOL_TYPES = ("none", "mean", "max", "all")
 BIMAMBA_TYPES = ("none", "v1", "v2")
-
-MAX_D_STATE = 256  # of the kernels, and of the original's CUDA kernel
-MAX_D_CONV = 64
 
 # Bounds far beyond any Vision Mamba: a damaged file then fails on a number that it names, before
 # anything is computed or allocated from it.
@@ -38,8 +37,6 @@ _LIMITS = {
     "num_classes": 1_000_000,
     "pt_hw_seq_len": 16384,
 }
-# Fields that weights files of the first vimnp with this format lack.
-_LATER_FIELDS = {"use_fast_path", "flip_img_sequences_ratio"}
 _LARGEST_SIDE = 16384
 _MOST_PATCHES = 1 << 18  # 8192x8192 pixels in patches of 16x16
 
@@ -47,8 +44,6 @@ _MOST_PATCHES = 1 << 18  # 8192x8192 pixels in patches of 16x16
 # (workspace.py, _parameters.h), each of at most so many float32: Vim-base at 2048x2048 and stride 8
 # has half of that. It takes 12 GB where all are largest, and 7 where those as wide as mixers are.
 _MOST_NUMBERS = 3 << 26  # the most patches, of 16x16 pixels: 0.8 GB
-MOST_PIXELS = 1 << 26
-"""Of a picture, and of what it is resized to before it is cropped; as float32 these take 0.8 GB."""
 
 
 def _checked_sides(sides: Any) -> tuple[int, int]:
@@ -63,7 +58,7 @@ def _checked_sides(sides: Any) -> tuple[int, int]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VimConfig:
+class VimConfig(Configuration):
     """What a Vision Mamba is made of. The defaults are those of Vim-tiny.
 
     Parameters
@@ -120,6 +115,8 @@ class VimConfig:
     if_layer_scale : bool
         Whether each mixer's output is multiplied by a weight for each channel, ``gamma``; the
         original's ``init_layer_scale`` is their first value.
+    conv_bias : bool
+        Of the original's ``ssm_cfg``: whether the convolutions have a bias.
     use_fast_path : bool
         Of the original's ``ssm_cfg``. Without it, a mixer of any type reads the sequence forward
         only, and nothing is halved: what the weights have for the backward direction lies idle.
@@ -134,6 +131,8 @@ class VimConfig:
         If a value has the wrong type or is out of range, two exclude each other, or no patch fits
         into the picture.
     """
+
+    later_fields: ClassVar = frozenset({"use_fast_path", "flip_img_sequences_ratio", "conv_bias"})
 
     img_size: tuple[int, int] = (224, 224)
     patch_size: int = 16
@@ -159,6 +158,7 @@ class VimConfig:
     if_rope_residual: bool = False
     pt_hw_seq_len: int = 14
     if_layer_scale: bool = False
+    conv_bias: bool = True
     use_fast_path: bool = True
     flip_img_sequences_ratio: float = 0.0
 
@@ -252,29 +252,6 @@ class VimConfig:
                 f"together: a smaller img_size or {columns}, or a larger stride"
             )
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> VimConfig:
-        """Build a configuration from a complete mapping, as :meth:`to_dict` gives it.
-
-        Weights files from before ``use_fast_path`` and ``flip_img_sequences_ratio`` lack these,
-        and hold networks for which the defaults are right.
-
-        Raises
-        ------
-        ConfigError
-            If a field is missing or unknown, or a value is not allowed.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        for name in sorted(names - set(values) - _LATER_FIELDS):
-            raise ConfigError(f"the configuration lacks {name}")
-        for name in sorted(set(values) - names):
-            raise ConfigError(f"the configuration has an unknown field {name!r}")
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every field by name, ready for JSON."""
-        return {**dataclasses.asdict(self), "img_size": list(self.img_size)}
-
     @property
     def d_inner(self) -> int:
         """Channels inside a mixer, ``expand * embed_dim``."""
@@ -345,97 +322,11 @@ class VimConfig:
         return not self.if_cls_token and self.final_pool_type in ("max", "all")
 
     @property
-    def num_parameters(self) -> int:
-        """Number of weights, in all tensors together; rotary tables are none."""
-        return sum(
-            math.prod(shape)
-            for name, shape in self.parameter_shapes().items()
-            if not name.startswith("rope.")
-        )
-
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor of the network, as in the PyTorch state dict."""
-        embed_dim = self.embed_dim
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.class_tokens, (1, 1, embed_dim))
-        if self.if_abs_pos_embed:
-            shapes["pos_embed"] = (1, self.num_tokens, embed_dim)
-        if self.if_rope:
-            shapes["rope.freqs_cos"] = shapes["rope.freqs_sin"] = (self.num_patches, embed_dim)
-        patch = (CHANNELS, self.patch_size, self.patch_size)
-        shapes["patch_embed.proj.weight"] = (embed_dim, *patch)
-        shapes["patch_embed.proj.bias"] = (embed_dim,)
-        for index in range(self.depth):
-            for name, shape in self._mixer_shapes().items():
-                shapes[f"layers.{index}.mixer.{name}"] = shape
-            shapes |= self._norm_shapes(f"layers.{index}.norm")
-        shapes |= self._norm_shapes("norm_f")
-        shapes["head.weight"] = (self.num_classes, embed_dim)
-        shapes["head.bias"] = (self.num_classes,)
-        return shapes
-
-    @property
     def direction_suffixes(self) -> tuple[str, ...]:
         """What the parameters' names end in for each direction that uses a set of its own."""
-        return self._stored_suffixes[: self.num_directions]
+        return self.stored_suffixes[: self.num_directions]
 
     @property
-    def _stored_suffixes(self) -> tuple[str, ...]:
+    def stored_suffixes(self) -> tuple[str, ...]:
         """The same for the sets that the weights have, in use or idle."""
         return ("", "_b") if self.bimamba_type == "v2" else ("",)
-
-    def _mixer_shapes(self) -> dict[str, tuple[int, ...]]:
-        d_inner, dt_rank = self.d_inner, self.dt_rank
-        assert dt_rank is not None  # set in __post_init__
-        shapes: dict[str, tuple[int, ...]] = {"in_proj.weight": (2 * d_inner, self.embed_dim)}
-        if self.if_layer_scale:
-            shapes["gamma"] = (self.embed_dim,)
-        for suffix in self._stored_suffixes:
-            shapes[f"conv1d{suffix}.weight"] = (d_inner, 1, self.d_conv)
-            shapes[f"conv1d{suffix}.bias"] = (d_inner,)
-            shapes[f"x_proj{suffix}.weight"] = (dt_rank + 2 * self.d_state, d_inner)
-            shapes[f"dt_proj{suffix}.weight"] = (d_inner, dt_rank)
-            shapes[f"dt_proj{suffix}.bias"] = (d_inner,)
-            shapes[f"A{suffix}_log"] = (d_inner, self.d_state)
-            shapes[f"D{suffix}"] = (d_inner,)
-        if self.bimamba_type == "v1":
-            shapes["A_b_log"] = (d_inner, self.d_state)
-        shapes["out_proj.weight"] = (self.embed_dim, d_inner)
-        return shapes
-
-    def _norm_shapes(self, prefix: str) -> dict[str, tuple[int, ...]]:
-        names = ["weight"] if self.rms_norm else ["weight", "bias"]
-        return {f"{prefix}.{name}": (self.embed_dim,) for name in names}
-
-
-def parse_img_size(text: str) -> tuple[int, int]:
-    """A picture's height and width, written as ``HEIGHTxWIDTH``, or as one number for a square.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", text.strip().lower())
-    if match is None:
-        raise ValueError("one number of pixels, or HEIGHTxWIDTH")
-    return int(match[1]), int(match[2] or match[1])
-
-
-VIM_TINY = VimConfig()
-VIM_SMALL = VimConfig(embed_dim=384)
-VIM_BASE = VimConfig(embed_dim=768)
-VIM_TINY_STRIDE8 = VimConfig(stride=8)
-VIM_SMALL_STRIDE8 = VimConfig(embed_dim=384, stride=8)
-VIM_TINY_ROPE = VimConfig(
-    use_middle_cls_token=False, if_divide_out=False, if_rope=True, if_rope_residual=True
-)
-
-PUBLISHED = {
-    "tiny": VIM_TINY,
-    "small": VIM_SMALL,
-    "base": VIM_BASE,
-    "tiny-stride8": VIM_TINY_STRIDE8,
-    "small-stride8": VIM_SMALL_STRIDE8,
-    "tiny-rope": VIM_TINY_ROPE,
-}
-"""The networks that hustvl/Vim has published, by the names that the command knows them by."""

@@ -7,28 +7,23 @@ scales a layer's output goes into ``out_proj``: once, when a model is made.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+from vimnp.engine.arena import Allocate, Arena
+from vimnp.engine.packing import with_arrays
 from vimnp.models.vim import rope
 from vimnp.models.vim.config import VimConfig
-from vimnp.ops.kernels import LINE, aligned_empty
+from vimnp.weights.family import ReadTensor
 
-_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 10, 1 << 21  # floats; NumPy's large arrays are of 4 MB
+Matrix = TypeVar("Matrix")
 
-Reader = Callable[[str], np.ndarray]
-"""Gives a tensor by its name in the PyTorch state dict, float32."""
-
-Empty = Callable[..., np.ndarray]
-"""Makes an array of float32 of a shape, not initialised, that begins at a cache line."""
-
-Layout = Callable[[np.ndarray, Empty], np.ndarray]
+PackMatrix = Callable[[np.ndarray, Allocate], Matrix]
 """Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
 
-Load = Callable[[Layout], "Parameters"]
+Load = Callable[[PackMatrix[Any]], "Parameters[Any]"]
 """Gives a network's parameters, with the matrices laid out."""
 
 
@@ -40,25 +35,25 @@ class Norm(NamedTuple):
     epsilon: float
 
 
-class DirectionParameters(NamedTuple):
+class DirectionParameters(NamedTuple, Generic[Matrix]):
     """What one direction of a mixer has of its own."""
 
     conv_weight: np.ndarray  # (K, Dn)
-    conv_bias: np.ndarray  # (Dn,)
-    x_proj: np.ndarray  # (Dn, R + 2N)
-    dt_proj: np.ndarray  # (R, Dn)
+    conv_bias: np.ndarray | None  # (Dn,)
+    x_proj: Matrix  # (Dn, R + 2N)
+    dt_proj: Matrix  # (R, Dn)
     dt_bias: np.ndarray  # (Dn,)
     A: np.ndarray  # (N, Dn)
     D: np.ndarray  # (Dn,)
 
 
-class Layer(NamedTuple):
+class Layer(NamedTuple, Generic[Matrix]):
     """One block: norm and mixer."""
 
     norm: Norm
-    in_proj: np.ndarray  # (E, 2 Dn)
-    directions: tuple[DirectionParameters, ...]  # forward, and backward if there are two
-    out_proj: np.ndarray  # (Dn, E), with all that scales the layer's output
+    in_proj: Matrix  # (E, 2 Dn)
+    directions: tuple[DirectionParameters[Matrix], ...]  # forward, and backward if there are two
+    out_proj: Matrix  # (Dn, E), with all that scales the layer's output
     is_flipped: bool  # it reads the sequence backwards: its forward direction begins at the end
 
     def in_time(self, array: np.ndarray) -> np.ndarray:
@@ -66,144 +61,143 @@ class Layer(NamedTuple):
         return array[::-1] if self.is_flipped else array
 
 
-class Parameters(NamedTuple):
+class Parameters(NamedTuple, Generic[Matrix]):
     """The whole network."""
 
-    patch_proj: np.ndarray  # (3 * patch * patch, E)
-    token_offset: np.ndarray  # (L, E): what each token adds to its patch
+    patch_proj: Matrix  # (3 * patch * patch, E)
+    token_offset: np.ndarray  # (L, E), in the sequence's order: what each token adds to its patch
     rotation: rope.Rotation | None  # of each layer's input
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer[Matrix], ...]
     norm_f: Norm
-    head: np.ndarray  # (E, classes)
+    head: Matrix  # (E, classes)
     head_bias: np.ndarray  # (classes,)
 
     @property
-    def blocks(self) -> list[tuple[Layer, ...]]:
+    def blocks(self) -> list[tuple[Layer[Matrix], ...]]:
         """Layers that read the same tokens: one, or with if_bidirectional two."""
         number = 2 if self.layers[-1].is_flipped else 1
         return list(zip(*(self.layers[i::number] for i in range(number)), strict=True))
 
 
-class Room:
-    """Memory for all parameters, in a few large blocks.
-
-    For large arrays NumPy asks the system for pages of 2 MB. The hundreds of small ones that a
-    network has would each take pages of 4 KB, 7,000 of them in Vim-tiny, and to be given those is
-    a large part of loading.
-
-    Parameters
-    ----------
-    wanted : int
-        Floats in all, about: what exceeds it gets smaller blocks.
-    """
-
-    def __init__(self, wanted: int) -> None:
-        self._wanted = wanted
-        self._block = np.empty(0, np.float32)
-
-    @classmethod
-    def of(cls, config: VimConfig) -> Room:
-        """For a network, with what fills vectors and lines."""
-        return cls(config.num_parameters * 26 // 25)
-
-    def empty(self, *shape: int) -> np.ndarray:
-        """An array of float32, not initialised, that begins at a cache line."""
-        size = math.prod(shape)
-        if size > len(self._block):
-            usual = min(max(self._wanted, _SMALLEST_BLOCK), _LARGEST_BLOCK)
-            self._block = aligned_empty(max(size, usual))
-        self._wanted -= size
-        array = self._block[:size].reshape(shape)
-        self._block = self._block[size + -size % LINE :]
-        return array
-
-    def copy(self, array: np.ndarray) -> np.ndarray:
-        """A contiguous copy."""
-        copy = self.empty(*array.shape)
-        copy[...] = array
-        return copy
+MATRICES = frozenset(
+    field
+    for part in (Parameters, Layer, DirectionParameters)
+    for field, kind in part.__annotations__.items()
+    if getattr(kind, "__forward_arg__", kind) == "Matrix"
+)
+"""Fields that a :data:`PackMatrix` has made."""
 
 
-def transposed(matrix: np.ndarray, empty: Empty) -> np.ndarray:
+def transposed(matrix: np.ndarray, empty: Allocate) -> np.ndarray:
     """A contiguous copy of the transpose: what NumPy's products read."""
     copy = empty(*matrix.shape[::-1])
     copy[...] = matrix.T
     return copy
 
 
-def load_parameters(config: VimConfig, read: Reader, layout: Layout = transposed) -> Parameters:
+def load_parameters(
+    config: VimConfig, read: ReadTensor, pack: PackMatrix[Matrix]
+) -> Parameters[Matrix]:
     """Read every tensor once and lay it out.
 
     Parameters
     ----------
     config : VimConfig
     read : callable
-        Gives each tensor of ``config.parameter_shapes()`` by name, in that shape. Called tensor by
-        tensor, so that the original and the laid-out weights need not be in memory together.
-    layout : callable
-        Of the matrices that are multiplied with.
+        Gives each tensor of the network by name, in its shape. Called tensor by tensor, so that
+        the original and the laid-out weights need not be in memory together.
+    pack : callable
+        Lays out a matrix that is multiplied with.
 
     Returns
     -------
     Parameters
     """
-    return _Loader(config, read, layout).parameters()
+    return _Loader(config, read, pack).parameters()
 
 
-class _Loader:
-    """Reads a network's tensors and places them in one room."""
+def lay_out(
+    config: VimConfig, plain: Parameters[np.ndarray], pack: PackMatrix[Matrix]
+) -> Parameters[Matrix]:
+    """Lay out anew what a backend has laid out, and its ``plain`` has given, in one arena.
 
-    def __init__(self, config: VimConfig, read: Reader, layout: Layout) -> None:
+    Nothing is computed, so that the bits stay the same.
+
+    Parameters
+    ----------
+    config : VimConfig
+    plain : Parameters
+        Matrices are (inputs, outputs).
+    pack : callable
+        Lays out a matrix that is multiplied with.
+    """
+    arena = Arena.of(config.num_parameters)
+
+    def laid_out(field: str, array: np.ndarray) -> Any:
+        return pack(array.T, arena.empty) if field in MATRICES else arena.copy(array)
+
+    return cast("Parameters[Matrix]", with_arrays(plain, laid_out))
+
+
+class _Loader(Generic[Matrix]):
+    """Reads a network's tensors and places them in one arena."""
+
+    def __init__(self, config: VimConfig, read: ReadTensor, pack: PackMatrix[Matrix]) -> None:
         self._config = config
         self._read = read
-        self._layout = layout
-        self._room = Room.of(config)
+        self._pack = pack
+        self._arena = Arena.of(config.num_parameters)
+        self._names = config.tensors().keys()
 
-    def parameters(self) -> Parameters:
+    def parameters(self) -> Parameters[Matrix]:
         config = self._config
         patch_proj = self._read("patch_embed.proj.weight")
         return Parameters(
-            patch_proj=self._laid_out(patch_proj.reshape(config.embed_dim, -1)),
+            patch_proj=self._packed(patch_proj.reshape(config.embed_dim, -1)),
             token_offset=self._token_offset(),
             rotation=rope.Rotation.read(config, self._read) if config.if_rope else None,
             layers=tuple(self._layer(index) for index in range(config.num_active_layers)),
             norm_f=self._norm("norm_f", config.num_active_layers),
-            head=self._laid_out(self._read("head.weight")),
+            head=self._packed(self._read("head.weight")),
             head_bias=self._vector("head.bias"),
         )
 
-    def _laid_out(self, matrix: np.ndarray) -> np.ndarray:
-        return self._layout(matrix, self._room.empty)
+    def _packed(self, matrix: np.ndarray) -> Matrix:
+        return self._pack(matrix, self._arena.empty)
 
     def _vector(self, name: str) -> np.ndarray:
-        return self._room.copy(self._read(name))
+        return self._arena.copy(self._read(name))
+
+    def _optional(self, name: str) -> np.ndarray | None:
+        """A tensor that only some networks have."""
+        return self._vector(name) if name in self._names else None
 
     def _token_offset(self) -> np.ndarray:
         """Everything of the embedding but the patches themselves, (L, E).
 
         A patch's token is ``patch @ proj + bias + position``; the class token, which has no patch,
-        is ``cls_token + position``.
+        is ``cls_token + position``. All that stands in the picture's order, and is turned at last.
         """
         config = self._config
-        offset = self._room.empty(config.num_tokens, config.embed_dim)
+        offset = self._arena.empty(config.num_tokens, config.embed_dim)
         offset[...] = self._read("patch_embed.proj.bias")
         for name, position in config.class_tokens.items():
             offset[position] = self._read(name)[0, 0]
         if config.if_abs_pos_embed:
             offset += self._read("pos_embed")[0]
-        return offset
+        return np.ascontiguousarray(offset[::-1]) if config.flips_sequence else offset
 
-    def _layer(self, index: int) -> Layer:
+    def _layer(self, index: int) -> Layer[Matrix]:
         prefix = f"layers.{index}"
         return Layer(
             norm=self._norm(f"{prefix}.norm", index),
-            in_proj=self._laid_out(self._read(f"{prefix}.mixer.in_proj.weight")),
+            in_proj=self._packed(self._read(f"{prefix}.mixer.in_proj.weight")),
             directions=self._directions(f"{prefix}.mixer"),
-            out_proj=self._laid_out(self._out_proj(f"{prefix}.mixer", index)),
+            out_proj=self._packed(self._out_proj(f"{prefix}.mixer", index)),
             is_flipped=self._config.if_bidirectional and index % 2 == 1,
         )
 
-    def _directions(self, prefix: str) -> tuple[DirectionParameters, ...]:
+    def _directions(self, prefix: str) -> tuple[DirectionParameters[Matrix], ...]:
         config = self._config
         directions = [self._direction(prefix, suffix) for suffix in config.direction_suffixes]
         if config.bimamba_type == "v1" and config.num_directions == 2:  # the same, but for A
@@ -228,56 +222,23 @@ class _Loader:
         doublings = self._doublings(index + 2)
         return np.ldexp(out_proj, -doublings) if doublings else out_proj
 
-    def _direction(self, prefix: str, suffix: str) -> DirectionParameters:
+    def _direction(self, prefix: str, suffix: str) -> DirectionParameters[Matrix]:
         conv_weight = self._read(f"{prefix}.conv1d{suffix}.weight")[:, 0]
         return DirectionParameters(
-            conv_weight=transposed(conv_weight, self._room.empty),
-            conv_bias=self._vector(f"{prefix}.conv1d{suffix}.bias"),
-            x_proj=self._laid_out(self._read(f"{prefix}.x_proj{suffix}.weight")),
-            dt_proj=self._laid_out(self._read(f"{prefix}.dt_proj{suffix}.weight")),
+            conv_weight=transposed(conv_weight, self._arena.empty),
+            conv_bias=self._optional(f"{prefix}.conv1d{suffix}.bias"),
+            x_proj=self._packed(self._read(f"{prefix}.x_proj{suffix}.weight")),
+            dt_proj=self._packed(self._read(f"{prefix}.dt_proj{suffix}.weight")),
             dt_bias=self._vector(f"{prefix}.dt_proj{suffix}.bias"),
             A=self._state_matrix(f"{prefix}.A{suffix}_log"),
             D=self._vector(f"{prefix}.D{suffix}"),
         )
 
     def _state_matrix(self, name: str) -> np.ndarray:
-        return transposed(-np.exp(self._read(name)), self._room.empty)
+        return transposed(-np.exp(self._read(name)), self._arena.empty)
 
     def _norm(self, prefix: str, index: int) -> Norm:
         """The norm before the layer `index`, or the last one if there is no such layer."""
-        bias = None if self._config.rms_norm else self._vector(f"{prefix}.bias")
+        bias = self._optional(f"{prefix}.bias")
         epsilon = math.ldexp(self._config.norm_epsilon, -2 * self._doublings(index))
         return Norm(self._vector(f"{prefix}.weight"), bias, epsilon)
-
-
-def random_reader(config: VimConfig, seed: int) -> Reader:
-    """Tensors of the sizes and about the magnitudes that a trained network has.
-
-    For benchmarks and tests: the initial values of the original (``_init_weights``, ``Mamba``'s
-    constructor), with noise where they would all be equal.
-    """
-    shapes = config.parameter_shapes()
-    tables = rope.tables(config) if config.if_rope else {}
-
-    def read(name: str) -> np.ndarray:
-        if name in tables:
-            return tables[name]
-        # Seeded by name, so that a tensor does not depend on which were read before it.
-        generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        return _random_tensor(name, shapes[name], generator).astype(np.float32)
-
-    return read
-
-
-def _random_tensor(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    if name.endswith(("A_log", "A_b_log")):  # A = -1, -2, .. -N
-        return np.log(np.arange(1, shape[1] + 1)) + 0.1 * generator.standard_normal(shape)
-    if ".dt_proj" in name and name.endswith("bias"):  # steps from 0.001 to 0.1, before softplus
-        step = np.exp(generator.uniform(math.log(1e-3), math.log(1e-1), shape))
-        return np.log(np.expm1(step))
-    if name.endswith((".D", ".D_b", ".gamma", "norm.weight", "norm_f.weight")):
-        return 1.0 + 0.1 * generator.standard_normal(shape)
-    if name.endswith("bias") or name == "pos_embed" or name.startswith("cls_token"):
-        return 0.02 * generator.standard_normal(shape)
-    inputs = math.prod(shape[1:])
-    return generator.uniform(-1, 1, shape) / math.sqrt(inputs)

@@ -16,14 +16,14 @@ import numpy as np
 from vimnp.errors import ConfigError
 from vimnp.models.vim import rope
 from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.parameters import Reader
+from vimnp.weights.family import ReadTensor
 
 _CUBIC = -0.75  # slope of the kernel at 1, PyTorch's
 
 
 def resized(
-    config: VimConfig, read: Reader, img_size: int | tuple[int, int]
-) -> tuple[VimConfig, Reader]:
+    config: VimConfig, read: ReadTensor, img_size: int | tuple[int, int]
+) -> tuple[VimConfig, ReadTensor]:
     """The same network for pictures of another size.
 
     Parameters

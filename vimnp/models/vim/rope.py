@@ -7,14 +7,12 @@ channels) or column (in the second), at a frequency of its own (RoFormer, Su et 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from vimnp.models.vim.config import VimConfig
-
-if TYPE_CHECKING:  # parameters imports this file
-    from vimnp.models.vim.parameters import Reader
+from vimnp.weights.family import ReadTensor
 
 _LONGEST_WAVE = 10000.0  # patches, over 2 pi
 
@@ -30,7 +28,7 @@ class Rotation(NamedTuple):
     sin: np.ndarray  # (L, E), negative for the first channel of each pair
 
     @classmethod
-    def read(cls, config: VimConfig, read: Reader) -> Rotation:
+    def read(cls, config: VimConfig, read: ReadTensor) -> Rotation:
         """From the tables of the state dict, (M, E) each.
 
         Where there is a class token, the first token is not turned, wherever the class token
@@ -91,7 +89,7 @@ def tables(config: VimConfig) -> dict[str, np.ndarray]:
     return {name: table.reshape(shape).astype(np.float32) for name, table in tables.items()}
 
 
-def are_tables(config: VimConfig, read: Reader) -> bool:
+def are_tables(config: VimConfig, read: ReadTensor) -> bool:
     """Whether the state dict's tables, as far as it has any, are those of :func:`tables`."""
     return not config.if_rope or all(
         np.allclose(read(name), table, rtol=0, atol=_TOLERANCE)

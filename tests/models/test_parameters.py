@@ -1,0 +1,49 @@
+"""Where parameters lie in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vimnp.engine import arena as module
+from vimnp.engine.arena import Arena
+from vimnp.models.vim.parameters import transposed
+
+SHAPES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=30)
+
+
+@given(wanted=st.integers(0, 5000), shapes=SHAPES)
+def test_arrays_of_an_arena_begin_at_a_cache_line_and_lie_apart(wanted, shapes):
+    arena = Arena(wanted)
+    arrays = [arena.empty(*shape) for shape in shapes]
+    for number, array in enumerate(arrays):
+        array.fill(number)
+        assert array.dtype == np.float32
+        assert array.flags.c_contiguous
+        assert array.ctypes.data % 64 == 0 or not array.size
+    for number, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
+        assert array.shape == shape
+        assert (array == number).all()
+
+
+def test_what_is_wanted_lies_in_one_block():
+    arena = Arena(1000)
+    first, second = arena.empty(10, 16), arena.empty(3, 16)
+    assert second.ctypes.data == first.ctypes.data + first.nbytes
+    assert first.base is second.base
+
+
+def test_more_than_is_wanted_finds_room_too(monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST_BLOCK", 64)
+    arena = Arena(100)
+    assert [arena.empty(size).size for size in (50, 50, 50, 1000)] == [50, 50, 50, 1000]
+
+
+def test_a_transpose_is_a_copy():
+    arena = Arena(100)
+    matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
+    copy = transposed(matrix, arena.empty)
+    np.testing.assert_array_equal(copy, matrix.T)
+    assert copy.flags.c_contiguous
+    assert not np.shares_memory(copy, matrix)

@@ -1,0 +1,1 @@
+"""What several test files use: oracles, writers of files, ways to run. Benchmarks use it too."""

@@ -1,0 +1,45 @@
+"""Any network that there can be, for property tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from vimnp.config import BIMAMBA_TYPES, POOL_TYPES, VimConfig
+
+OPTIONS = {
+    "rms_norm": st.booleans(),
+    "if_abs_pos_embed": st.booleans(),
+    "if_cls_token": st.booleans(),
+    "use_double_cls_token": st.booleans(),
+    "use_middle_cls_token": st.booleans(),
+    "final_pool_type": st.sampled_from(POOL_TYPES),
+    "bimamba_type": st.sampled_from(BIMAMBA_TYPES),
+    "if_divide_out": st.booleans(),
+    "if_bidirectional": st.booleans(),
+    "if_rope": st.booleans(),
+    "if_rope_residual": st.booleans(),
+    "pt_hw_seq_len": st.integers(1, 20),
+    "if_layer_scale": st.booleans(),
+    "conv_bias": st.booleans(),
+    "use_fast_path": st.booleans(),
+    "flip_img_sequences_ratio": st.sampled_from([0.0, 1.0]),
+}
+
+
+def configurations(**sizes: st.SearchStrategy[Any]) -> st.SearchStrategy[VimConfig]:
+    """Configurations of these sizes, with every combination of options that is allowed."""
+    return st.builds(_fitting, **(OPTIONS | sizes))
+
+
+def _fitting(**values: Any) -> VimConfig:
+    """Give way where two options exclude each other."""
+    if values["final_pool_type"] == "max":
+        values["if_cls_token"] = False
+    if values["if_rope"]:
+        values["use_double_cls_token"] &= not values["if_cls_token"]
+        values["embed_dim"] = -(-values["embed_dim"] // 4) * 4
+    if values["if_bidirectional"]:
+        values["depth"] = max(values["depth"], 2)
+    return VimConfig(**values)

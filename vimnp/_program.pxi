@@ -1,0 +1,361 @@
+# Part of _scan.pyx: programs, run in one parallel region.
+
+from libc.stdlib cimport calloc, free
+
+cdef extern from "isa.h" nogil:
+    enum:
+        MAX_INPUTS
+        MAX_BUFFERS
+        MAX_DIRECTIONS
+        BUFFERS_OF_CALLER
+        NO_BUFFER
+
+    struct program_array "array":
+        int buffer
+        Py_ssize_t offset, stride
+
+    enum operation_kind "operation":
+        OPERATION_EMBED
+        OPERATION_ROTATE
+        OPERATION_NORM
+        OPERATION_PRODUCT
+        OPERATION_CONV1D
+        OPERATION_SCAN
+        OPERATION_MEAN
+        OPERATION_LARGEST
+        OPERATION_COPY
+
+    struct embed_operation:
+        Py_ssize_t channels, height, width, columns, patch_height, patch_width, stride
+        matrix patch_proj
+        const int *patches
+        const float *offset
+        program_array pixels, out
+
+    struct rotate_operation:
+        Py_ssize_t channels
+        const float *cos
+        const float *sin
+        program_array tokens
+
+    struct norm_operation:
+        Py_ssize_t channels
+        const float *weight
+        const float *bias
+        float epsilon
+        program_array residual, hidden, out
+
+    struct product_operation:
+        matrix weights
+        const float *bias
+        Py_ssize_t column
+        program_array x, addend, out
+
+    struct conv1d_filter:
+        const float *weight
+        const float *bias
+        program_array out
+
+    struct conv1d_operation:
+        Py_ssize_t length, channels
+        int taps, silu, directions
+        program_array x
+        conv1d_filter filters[2]
+
+    struct scan_direction:
+        Py_ssize_t length
+        matrix dt_proj
+        const float *delta_bias
+        const float *A
+        const float *D
+        program_array u, dt, delta, B, C, z, out
+
+    struct scan_operation:
+        Py_ssize_t channels
+        int d_state, directions
+        float scale
+        scan_direction of_direction[4]
+
+    struct reduction_operation:
+        Py_ssize_t count, channels
+        program_array x, out
+
+    union operands:
+        embed_operation embed
+        rotate_operation rotate
+        norm_operation norm
+        product_operation product
+        conv1d_operation conv1d
+        scan_operation scan
+        reduction_operation reduction
+
+    struct program_operation:
+        operation_kind kind
+        int label, layer
+        part rows
+        operands of
+
+    enum split:
+        SPLIT_ROWS
+        SPLIT_COLUMNS
+
+    struct program_stage:
+        split split
+        Py_ssize_t length, grain, rows, block, count
+        const program_operation *operations
+
+    struct program:
+        Py_ssize_t count
+        const program_stage *stages
+        int buffers
+        const Py_ssize_t *offsets
+        Py_ssize_t scratch
+
+    struct span:
+        double begin, end
+        int label, layer
+
+    struct shared_stages "stages":
+        char *first
+        size_t size
+        int shares
+
+    struct forward_pass "pass":
+        const program *program
+        shared_stages stages
+        int inputs
+        const float *input[8]
+        float *out
+        Py_ssize_t out_stride
+        float *workspace
+        float *scratch
+        span *spans
+        Py_ssize_t capacity
+        double begin
+
+    double seconds_now()
+    size_t stage_size(int shares)
+    void deal_pass(forward_pass *p)
+    void run_together(member_function run, const void *task, int num_threads)
+
+_REDUCTIONS = {"mean": OPERATION_MEAN, "largest": OPERATION_LARGEST, "copy": OPERATION_COPY}
+
+
+cdef class Program:
+    """A program of vimnp.engine.program, ready to run on one instruction set.
+
+    It trusts what the builder has checked; what it copies out of arrays keeps their memory alive.
+    """
+
+    cdef program p
+    cdef program_stage *stages
+    cdef program_operation *operations
+    cdef Py_ssize_t offsets[32]
+    cdef Py_ssize_t floats  # of the workspace, without what each thread has
+    cdef tuple input_shape
+    cdef Py_ssize_t out_floats
+    cdef const kernels *table
+    cdef list arrays  # keeps the parameters alive
+
+    def __cinit__(self, Kernels chosen not None, object described not None):
+        self.table = chosen.table
+        self.arrays = []
+        self._lay_out(described)
+        self._allocate(described)
+        labels = {name: i for i, name in enumerate(described.labels)}
+        cdef Py_ssize_t next = 0
+        for i, stage in enumerate(described.stages):
+            self.stages[i].operations = &self.operations[next]
+            self._fill_stage(&self.stages[i], stage)
+            for op in stage.operations:
+                self.operations[next].label = labels[op.label]
+                self._fill_operation(&self.operations[next], op)
+                next += 1
+
+    def __dealloc__(self):
+        free(self.stages)
+        free(self.operations)
+
+    def workspace_size(self, int num_threads):
+        """Floats that a pass on so many threads writes."""
+        cdef Py_ssize_t of_stages = MAX_INPUTS * self.p.count * <Py_ssize_t> stage_size(num_threads)
+        return self.floats + num_threads * self.p.scratch + of_stages // <Py_ssize_t> sizeof(float)
+
+    def forward(
+        self, list inputs not None, float[:, ::1] out not None, float[::1] memory not None, *,
+        int num_threads, span[:, ::1] spans,
+    ):
+        """What is asked for of each input: a row of out. Spans: a row for each thread."""
+        cdef forward_pass task
+        cdef const float[::1] values
+        number = len(inputs)
+        _expect(number <= MAX_INPUTS, "inputs")
+        _expect(num_threads >= 1, "num_threads")
+        _expect(memory.shape[0] >= self.workspace_size(num_threads), "memory")
+        views = []  # keeps the buffers alive until the pass is through
+        for i in range(number):
+            _expect(inputs[i].shape == self.input_shape, "an input")
+            if not inputs[i].flags.c_contiguous:
+                raise ValueError("an input is not C-contiguous")
+            values = inputs[i].reshape(-1)
+            task.input[i] = &values[0]
+            views.append(values)
+        if number == 0:
+            return
+        _expect_shape(out, number, self.out_floats, "out")
+        task.program, task.inputs = &self.p, number
+        task.out, task.out_stride = &out[0, 0], self.out_floats
+        task.spans, task.capacity = NULL, 0
+        if spans is not None:
+            _expect(spans.shape[0] >= num_threads and spans.shape[1] > 0, "spans")
+            task.spans, task.capacity = &spans[0, 0], spans.shape[1]
+        task.workspace, task.scratch = &memory[0], &memory[0] + self.floats
+        task.stages.first = <char *> (task.scratch + num_threads * self.p.scratch)
+        task.stages.size, task.stages.shares = stage_size(num_threads), num_threads
+        with nogil:
+            task.begin = seconds_now()
+            deal_pass(&task)
+            run_together(self.table.forward, &task, num_threads)
+
+    cdef int _lay_out(self, object described) except -1:
+        """Where each buffer begins in the workspace."""
+        number = BUFFERS_OF_CALLER + len(described.buffers)
+        _expect(number <= MAX_BUFFERS, "buffers")
+        self.floats = 0
+        for i, size in enumerate(described.buffers):
+            self.offsets[BUFFERS_OF_CALLER + i] = self.floats
+            self.floats += size
+        self.p.buffers, self.p.offsets = number, self.offsets
+        self.p.scratch = (<Py_ssize_t> described.scratch + LINE - 1) // LINE * LINE
+        self.input_shape = described.inputs
+        self.out_floats = <Py_ssize_t> described.out[0] * <Py_ssize_t> described.out[1]
+        return 0
+
+    cdef int _allocate(self, object described) except -1:
+        cdef size_t operations = sum([len(stage.operations) for stage in described.stages])
+        self.p.count = len(described.stages)
+        self.stages = <program_stage *> calloc(self.p.count, sizeof(program_stage))
+        self.operations = <program_operation *> calloc(operations, sizeof(program_operation))
+        if self.stages == NULL or self.operations == NULL:
+            raise MemoryError
+        self.p.stages = self.stages
+        return 0
+
+    cdef int _fill_stage(self, program_stage *to, object stage) except -1:
+        to.split = SPLIT_ROWS if stage.split == "rows" else SPLIT_COLUMNS
+        to.grain = self.table.rows if stage.split == "rows" else self.table.width
+        to.length, to.rows, to.block = stage.length, stage.rows, stage.block
+        to.count = len(stage.operations)
+        return 0
+
+    cdef int _fill_operation(self, program_operation *to, object op) except -1:
+        task, kind = op.task, type(op.task).__name__
+        to.layer = op.layer
+        to.rows.begin, to.rows.end = op.rows
+        if kind == "Embed":
+            to.kind = OPERATION_EMBED
+            self._fill_embed(&to.of.embed, task)
+        elif kind == "Rotate":
+            to.kind = OPERATION_ROTATE
+            to.of.rotate.channels, to.of.rotate.tokens = task.tokens.channels, _array(task.tokens)
+            to.of.rotate.cos, to.of.rotate.sin = self._floats(task.cos), self._floats(task.sin)
+        elif kind == "Norm":
+            to.kind = OPERATION_NORM
+            self._fill_norm(&to.of.norm, task)
+        elif kind == "Product":
+            to.kind = OPERATION_PRODUCT
+            self._fill_product(&to.of.product, task)
+        elif kind == "Conv1d":
+            to.kind = OPERATION_CONV1D
+            self._fill_conv1d(&to.of.conv1d, task)
+        elif kind == "Scan":
+            to.kind = OPERATION_SCAN
+            self._fill_scan(&to.of.scan, task)
+        else:
+            to.kind = _REDUCTIONS[task.kind]
+            to.of.reduction.count, to.of.reduction.channels = task.x.rows, task.x.channels
+            to.of.reduction.x, to.of.reduction.out = _array(task.x), _array(task.out)
+        return 0
+
+    cdef int _fill_embed(self, embed_operation *to, object task) except -1:
+        cdef const int[::1] patches = task.patches
+        to.channels, to.height, to.width = task.picture
+        to.patch_height, to.patch_width = task.patch
+        to.columns, to.stride = task.grid_columns, task.stride
+        to.patch_proj, to.offset = self._matrix(task.patch_proj), self._floats(task.offset)
+        to.patches = &patches[0]
+        self.arrays.append(patches)
+        to.pixels, to.out = _array(task.pixels), _array(task.out)
+        return 0
+
+    cdef int _fill_norm(self, norm_operation *to, object task) except -1:
+        to.channels, to.epsilon = task.residual.channels, task.epsilon
+        to.weight, to.bias = self._floats(task.weight), self._floats(task.bias)
+        to.residual, to.hidden = _array(task.residual), _array(task.hidden)
+        to.out = _array(task.out)
+        return 0
+
+    cdef int _fill_product(self, product_operation *to, object task) except -1:
+        to.weights, to.bias = self._matrix(task.weights), self._floats(task.bias)
+        to.column = task.column
+        to.x, to.addend, to.out = _array(task.x), _array(task.add), _array(task.out)
+        return 0
+
+    cdef int _fill_conv1d(self, conv1d_operation *to, object task) except -1:
+        to.length, to.channels = task.x.rows, task.x.channels
+        to.taps, to.silu, to.directions = len(task.filters[0].weight), task.silu, len(task.filters)
+        _expect(1 <= to.taps <= MAX_TAPS, "d_conv")
+        to.x = _array(task.x)
+        for i, filter in enumerate(task.filters):
+            to.filters[i].weight = self._floats(filter.weight)
+            to.filters[i].bias = self._floats(filter.bias)
+            to.filters[i].out = _array(filter.out)
+        return 0
+
+    cdef int _fill_scan(self, scan_operation *to, object task) except -1:
+        to.d_state, to.channels = task.directions[0].A.shape
+        to.directions, to.scale = len(task.directions), task.scale
+        _expect(1 <= to.d_state <= MAX_STATES, "d_state")
+        for i, direction in enumerate(task.directions):
+            self._fill_direction(&to.of_direction[i], direction)
+        return 0
+
+    cdef int _fill_direction(self, scan_direction *to, object direction) except -1:
+        to.length = direction.u.rows
+        to.dt_proj = self._matrix(direction.dt_proj)
+        to.delta_bias = self._floats(direction.delta_bias)
+        to.A, to.D = self._floats(direction.A), self._floats(direction.D)
+        to.u, to.dt, to.delta = _array(direction.u), _array(direction.dt), _array(direction.delta)
+        to.B, to.C, to.z = _array(direction.B), _array(direction.C), _array(direction.z)
+        to.out = _array(direction.out)
+        return 0
+
+    cdef matrix _matrix(self, object packed) except *:
+        """Of no matrix, one without inputs."""
+        cdef matrix found
+        cdef Py_ssize_t width = self.table.width
+        found.inputs = found.outputs = 0
+        found.panels = NULL
+        if packed is not None:
+            found.inputs, found.outputs = packed.inputs, packed.outputs
+            padded = (packed.outputs + width - 1) // width * width
+            _expect(packed.panels.size == packed.inputs * padded, "a parameter")
+            found.panels = self._floats(packed.panels)
+        return found
+
+    cdef const float *_floats(self, object array) except? NULL:
+        """The first number of an array, rows in order; NULL of none."""
+        if array is None:
+            return NULL
+        cdef const float[::1] view = array.reshape(-1)
+        _expect(view.shape[0] > 0, "a parameter")
+        self.arrays.append(view)
+        return &view[0]
+
+
+cdef program_array _array(object array) except *:
+    cdef program_array found
+    found.buffer, found.offset, found.stride = NO_BUFFER, 0, 0
+    if array is not None:
+        found.buffer, found.offset, found.stride = array.buffer, array.offset, array.stride
+    return found

@@ -1,0 +1,155 @@
+/* A thread's way through a program: the one interpreter of every network.
+ *
+ * Included once for each instruction set by kernels.h. No sum is ever split among threads, so the
+ * result's bits do not depend on their number.
+ */
+
+static void FN(run_embed)(
+    const struct worker *worker, const struct embed_operation *e, struct range rows)
+{
+    FN(embed_tokens)(
+        e, first_row(worker, e->pixels), first_row(worker, e->out), worker->scratch, rows);
+}
+
+static void FN(run_norm)(
+    const struct worker *worker, const struct norm_operation *n, struct range rows)
+{
+    const struct add_norm task = {
+        .length = rows.end, .channels = n->channels, .epsilon = n->epsilon,
+        .residual = first_row(worker, n->residual), .residual_step = n->residual.stride,
+        .hidden = first_row(worker, n->hidden), .hidden_step = n->hidden.stride,
+        .weight = n->weight, .bias = n->bias,
+        .out = first_row(worker, n->out), .out_step = n->out.stride};
+    FN(add_norm_tokens)(&task, rows.begin, rows.end);
+}
+
+static void FN(run_product)(
+    const struct worker *worker, const struct product_operation *p, struct range rows,
+    struct range columns)
+{
+    const struct product task = {
+        .weights = p->weights, .bias = p->bias,
+        .x = first_row(worker, p->x), .x_step = p->x.stride,
+        .addend = first_row(worker, p->addend), .addend_step = p->addend.stride,
+        .out = first_row(worker, p->out), .out_step = p->out.stride};
+    /* Products write whole vectors: what follows `columns` in the last one belongs to it. */
+    const ptrdiff_t end = p->column + (columns.end + W - 1) / W * W;
+    const struct range outputs = {p->column + columns.begin, end};
+    FN(product)(&task, rows, common(outputs, (struct range){0, p->weights.outputs}));
+}
+
+static void FN(run_conv1d)(
+    const struct worker *worker, const struct conv1d_operation *c, struct range time,
+    struct range channels)
+{
+    struct convolution task = {
+        .length = c->length, .channels = c->channels, .taps = c->taps, .silu = c->silu,
+        .directions = c->directions, .positions = time,
+        .x = first_row(worker, c->x), .x_step = c->x.stride};
+    if (time.end == c->length)
+        task.positions.end = last_position(&task);
+    for (int d = 0; d < c->directions; d++)
+        task.filters[d] = (struct filter){
+            c->filters[d].weight, c->filters[d].bias, first_row(worker, c->filters[d].out),
+            c->filters[d].out.stride};
+    FN(convolve_channels)(&task, channels.begin, channels.end);
+}
+
+/* A direction's task: the first one writes, the others add, the last one gates the sum and scales it. */
+INLINE struct scan FN(scan_task)(
+    const struct worker *worker, const struct scan_operation *s, int index)
+{
+    const struct scan_direction *d = &s->of_direction[index];
+    const int projects = d->dt_proj.inputs > 0;
+    return (struct scan){
+        .length = d->length, .channels = s->channels, .d_state = s->d_state,
+        .delta_softplus = 1, .accumulate = index,
+        .scale = index + 1 == s->directions ? s->scale : 1.0f,
+        .u = first_row(worker, d->u), .u_step = d->u.stride,
+        .delta = projects ? worker->scratch : first_row(worker, d->delta),
+        .delta_step = projects ? s->channels : d->delta.stride, .delta_bias = d->delta_bias,
+        .dt_proj = {
+            .weights = d->dt_proj, .x = first_row(worker, d->dt), .x_step = d->dt.stride,
+            .out = worker->scratch, .out_step = s->channels},
+        .A = d->A, .D = d->D,
+        .B = first_row(worker, d->B), .B_step = d->B.stride,
+        .C = first_row(worker, d->C), .C_step = d->C.stride,
+        .z = first_row(worker, d->z), .z_step = d->z.stride,
+        .out = first_row(worker, d->out), .out_step = d->out.stride};
+}
+
+static void FN(run_scan)(
+    const struct worker *worker, const struct scan_operation *s, struct range channels)
+{
+    struct scan of_direction[MAX_DIRECTIONS];
+    for (int d = 0; d < s->directions; d++)
+        of_direction[d] = FN(scan_task)(worker, s, d);
+    const struct scans task = {s->directions, of_direction};
+    FN(scan_channels)(&task, channels.begin, channels.end);
+}
+
+/* An operation, on these rows and columns. */
+static void FN(operate)(
+    struct worker *worker, const struct program_operation *op, struct range rows,
+    struct range columns)
+{
+    const struct reduction_operation *r = &op->of.reduction;
+    rows = common(rows, op->rows);
+    if (rows.begin == rows.end)
+        return;
+    switch (op->kind) {
+    case OPERATION_EMBED: FN(run_embed)(worker, &op->of.embed, rows); break;
+    case OPERATION_ROTATE:
+        FN(rotate_tokens)(&op->of.rotate, first_row(worker, op->of.rotate.tokens), rows);
+        break;
+    case OPERATION_NORM: FN(run_norm)(worker, &op->of.norm, rows); break;
+    case OPERATION_PRODUCT: FN(run_product)(worker, &op->of.product, rows, columns); break;
+    case OPERATION_CONV1D: FN(run_conv1d)(worker, &op->of.conv1d, rows, columns); break;
+    case OPERATION_SCAN: FN(run_scan)(worker, &op->of.scan, columns); break;
+    case OPERATION_MEAN: FN(mean_of_rows)(r, first_row(worker, r->x), first_row(worker, r->out)); break;
+    case OPERATION_LARGEST:
+        FN(largest_of_rows)(r, first_row(worker, r->x), first_row(worker, r->out), columns);
+        break;
+    case OPERATION_COPY: FN(copy_rows)(r, first_row(worker, r->x), first_row(worker, r->out), rows); break;
+    }
+    worker->layer = op->layer;
+    book(worker, op->label);
+}
+
+static void FN(operate_all)(
+    struct worker *worker, const struct program_stage *stage, struct range rows,
+    struct range columns)
+{
+    for (ptrdiff_t i = 0; i < stage->count; i++)
+        FN(operate)(worker, &stage->operations[i], rows, columns);
+}
+
+/* This thread's parts of a stage. Rows that are not split pass in blocks: what one operation has
+ * written of a block is in the cache when the next one reads it. */
+static void FN(run_stage)(struct worker *worker, const struct program_stage *stage)
+{
+    struct range part;
+    while (take_next(worker, &part)) {
+        if (stage->split == SPLIT_ROWS) {
+            FN(operate_all)(worker, stage, part, (struct range){0, PTRDIFF_MAX / 2});
+            continue;
+        }
+        for (ptrdiff_t t = 0; t < stage->rows; t += stage->block) {
+            const ptrdiff_t end = t + stage->block;
+            FN(operate_all)(
+                worker, stage, (struct range){t, end < stage->rows ? end : stage->rows}, part);
+        }
+    }
+}
+
+static void FN(forward)(const void *task, struct member member)
+{
+    const struct pass *pass = task;
+    struct worker worker = begin_work(pass, member);
+    book(&worker, LABEL_WAIT); /* for its waking */
+    for (int i = 0; i < pass->inputs; i++) {
+        take_input(&worker, i);
+        for (ptrdiff_t s = 0; s < pass->program->count; s++)
+            FN(run_stage)(&worker, &pass->program->stages[s]);
+    }
+}

@@ -1,0 +1,171 @@
+/* A network's program, as vimnp/engine/program.py has built it: stages of operations on arrays.
+ *
+ * A stage is split among the threads, and over when all of it is done. A part of it goes through the
+ * stage's operations back to back, while its data is in the cache. Everything was checked when the
+ * program was built: that operands fit each other, their buffers and the kernels' limits.
+ */
+#ifndef VIMNP_PROGRAM_H
+#define VIMNP_PROGRAM_H
+
+#include <stddef.h>
+
+#include "operands.h"
+#include "stages.h"
+
+/* Inputs that share a parallel region. */
+#define MAX_INPUTS 8
+#define MAX_BUFFERS 32
+#define MAX_DIRECTIONS 4
+/* Patches that a thread gathers from the picture before it multiplies them: whole tiles of rows. */
+#define PATCHES 60
+
+/* Buffers that the caller gives; the others are the workspace's. */
+enum { BUFFER_INPUT, BUFFER_OUT, BUFFERS_OF_CALLER, NO_BUFFER = -1 };
+
+/* Rows in a buffer, `stride` floats from each to the next: negative where an operation goes backwards. */
+struct array {
+    int buffer;
+    ptrdiff_t offset, stride;
+};
+
+enum operation {
+    OPERATION_EMBED, OPERATION_ROTATE, OPERATION_NORM, OPERATION_PRODUCT, OPERATION_CONV1D, OPERATION_SCAN,
+    OPERATION_MEAN, OPERATION_LARGEST, OPERATION_COPY
+};
+
+/* Pixels (channels, height, width) -> tokens: out = offset + patch @ patch_proj, or the offset alone. */
+struct embed_operation {
+    ptrdiff_t channels, height, width, columns; /* `columns` patches lie in a row */
+    ptrdiff_t patch_height, patch_width, stride;
+    struct matrix patch_proj;
+    const int *patches;  /* of each token: the number of its patch, or -1 */
+    const float *offset; /* (tokens, outputs) */
+    struct array pixels, out;
+};
+
+/* Pairs of neighbouring channels, rotated in place by an angle for each token and pair. */
+struct rotate_operation {
+    ptrdiff_t channels;
+    const float *cos, *sin; /* (tokens, channels) */
+    struct array tokens;
+};
+
+/* residual += hidden where there is one; out = its norm. */
+struct norm_operation {
+    ptrdiff_t channels;
+    const float *weight, *bias; /* bias may be NULL: RMSNorm */
+    float epsilon;
+    struct array residual, hidden, out;
+};
+
+/* out = addend + x @ weights + bias, the outputs from `column` on, which begins a vector. */
+struct product_operation {
+    struct matrix weights;
+    const float *bias; /* may be NULL */
+    ptrdiff_t column;
+    struct array x, addend, out;
+};
+
+struct conv1d_filter {
+    const float *weight, *bias; /* (taps, channels), (channels,) or NULL */
+    struct array out;
+};
+
+/* x -> a causal convolution for each filter, the second one backwards. */
+struct conv1d_operation {
+    ptrdiff_t length, channels;
+    int taps, silu, directions;
+    struct array x;
+    struct conv1d_filter filters[2];
+};
+
+/* One direction of a scan, in the order in which it passes its tokens. delta is there already, or is
+ * projected from dt, a chunk of tokens at a time: then dt_proj has inputs. */
+struct scan_direction {
+    ptrdiff_t length;
+    struct matrix dt_proj;
+    const float *delta_bias, *A, *D; /* (d_inner,), (d_state, d_inner), (d_inner,) */
+    struct array u, dt, delta, B, C, z, out; /* z only where this direction completes the sum */
+};
+
+/* The directions' sum, gated by z and scaled. */
+struct scan_operation {
+    ptrdiff_t channels;
+    int d_state, directions;
+    float scale;
+    struct scan_direction of_direction[MAX_DIRECTIONS];
+};
+
+/* Over `count` rows of x: their mean, or of each column the largest; or their copies. */
+struct reduction_operation {
+    ptrdiff_t count, channels;
+    struct array x, out;
+};
+
+union operands {
+    struct embed_operation embed;
+    struct rotate_operation rotate;
+    struct norm_operation norm;
+    struct product_operation product;
+    struct conv1d_operation conv1d;
+    struct scan_operation scan;
+    struct reduction_operation reduction;
+};
+
+struct program_operation {
+    enum operation kind;
+    int label, layer;  /* under which its time is booked */
+    struct range rows; /* those that it is to do, in its own order */
+    union operands of;
+};
+
+/* What the threads of a stage split. */
+enum split { SPLIT_ROWS, SPLIT_COLUMNS };
+
+struct program_stage {
+    enum split split;
+    ptrdiff_t length, grain; /* of what is split; parts are whole grains */
+    ptrdiff_t rows, block;   /* a part of the columns takes all rows, so many at a time */
+    ptrdiff_t count;
+    const struct program_operation *operations;
+};
+
+struct program {
+    ptrdiff_t count;
+    const struct program_stage *stages;
+    int buffers;
+    const ptrdiff_t *offsets; /* of each buffer in the workspace */
+    ptrdiff_t scratch;        /* floats that each thread has of its own, whole cache lines */
+};
+
+/* A thread's time for an operation. */
+struct span {
+    double begin, end; /* seconds, of a clock that seconds_now() reads */
+    int label, layer;
+};
+
+/* Some inputs on their way through a program. */
+struct pass {
+    const struct program *program;
+    struct stages stages;
+    int inputs;
+    const float *input[MAX_INPUTS];
+    float *out;                      /* `out_stride` floats for each input */
+    ptrdiff_t out_stride;
+    float *workspace, *scratch;
+    struct span *spans;              /* `capacity` for each thread, or NULL */
+    ptrdiff_t capacity;
+    double begin;
+};
+
+/* Deals out the stages of a pass, in the order in which its threads go through them. */
+static void deal_pass(struct pass *pass)
+{
+    const struct program *program = pass->program;
+    ptrdiff_t next = 0;
+    for (int i = 0; i < pass->inputs; i++)
+        for (ptrdiff_t s = 0; s < program->count; s++, next++)
+            deal_stage(&pass->stages, next, program->stages[s].length, program->stages[s].grain);
+}
+
+#endif

@@ -1,0 +1,153 @@
+"""Matrices as the compiled products read them: packed in panels of outputs, once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vimnp.engine.arena import Allocate
+from vimnp.ops.kernels import aligned_empty
+
+Parameters = TypeVar("Parameters")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Packing:
+    """How an instruction set wants its matrices.
+
+    Parameters
+    ----------
+    width : int
+        Floats in a vector.
+    panel : int
+        Outputs in a panel, a multiple of `width`.
+    """
+
+    width: int
+    panel: int
+
+    def pack(self, matrix: np.ndarray, empty: Allocate = aligned_empty) -> PackedMatrix:
+        """Lay a matrix out in panels.
+
+        Parameters
+        ----------
+        matrix : ndarray of float32, shape (outputs, inputs)
+        empty : callable
+            Makes the array that holds the panels.
+        """
+        outputs, inputs = matrix.shape
+        panels = pack(self.width, self.panel, matrix, empty)
+        return PackedMatrix(inputs, outputs, panels, self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class PackedMatrix:
+    """A matrix (inputs, outputs), packed.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+    panels : ndarray of float32, or None
+        See :func:`pack`. A matrix without them has a size, which is enough to count by.
+    packing : Packing
+    """
+
+    inputs: int
+    outputs: int
+    panels: np.ndarray | None
+    packing: Packing
+
+    def unpack(self) -> np.ndarray:
+        """The numbers, shape (inputs, outputs)."""
+        assert self.panels is not None
+        return unpack(self.packing.width, self.packing.panel, self.panels, self.outputs)
+
+
+def sizes_only(matrix: np.ndarray, empty: Allocate = aligned_empty) -> PackedMatrix:
+    """A matrix (outputs, inputs) without its numbers, for a program that only counts."""
+    outputs, inputs = matrix.shape
+    return PackedMatrix(inputs, outputs, None, Packing(1, 1))
+
+
+def pack(width: int, panel: int, matrix: np.ndarray, empty: Allocate = aligned_empty) -> np.ndarray:
+    """Lay a matrix out in panels of outputs.
+
+    Parameters
+    ----------
+    width : int
+        Floats in a vector.
+    panel : int
+        Outputs in a panel, a multiple of `width`.
+    matrix : ndarray of float32, shape (outputs, inputs)
+    empty : callable
+        Makes the array that is returned.
+
+    Returns
+    -------
+    ndarray of float32, shape (inputs * outputs rounded up to a multiple of width,)
+        Panel after panel, each (inputs, outputs of the panel); the last one has what is left, and
+        zeros that fill a vector.
+    """
+    outputs, inputs = matrix.shape
+    padded = -(-outputs // width) * width
+    packed = empty(inputs * padded)
+    for start in range(0, padded, panel):
+        stop = min(start + panel, padded)
+        block = packed[start * inputs : stop * inputs].reshape(inputs, stop - start)
+        there = min(stop, outputs) - start
+        block[:, :there] = matrix[start : start + there].T
+        block[:, there:] = 0
+    return packed
+
+
+def unpack(width: int, panel: int, packed: np.ndarray, outputs: int) -> np.ndarray:
+    """The matrix that :func:`pack` was given, transposed.
+
+    Parameters
+    ----------
+    width, panel : int
+        As they were for packing.
+    packed : ndarray of float32, shape (inputs * outputs rounded up to a multiple of width,)
+    outputs : int
+
+    Returns
+    -------
+    ndarray of float32, shape (inputs, outputs)
+    """
+    padded = -(-outputs // width) * width
+    inputs = len(packed) // padded
+    matrix = np.empty((inputs, outputs), np.float32)
+    for start in range(0, padded, panel):
+        stop = min(start + panel, padded)
+        block = packed[start * inputs : stop * inputs].reshape(inputs, stop - start)
+        there = min(stop, outputs) - start
+        matrix[:, start : start + there] = block[:, :there]
+    return matrix
+
+
+def with_arrays(parameters: Parameters, convert: Callable[[str, Any], Any]) -> Parameters:
+    """Parameters with others in the place of their arrays; what several share, they share again.
+
+    Parameters
+    ----------
+    parameters : NamedTuple
+        Of arrays, packed matrices, tuples, and NamedTuples like this.
+    convert : callable
+        Makes what stands for an array or a packed matrix, given its field and itself.
+    """
+    made: dict[int, Any] = {}
+
+    def other(value: Any, field: str = "") -> Any:
+        if isinstance(value, np.ndarray | PackedMatrix):
+            if id(value) not in made:
+                made[id(value)] = convert(field, value)
+            return made[id(value)]
+        if hasattr(value, "_fields"):  # a NamedTuple
+            return type(value)(*map(other, value, value._fields))
+        return tuple(map(other, value)) if isinstance(value, tuple) else value
+
+    found: Parameters = other(parameters)
+    return found

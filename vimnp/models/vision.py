@@ -1,0 +1,491 @@
+"""What every network that looks at pictures offers: load, preprocess, predict, features."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import os
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import nullcontext
+from itertools import islice
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
+
+import numpy as np
+
+from vimnp.counts import checked_count
+from vimnp.engine.choices import Backend, Scan
+from vimnp.engine.settings import Way, asked_backend, resolve_backend
+from vimnp.errors import ConfigError, WeightsError
+from vimnp.images.image_file import PictureFile, is_picture_file, name_of, naming
+from vimnp.images.preprocessing import Picture, Preprocessing, is_batch, to_input
+from vimnp.models.random_weights import random_reader
+from vimnp.models.ranking import best_first
+from vimnp.ops.reference import BIDIRECTIONAL_METHODS
+from vimnp.runtime.threads import resolve_num_threads
+from vimnp.version import __version__
+from vimnp.weights.family import Configuration, ReadTensor
+from vimnp.weights.file import WeightsFile
+from vimnp.weights.metadata import Metadata
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from vimnp.engine.costs import Cost
+    from vimnp.engine.network import Network
+    from vimnp.engine.trace import Trace
+
+    Pictures: TypeAlias = Picture | Iterable[Picture]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """A class that the network sees in a picture.
+
+    Parameters
+    ----------
+    index : int
+    label : str or None
+        The class's name, where the weights file has names.
+    score : float
+        Its share of the softmax, 0 to 1.
+    """
+
+    index: int
+    label: str | None
+    score: float
+
+
+_SETTLED = frozenset({"num_threads", "backend", "_network"})
+"""Attributes of a model that are decided, and made, where it is to run."""
+
+
+def _expect_scan(scan: str) -> None:
+    if scan not in BIDIRECTIONAL_METHODS:
+        raise ConfigError(f"scan is {scan!r}; expected one of {BIDIRECTIONAL_METHODS}")
+
+
+class VisionModel:
+    """A network that looks at pictures, on one of the backends: what every family's class offers.
+
+    Its parameters, attributes and errors are those of :class:`vimnp.VisionMamba`.
+    """
+
+    configuration: ClassVar[type[Configuration]]
+    """That of the class's networks."""
+
+    variant: ClassVar[Any] = None
+    """The sizes that a named network must have."""
+
+    _network: Network
+
+    def __init__(
+        self,
+        metadata: Metadata | None = None,
+        read: ReadTensor | None = None,
+        *,
+        scan: Scan = "fused",
+        num_threads: int | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        if metadata is None or read is None:  # Python's own error would name these two
+            name = type(self).__name__
+            raise TypeError(
+                f"{name} needs weights; expected {name}.from_npz(path), or {name}.random()"
+            )
+        _expect_scan(scan)
+        self._check_family(metadata.config)
+        self._check_variant(metadata.config)
+        self.metadata = metadata
+        self.config = metadata.config
+        self.scan = scan
+        resolve_backend(backend, scan)  # an error then names where the backend comes from
+        self._asked_backend, self._asked_threads = asked_backend(backend), num_threads
+        self._settle(functools.partial(self._load, read))
+
+    def _settle(self, load: Any) -> None:
+        """Decide how to run here, and get the parameters in the layout for that."""
+        self.backend = resolve_backend(self._asked_backend, self.scan)
+        self._network = self._make_network(load, resolve_num_threads(self._asked_threads))
+        self.num_threads = self._network.num_threads
+
+    # ---- What a family's class says of itself ---------------------------------------------------
+
+    def _load(self, read: ReadTensor, pack: Any) -> Any:
+        """The family's parameters from tensors, with the matrices laid out by `pack`."""
+        raise NotImplementedError
+
+    def _lay_out(self, plain: Any, pack: Any) -> Any:
+        """The same from parameters in no backend's layout."""
+        raise NotImplementedError
+
+    def _make_network(self, load: Any, num_threads: int) -> Network:
+        """The family's network on the backend that was decided on."""
+        raise NotImplementedError
+
+    def _shape_of(self, output: Hashable) -> tuple[int, ...]:
+        """The shape of what is asked for of a picture."""
+        raise NotImplementedError
+
+    @classmethod
+    def _check_family(cls, config: Configuration) -> None:
+        """Raise ConfigError if this class has no such networks."""
+        if not isinstance(config, cls.configuration):
+            raise ConfigError(
+                f"these weights are of the family {config.family.name!r}, which {cls.__name__} "
+                "does not have: load them with vimnp.load"
+            )
+
+    def _check_variant(self, config: Any) -> None:
+        """Raise ConfigError if these are not the sizes of this class."""
+        raise NotImplementedError
+
+    @classmethod
+    def _resized(
+        cls, config: Any, read: ReadTensor, img_size: int | tuple[int, int]
+    ) -> tuple[Any, ReadTensor]:
+        """The same network for pictures of another size. Raises ConfigError if there is none."""
+        raise NotImplementedError
+
+    @classmethod
+    def _default_config(cls) -> Any:
+        """That of a network of random weights, if none is given."""
+        raise NotImplementedError
+
+    def costs(self) -> dict[str, Cost]:
+        """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
+        raise NotImplementedError
+
+    def _facts(self) -> dict[str, str]:
+        """What :meth:`summary` says of the family's sizes."""
+        raise NotImplementedError
+
+    # ---- Pickles and copies ---------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given, the user's own attributes, and the parameters in no backend's layout."""
+        state = {name: value for name, value in self.__dict__.items() if name not in _SETTLED}
+        state["_version"] = __version__
+        state["_plain"] = self._network.plain()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        version, plain = state.pop("_version"), state.pop("_plain")
+        if version != __version__:
+            raise WeightsError(
+                f"this model was pickled by vimnp {version}, and this is {__version__}; expected "
+                "one that this version has pickled: load the model's weights file again"
+            )
+        self.__dict__.update(state)
+        self._settle(functools.partial(self._lay_out, plain))
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        other = memo[id(self)] = copy.copy(self)
+        for name, value in self.__dict__.items():
+            if name not in _SETTLED:
+                other.__dict__[name] = copy.deepcopy(value, memo)
+        return other
+
+    # ---- Other ways to make one, and settings ---------------------------------------------------
+
+    @classmethod
+    def from_npz(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        img_size: int | tuple[int, int] | None = None,
+        scan: Scan = "fused",
+        num_threads: int | None = None,
+        backend: Backend | None = None,
+    ) -> Self:
+        """Load a weights file that ``vimnp convert`` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+        img_size : int or (height, width), optional
+            Take pictures of this size in pixels, and not of the size that the network was trained
+            for; see :func:`vimnp.models.vim.resize.resized`.
+        scan, num_threads, backend
+            As for the class.
+
+        Raises
+        ------
+        WeightsError
+            If the file is missing, damaged, or not a vimnp weights file.
+        ConfigError
+            As for the class, or if the network cannot take pictures of this size.
+        """
+        with WeightsFile(path) as file:
+            return cls.from_weights(
+                file, img_size=img_size, scan=scan, num_threads=num_threads, backend=backend
+            )
+
+    @classmethod
+    def from_weights(
+        cls,
+        file: WeightsFile,
+        *,
+        img_size: int | tuple[int, int] | None = None,
+        scan: Scan = "fused",
+        num_threads: int | None = None,
+        backend: Backend | None = None,
+    ) -> Self:
+        """Load a weights file that is open; :meth:`from_npz` opens and closes one."""
+        metadata = file.metadata
+        read: ReadTensor = file.read
+        cls._check_family(metadata.config)
+        if img_size is not None:
+            config, read = cls._resized(metadata.config, read, img_size)
+            metadata = dataclasses.replace(metadata, config=config)
+        return cls(metadata, read, scan=scan, num_threads=num_threads, backend=backend)
+
+    @classmethod
+    def random(
+        cls,
+        seed: int = 0,
+        *,
+        config: Any = None,
+        scan: Scan = "fused",
+        num_threads: int | None = None,
+        backend: Backend | None = None,
+    ) -> Self:
+        """A network of random weights, for benchmarks and tests.
+
+        Parameters
+        ----------
+        seed : int
+            The same seed gives the same weights.
+        config : optional
+            The family's configuration, by default that of the named network; for a class without
+            one that of the family's smallest published network.
+        scan, num_threads, backend
+            As for the class.
+        """
+        config = cls._default_config() if config is None else config
+        read = random_reader(config, seed)
+        return cls(
+            Metadata(config=config), read, scan=scan, num_threads=num_threads, backend=backend
+        )
+
+    def with_settings(self, *, scan: Scan | None = None, num_threads: int | None = None) -> Self:
+        """The same network, on the same weights in memory, run in another way.
+
+        Parameters
+        ----------
+        scan : str, optional
+            Another scan mode.
+        num_threads : int, optional
+            Another number of threads.
+
+        Raises
+        ------
+        ConfigError
+            As for the class.
+        """
+        other = copy.copy(self)
+        if scan is not None:
+            _expect_scan(scan)
+            resolve_backend(self.backend, scan)
+            other.scan, other._asked_backend = scan, self.backend
+        if num_threads is not None:
+            other._asked_threads = num_threads
+        other._network = self._network.with_settings(
+            scan=other.scan,
+            num_threads=self.num_threads
+            if num_threads is None
+            else resolve_num_threads(num_threads),
+        )
+        other.num_threads = other._network.num_threads
+        return other
+
+    @property
+    def way(self) -> Way:
+        """How this model runs: backend, scan, threads and instruction set."""
+        instruction_set = self._network.instruction_set
+        return Way(self.backend, self.scan, self.num_threads, instruction_set)
+
+    def __call__(self, images: Pictures) -> np.ndarray:
+        """Logits.
+
+        Parameters
+        ----------
+        images : PIL.Image.Image, ndarray, path-like, binary file, or a batch of these
+            A picture: a PIL image; the path of a picture file, or that file, open; an array of
+            uint8 (H, W, 3), RGB, (H, W, 4), with an alpha that is dropped, (H, W) or (H, W, 1),
+            grey; or an array of floats (3, H, W) that is normalised already and of the network's
+            size. What NumPy can make such an array of, as a tensor on the CPU, is taken for it.
+            A batch: an array with one dimension more, (B, H, W, 3) or (B, 3, H, W); a list; or
+            anything else that gives pictures in an order, as a generator, of which only as many
+            are in memory at once as go through the network together.
+
+        Returns
+        -------
+        ndarray of float32, shape (classes,), or (B, classes) for a batch
+            With ``final_pool_type`` "all" and no class token, those of every token: (L, classes),
+            or (B, L, classes).
+
+        Raises
+        ------
+        ImageError
+            If `images` is none of these, or a file cannot be read; of a batch, ``images[3]`` is the
+            fourth picture.
+        """
+        return self._forward_all(images, "logits")
+
+    def features(self, images: Pictures) -> np.ndarray:
+        """What goes into the head: the normalised class token, or the pooled tokens.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (E,), or (B, E) for a batch or a list
+            Where the head reads every token (without a class token, ``final_pool_type`` "max" or
+            "all"), those: (L, E), or (B, L, E).
+        """
+        return self._forward_all(images, "features")
+
+    @overload
+    def predict(self, images: Image.Image | PictureFile, top_k: int = 5) -> list[Prediction]: ...
+    @overload
+    def predict(
+        self, images: list[Any] | tuple[Any, ...] | Iterator[Any], top_k: int = 5
+    ) -> list[list[Prediction]]: ...
+    @overload
+    def predict(
+        self, images: Pictures, top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]: ...
+    def predict(
+        self, images: Pictures, top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """The likeliest classes, best first.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+        top_k : int
+            How many; all of them where there are fewer classes.
+
+        Returns
+        -------
+        list of Prediction, or a list of such lists for a batch or a list
+
+        Raises
+        ------
+        ConfigError
+            If `top_k` is no whole number from 1 up, or the network has logits for every token.
+        ImageError
+            As for calling the model, or if the logits are not finite.
+        """
+        top_k = checked_count("top_k", top_k)
+        if len(self._shape_of("logits")) > 1:
+            raise ConfigError(
+                "final_pool_type is 'all', so there are logits for every token, and none for the "
+                "picture; expected another one: call the model for the logits"
+            )
+        logits = self(images)
+        if logits.ndim == 1:
+            with naming(name_of(images)) if is_picture_file(images) else nullcontext():
+                return self._best(logits, top_k)
+        answers = []
+        for index, row in enumerate(logits):
+            with naming(f"images[{index}]"):
+                answers.append(self._best(row, top_k))
+        return answers
+
+    def _best(self, logits: np.ndarray, top_k: int) -> list[Prediction]:
+        best = best_first(logits)[:top_k]
+        with np.errstate(over="ignore"):  # of logits that far apart, the score is 0
+            scores = np.exp(logits - logits.max())
+        scores /= scores.sum()
+        labels = self.metadata.labels
+        return [Prediction(int(i), labels[i] if labels else None, float(scores[i])) for i in best]
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes by their index, where the weights file has some."""
+        return self.metadata.labels
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights of the network, as PyTorch counts them."""
+        return self.config.num_parameters
+
+    def summary(self) -> str:
+        """What the network is made of and how it runs, in a few lines to be printed."""
+        (height, width), of_picture = self.config.img_size, self._preprocessing.crop_pct
+        labels = "with" if self.labels else "without"
+        facts = {
+            "pictures": f"{height}x{width} pixels, {of_picture} of a picture's height or width",
+            **self._facts(),
+            "classes": f"{self.config.num_classes:,}, {labels} labels",
+            "parameters": f"{self.num_parameters:,}, "
+            f"{4 * self.num_parameters / 1e6:.1f} MB in memory",
+            "runs": str(self.way),
+        }
+        lines = [f"  {name:<11} {fact}" for name, fact in facts.items()]
+        return "\n".join([type(self).__name__, *lines])
+
+    def preprocess(self, picture: Picture) -> np.ndarray:
+        """Resize, crop and normalise a picture as this network takes it.
+
+        Parameters
+        ----------
+        picture
+            A single one, as for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, H, W)
+            Of the size ``config.img_size``. The model takes it in the picture's place.
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
+        """
+        return to_input(picture, self.config.img_size, self._preprocessing)
+
+    @property
+    def _preprocessing(self) -> Preprocessing:
+        preprocessing = self.metadata.preprocessing
+        assert preprocessing is not None  # metadata of a network of pictures have it
+        return preprocessing
+
+    def _forward_all(
+        self, images: Pictures, output: Hashable, trace: Trace | None = None
+    ) -> np.ndarray:
+        """What is asked for of an image, or of each one of a batch."""
+        shape = self._shape_of(output)
+        if not is_batch(images):
+            out = np.empty((1, *shape), np.float32)
+            pixels = self.preprocess(cast("Picture", images))
+            self._network.forward([pixels], out, output=output, trace=trace)
+            return out[0]
+        inputs = (self._member(index, image) for index, image in enumerate(images))
+        out = np.empty((length_hint(images), *shape), np.float32)
+        done = 0
+        while part := list(islice(inputs, self._network.inputs_at_once)):
+            end = done + len(part)
+            if end > len(out):  # a generator does not know how many it gives
+                out = np.concatenate([out, np.empty((end, *shape), np.float32)])
+            self._network.forward(part, out[done:end], output=output, trace=trace)
+            done = end
+        return out[:done]
+
+    def _member(self, index: int, image: Picture) -> np.ndarray:
+        """One of a batch -> its normalised pixels."""
+        with naming(f"images[{index}]"):
+            return self.preprocess(image)

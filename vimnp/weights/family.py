@@ -1,0 +1,135 @@
+"""What a weights file has to know of the network that it holds: its family.
+
+A family of networks tells how its configuration is read and written, and which tensors a
+configuration implies. The networks make themselves known here (:mod:`vimnp.models` does it, which
+``import vimnp`` loads), so that the files need no knowledge of any of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from vimnp.errors import ConfigError
+
+ReadTensor = Callable[[str], np.ndarray]
+"""Gives a tensor by its name in the PyTorch state dict, float32."""
+
+Initial = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+"""Makes values of a shape as they are before training, about."""
+
+
+class Tensor(NamedTuple):
+    """A tensor of a network, as it stands in the state dict and in the weights file.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    initial : callable
+        Makes its values where a network has random weights.
+    is_weight : bool
+        False for a table, which is computed and not learnt.
+    """
+
+    shape: tuple[int, ...]
+    initial: Initial
+    is_weight: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Sizes and options of a network: the base of each family's own.
+
+    A field has the original's name for it, and JSON can hold its value.
+    """
+
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that older weights files lack, which hold networks that the defaults are right for."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build a configuration from a complete mapping, as :meth:`to_dict` gives it.
+
+        Only :attr:`later_fields` may be missing.
+
+        Raises
+        ------
+        ConfigError
+            If a field is missing or unknown, or a value is not allowed.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        for name in sorted(names - set(values) - cls.later_fields):
+            raise ConfigError(f"the configuration lacks {name}")
+        for name in sorted(set(values) - names):
+            raise ConfigError(f"the configuration has an unknown field {name!r}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field by name, ready for JSON."""
+        values = dataclasses.asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    @property
+    def family(self) -> Family:
+        """The family of networks that has such configurations."""
+        for family in _families.values():
+            if isinstance(self, family.configuration):
+                return family
+        raise TypeError(f"{type(self).__name__} belongs to no family that is registered")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the network by its name in the PyTorch state dict."""
+        return self.family.tensors(self)
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of the network, as in the PyTorch state dict."""
+        return {name: tensor.shape for name, tensor in self.tensors().items()}
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights, in all tensors together; tables that are not learnt are none."""
+        return sum(math.prod(t.shape) for t in self.tensors().values() if t.is_weight)
+
+
+class Family(NamedTuple):
+    """A family of networks.
+
+    Parameters
+    ----------
+    name : str
+        As weights files have it.
+    configuration : type
+    tensors : callable
+        Gives the tensors that a configuration implies, by name.
+    """
+
+    name: str
+    configuration: type[Configuration]
+    tensors: Callable[[Any], dict[str, Tensor]]
+
+
+_families: dict[str, Family] = {}
+
+
+def register(family: Family) -> None:
+    """Make a family known, so that its files can be read and written."""
+    _families[family.name] = family
+
+
+def family_named(name: object) -> Family:
+    """The family of this name.
+
+    Raises
+    ------
+    ConfigError
+        If none that is known has it.
+    """
+    family = _families.get(name) if isinstance(name, str) else None
+    if family is None:
+        known = " or ".join(map(repr, _families))
+        raise ConfigError(f"family is {repr(name)[:100]}; this vimnp reads {known}")
+    return family

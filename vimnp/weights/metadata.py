@@ -1,0 +1,173 @@
+"""What a weights file says of itself, beside the tensors: its member ``vimnp.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from vimnp.errors import ConfigError
+from vimnp.images.preprocessing import Preprocessing
+from vimnp.images.sizes import MOST_PIXELS
+from vimnp.storage.json_text import parse_json
+from vimnp.weights.family import Configuration, family_named
+
+METADATA = "vimnp.json"
+FORMAT_VERSION = 3
+DTYPES = ("float32", "float16")
+MENDING = "convert the checkpoint again with `vimnp convert`"
+
+# 1 had no fields for what was refused then, and 2 no family: all were of this one.
+_READ_VERSIONS = (2, FORMAT_VERSION)
+_ONLY_FAMILY = "vim"
+
+C = TypeVar("C", bound=Configuration)
+
+
+@runtime_checkable
+class OfPictures(Protocol):
+    """What the configuration of a network tells that takes pictures and knows classes."""
+
+    @property
+    def img_size(self) -> tuple[int, int]: ...
+
+    @property
+    def num_classes(self) -> int: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metadata(Generic[C]):
+    """What a weights file says of itself, beside the tensors.
+
+    Parameters
+    ----------
+    config : Configuration
+        Of a network of any family.
+    preprocessing : Preprocessing, optional
+        Of pictures; None for a network that takes none.
+    dtype : {"float32", "float16"}
+        As stored; the network computes in float32 either way.
+    labels : tuple of str, optional
+        A name for each class.
+    source : str, optional
+        Name of the file that the weights came from.
+    source_sha256 : str, optional
+        Its SHA-256, in hexadecimal.
+    """
+
+    config: C
+    preprocessing: Preprocessing | None = Preprocessing()
+    dtype: str = "float32"
+    labels: tuple[str, ...] | None = None
+    source: str | None = None
+    source_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype is {self.dtype!r}; expected one of {DTYPES}")
+        if isinstance(self.config, OfPictures):
+            self._check_resized_picture(self.config)
+            self._check_labels(self.config)
+        elif (self.preprocessing, self.labels) != (None, None):
+            raise ConfigError(
+                f"there are preprocessing or labels for a network of the family "
+                f"{self.config.family.name!r}, which takes no pictures; expected null"
+            )
+        for name in ("source", "source_sha256"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected text or null")
+        for text in (self.source, self.source_sha256, *(self.labels or ())):
+            if text is not None and not _is_unicode(text):
+                raise ConfigError(f"{text!a} is half a character; expected Unicode text")
+
+    def _check_resized_picture(self, config: OfPictures) -> None:
+        """Refuse a size and a crop that are in bounds each, and make a picture that is not."""
+        if self.preprocessing is None:
+            raise ConfigError("preprocessing is null; expected what the network does to pictures")
+        sides, crop_pct = config.img_size, self.preprocessing.crop_pct
+        height, width = (int(side / crop_pct) for side in sides)
+        if height * width > MOST_PIXELS:
+            raise ConfigError(
+                f"img_size {sides[0]}x{sides[1]} and crop_pct {crop_pct:g} have pictures resized "
+                f"to {height}x{width}; expected at most {MOST_PIXELS} pixels: a smaller img_size "
+                "or a larger crop_pct"
+            )
+
+    def _check_labels(self, config: OfPictures) -> None:
+        if self.labels is None:
+            return
+        if not all(isinstance(label, str) for label in self.labels):
+            raise ConfigError("labels holds something that is no text; expected only text")
+        if len(self.labels) != config.num_classes:
+            raise ConfigError(
+                f"there are {len(self.labels)} labels for {config.num_classes} classes; "
+                "expected one each"
+            )
+
+    def to_json(self) -> bytes:
+        values: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "family": self.config.family.name,
+        }
+        for field in dataclasses.fields(self):
+            values[field.name] = getattr(self, field.name)
+        values["config"] = self.config.to_dict()
+        if self.preprocessing is not None:
+            values["preprocessing"] = dataclasses.asdict(self.preprocessing)
+        return json.dumps(values, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Metadata[Any]:
+        """Parse and check ``vimnp.json``. Raises ConfigError for anything unexpected."""
+        try:
+            values = parse_json(text)
+        except ValueError as error:
+            raise ConfigError(f"not JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise ConfigError("not a JSON object")
+        family = family_named(_pop_family(values))
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if set(values) != expected:
+            raise ConfigError(f"has the fields {sorted(values)}; expected {sorted(expected)}")
+        if not isinstance(values["config"], dict):
+            raise ConfigError("config is no JSON object")
+        values["config"] = family.configuration.from_dict(values["config"])
+        if values["preprocessing"] is not None:
+            values["preprocessing"] = _preprocessing_from(values["preprocessing"])
+        if values["labels"] is not None:
+            if not isinstance(values["labels"], list):
+                raise ConfigError("labels is neither a list nor null")
+            values["labels"] = tuple(values["labels"])
+        return cls(**values)
+
+
+def _pop_family(values: dict[str, Any]) -> object:
+    """Take format and family out of the fields; the name of the family."""
+    version = values.pop("format_version", None)
+    if type(version) is not int or version not in _READ_VERSIONS:
+        known = " and ".join(map(str, _READ_VERSIONS))
+        raise ConfigError(
+            f"format_version is {version!r}; this vimnp reads versions {known}: {MENDING}"
+        )
+    if version == FORMAT_VERSION:
+        return values.pop("family", None)
+    return _ONLY_FAMILY
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: JSON can spell lone surrogates, which nothing can print."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _preprocessing_from(values: object) -> Preprocessing:
+    if not isinstance(values, dict):
+        raise ConfigError("preprocessing is no JSON object")
+    expected = {field.name for field in dataclasses.fields(Preprocessing)}
+    if set(values) != expected:
+        raise ConfigError(f"preprocessing has {sorted(values)}; expected {sorted(expected)}")
+    fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+    return Preprocessing(**fields)
