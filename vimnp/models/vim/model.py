@@ -168,7 +168,7 @@ class VisionMamba(VisionModel):
         config = self.config
         rows, columns = config.grid_size
         return {
-            "patches": f"{rows}x{columns} of {config.patch_size}x{config.patch_size} pixels, "
+            "patches": f"{rows}x{columns} of {config.patch[0]}x{config.patch[1]} pixels, "
             f"{config.stride} pixels apart",
             "tokens": f"{config.num_tokens:,}, {len(config.class_tokens)} of them class tokens",
             "layers": f"{config.depth}, embed_dim {config.embed_dim}, d_inner {config.d_inner}, "

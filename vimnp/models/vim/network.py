@@ -28,7 +28,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from vimnp.engine.arena import Spares
 from vimnp.engine.trace import Trace
 from vimnp.models.vim import parameters
-from vimnp.models.vim.config import CHANNELS, VimConfig
+from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Output
 from vimnp.models.vim.parameters import Norm
 from vimnp.ops import kernels
@@ -61,8 +61,7 @@ class Pass:
 
     def __init__(self, config: VimConfig) -> None:
         length, embed_dim, d_inner = config.num_tokens, config.embed_dim, config.d_inner
-        patch = (CHANNELS, config.patch_size, config.patch_size)
-        self.patches = aligned_empty(*config.grid_size, *patch)
+        self.patches = aligned_empty(*config.grid_size, config.channels, *config.patch)
         self.residual = aligned_empty(length, embed_dim)
         self.normed = aligned_empty(length, embed_dim)
         self.xz = aligned_empty(length, 2 * d_inner)
@@ -206,8 +205,8 @@ class NumpyVim:
     def _embed(self, w: Pass, pixels: np.ndarray) -> None:
         """Patches -> tokens, with class tokens and position embedding; pixels are (3, H, W)."""
         config = self._config
-        size, stride = config.patch_size, config.stride
-        windows = sliding_window_view(pixels, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+        windows = sliding_window_view(pixels, config.patch, axis=(1, 2))
+        windows = windows[:, :: config.stride, :: config.stride]
         np.copyto(w.patches, windows.transpose(1, 2, 0, 3, 4))
         patches = w.patches.reshape(config.num_patches, -1)
         tokens = w.residual[::-1] if config.flips_sequence else w.residual  # the picture's order
@@ -247,6 +246,8 @@ class NumpyVim:
     def _in_proj(self, w: Pass, layer: Layer) -> None:
         """w.normed (L, E) -> w.x and w.z, (L, Dn) each."""
         np.matmul(w.normed, layer.in_proj, out=w.xz)
+        if layer.in_proj_bias is not None:
+            w.xz += layer.in_proj_bias
 
     @operation("conv1d")
     def _conv1d(self, w: Pass, layer: Layer) -> None:
@@ -301,6 +302,8 @@ class NumpyVim:
     def _out_proj(self, w: Pass, layer: Layer, out: np.ndarray) -> None:
         """w.y (L, Dn) -> out (L, E)."""
         np.matmul(w.y, layer.out_proj, out=out)
+        if layer.out_proj_bias is not None:
+            out += layer.out_proj_bias
 
     @operation("out_proj")
     def _add_flipped(self, w: Pass) -> None:
@@ -353,8 +356,13 @@ class NumpyVim:
 
     @operation("head")
     def _head(self, w: Pass, features: np.ndarray) -> np.ndarray:
-        """Logits (classes,), or (L, classes) if there are some for every token."""
-        logits: np.ndarray = features @ self._parameters.head
-        logits += self._parameters.head_bias
+        """Logits (classes,), or (L, classes) if there are some for every token.
+
+        A backbone, which has no head, gives the features.
+        """
+        logits = features
+        if self._parameters.head is not None:
+            logits = features @ self._parameters.head
+            logits += self._parameters.head_bias
         # Without a class token and with this pooling, the features are every token's.
         return logits.max(axis=0) if self._config.final_pool_type == "max" else logits

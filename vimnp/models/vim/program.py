@@ -15,7 +15,7 @@ from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, sizes_only
 from vimnp.engine.program import Array, Builder, Filter, Program, Rows, ScanDirection
 from vimnp.models.vim import parameters
-from vimnp.models.vim.config import CHANNELS, VimConfig
+from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Output, shape_of
 from vimnp.models.vim.parameters import Norm
 
@@ -86,7 +86,7 @@ class _Vim:
         self.config, self.parameters = config, parameters
         self.output, self.apart = output, apart
         self.length, embed_dim = config.num_tokens, config.embed_dim
-        self.b = b = Builder((CHANNELS, *config.img_size), shape_of(config, output))
+        self.b = b = Builder((config.channels, *config.img_size), shape_of(config, output))
         self.block = len(parameters.blocks[0])  # layers that read the same tokens
         self.residual = b.array(self.length, embed_dim)
         # A norm for each layer of a block. The last one may go to the caller at once.
@@ -134,7 +134,7 @@ class _Vim:
             self.parameters.patch_proj,
             self.parameters.token_offset,
             np.ascontiguousarray(patches[::-1]) if config.flips_sequence else patches,
-            patch=(config.patch_size, config.patch_size),
+            patch=config.patch,
             stride=config.stride,
         )
 
@@ -169,9 +169,18 @@ class _Vim:
 
     def last_norm(self) -> Array:
         """Where the norm after the last layer goes: to the caller, if that is what is asked for."""
-        goes_out = self.output == "tokens"
-        goes_out |= self.output == "features" and self.config.reads_every_token
-        return self.b.out if goes_out else self.normed[0]
+        goes_out = self.output == "tokens" or (self.gives_features and not self.takes_largest)
+        return self.b.out if goes_out and self.b.out.rows == self.length else self.normed[0]
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether what the head would read is what is asked for."""
+        return self.output == "features" or self.parameters.head is None
+
+    @property
+    def takes_largest(self) -> bool:
+        """Whether of every token's logits the largest are asked for."""
+        return self.output == "logits" and self.config.final_pool_type == "max"
 
     def needed(self, index: int) -> Rows:
         """What a layer has to hand on: every token, but of the last block the one that is pooled.
@@ -212,12 +221,13 @@ class _Vim:
         """normed (L, E) -> x of every token, and z of those that are needed: (L, Dn) each."""
         normed = self.in_time(self.normed[index % self.block], layer.is_flipped)
         xz = self.in_time(self.xz, layer.is_flipped)
-        self.b.product("in_proj", normed, layer.in_proj, xz)
+        self.b.product("in_proj", normed, layer.in_proj, xz, bias=layer.in_proj_bias)
         self.b.product(
             "in_proj",
             normed,
             layer.in_proj,
             xz,
+            bias=layer.in_proj_bias,
             column=self.config.d_inner,
             rows=self.rows_in_time(needed, layer.is_flipped),
         )
@@ -283,7 +293,13 @@ class _Vim:
         out = self.residual if self.hidden is None else self.hidden
         is_first = self.hidden is not None and index % self.block == 0
         self.b.product(
-            "out_proj", self.y, layer.out_proj, out, add=None if is_first else out, rows=needed
+            "out_proj",
+            self.y,
+            layer.out_proj,
+            out,
+            add=None if is_first else out,
+            bias=layer.out_proj_bias,
+            rows=needed,
         )
 
     def pool(self) -> None:
@@ -292,19 +308,25 @@ class _Vim:
         distance = pooled[1] - pooled[0] if len(pooled) > 1 else 1
         tokens = self.normed[0].every(distance, begin=pooled[0]).first(len(pooled))
         self.features = self.b.out
-        if self.output == "logits":
+        if not self.gives_features:
             self.features = self.b.array(1, self.config.embed_dim)
         with self.b.rows(1):
             self.b.mean(tokens, self.features)
 
     def head(self) -> None:
-        """The features, or every token -> logits; of several tokens the largest, if so asked."""
-        reads = self.normed[0] if self.config.reads_every_token else self.features
+        """The features, or every token -> logits; of several tokens the largest, if so asked.
+
+        Without a head the features are the logits.
+        """
         weights, bias = self.parameters.head, self.parameters.head_bias
-        with self.b.columns(self.config.num_classes, reads.rows):
-            if self.config.reads_every_token and self.config.final_pool_type == "max":
-                logits = self.b.array(self.length, self.config.num_classes)
+        logits = reads = self.normed[0] if self.config.reads_every_token else self.features
+        if weights is None and not self.takes_largest:
+            return
+        with self.b.columns(self.b.out.channels, reads.rows):
+            if weights is not None:
+                logits = self.b.out
+                if self.takes_largest:
+                    logits = self.b.array(self.length, weights.outputs)
                 self.b.product("head", reads, weights, logits, bias=bias)
+            if self.takes_largest:
                 self.b.largest(logits, self.b.out)
-            else:
-                self.b.product("head", reads, weights, self.b.out, bias=bias)
