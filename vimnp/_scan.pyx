@@ -112,13 +112,17 @@ cdef extern from "isa.h" nogil:
 
     int list_instruction_sets(instruction_set *sets)
 
+    int count_threads(int num_threads, double seconds)
+
     const int VIMNP_OPENMP
+    const int VIMNP_POOL
 
 cdef extern from *:
     const char *VIMNP_VERSION
 
 version = VIMNP_VERSION.decode()  # of the sources that this was compiled from
 OPENMP = bool(VIMNP_OPENMP)
+POOL = bool(VIMNP_POOL)  # of our own threads, where there is no OpenMP
 MAX_D_STATE = MAX_STATES
 MAX_D_CONV = MAX_TAPS
 
@@ -129,6 +133,14 @@ cdef int _number_of_sets = list_instruction_sets(_sets)
 def instruction_sets():
     """Names of the instruction sets that were compiled in, fastest first -> usable here?"""
     return {_sets[i].name.decode(): bool(_sets[i].available) for i in range(_number_of_sets)}
+
+
+def threads_that_come(int num_threads, double seconds):
+    """How many threads there are in a region for so many, if they wait so long for each other."""
+    _expect(num_threads >= 1, "num_threads")
+    with nogil:
+        number = count_threads(num_threads, seconds)
+    return number
 
 
 cdef class Kernels:

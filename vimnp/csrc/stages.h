@@ -1,4 +1,4 @@
-/* A task of many stages that the threads of one OpenMP team go through together.
+/* A task of many stages that the threads of one team go through together.
  *
  * The team is woken once. In each stage a thread has a share, which is in its cache from the stages
  * before, and helps the others when it is through: cores are seldom equally fast. A stage is over when
@@ -10,7 +10,6 @@
 
 #include <math.h>
 #include <stddef.h>
-#include <time.h>
 
 #include "operands.h"
 #include "team.h"
@@ -31,11 +30,6 @@ struct stages {
     char *first;
     size_t size; /* of a stage */
     int shares;  /* in a stage */
-};
-
-/* One of the threads that go through stages together. */
-struct member {
-    int index, team;
 };
 
 /* Bytes of a stage, whole cache lines. */
@@ -119,32 +113,14 @@ static void wait_for_others(struct stage *stage)
 #endif
 }
 
-/* A member's way through the stages of a task. */
-typedef void (*member_function)(const void *task, struct member member);
-
+/* Every member goes through the stages of a task. Without atomic operations it has one member. */
 static void run_together(member_function run, const void *task, int num_threads)
 {
 #if VIMNP_ATOMIC
-    if (num_threads > 1) {
-#pragma omp parallel num_threads(num_threads)
-        run(task, (struct member){omp_get_thread_num(), omp_get_num_threads()});
-        return;
-    }
+    run_region(run, task, num_threads);
 #else
     (void)num_threads;
-#endif
     run(task, (struct member){0, 1});
-}
-
-/* For durations. */
-static double seconds_now(void)
-{
-#if VIMNP_OPENMP
-    return omp_get_wtime();
-#else
-    struct timespec now;
-    timespec_get(&now, TIME_UTC);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 #endif
 }
 

@@ -94,7 +94,7 @@ def threads_for(operation: str, elements: int, num_threads: int) -> int:
     """How many of them to use for so many elements: one where that is little, or no more can be."""
     if elements < _LEAST_ELEMENTS[operation]:
         return 1
-    return threads.in_this_process(num_threads)
+    return threads.in_this_process(num_threads, start_anew=extension.has_pool())
 
 
 def _kernels_for(operation: str, chosen: Choice | None) -> Kernels | None:
