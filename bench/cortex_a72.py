@@ -91,9 +91,9 @@ def main() -> None:
     print(f"model:    {model(simulate(options, states), options.cpu)}\n")
     print("One token of one direction, 4 channels:\n")
     print("            instructions  micro-ops  cycles  throughput  directions  ms per image")
-    total = print_stage("states", [states], DIRECTIONS, options)
-    total += print_stage("delta", delta, DIRECTIONS, options)
-    total += print_stage("gate", gate, 1, options)
+    total = print_phase("states", [states], DIRECTIONS, options)
+    total += print_phase("delta", delta, DIRECTIONS, options)
+    total += print_phase("gate", gate, 1, options)
     total += print_products(tile, options)
     print(f"{'sum':67}  {total:12.1f}\n")
     print(
@@ -104,7 +104,7 @@ def main() -> None:
     )
 
 
-def print_stage(
+def print_phase(
     name: str, loops: list[list[str]], directions: int, options: argparse.Namespace
 ) -> float:
     """A line for loops that run one after the other; returns milliseconds per image."""
