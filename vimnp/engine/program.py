@@ -75,8 +75,12 @@ class Array:
 
     def first(self, rows: int) -> Array:
         """So many rows from the first on."""
-        _expect(0 <= rows <= self.rows, f"{rows} of {self.rows} rows are asked for")
-        return dataclasses.replace(self, rows=rows)
+        return self.part(0, rows)
+
+    def part(self, begin: int, rows: int) -> Array:
+        """So many rows from one on."""
+        _expect(0 <= begin <= begin + rows <= self.rows, f"rows {begin} to {begin + rows}")
+        return dataclasses.replace(self, offset=self.offset + begin * self.stride, rows=rows)
 
     def every(self, stride: int, *, begin: int = 0) -> Array:
         """The rows from `begin` on that lie so many apart."""
