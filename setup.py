@@ -22,34 +22,45 @@ UNIX_FLAGS = [
     "-ffp-contract=fast",
     "-Wno-psabi",
 ]
-# Python's own flags have -g, which would make the wheel twice as large. Your CFLAGS come before
-# ours and would lose: a -g among them holds.
-NO_DEBUG_INFORMATION = [] if "-g" in os.environ.get("CFLAGS", "").split() else ["-g0"]
+# Your CFLAGS come before ours and would lose: a -g or -fno-openmp among them holds.
+CFLAGS = os.environ.get("CFLAGS", "").split()
+# Python's own flags have -g, which would make the wheel twice as large.
+NO_DEBUG_INFORMATION = [] if "-g" in CFLAGS else ["-g0"]
 # GCC for AArch64: constants beside the code take one instruction to fetch, and not two; the scan
 # fetches 44 of them for each token.
 LITERALS_FLAG = "-mpc-relative-literal-loads"
 OPENMP_FLAG = {"unix": "-fopenmp", "mingw32": "-fopenmp", "msvc": "/openmp"}
+WITHOUT_OPENMP = "-fno-openmp"  # among your CFLAGS: for threads of the kernels' own
+POOL_FLAG = "-pthread"
 
 TRIAL = "int main(void) { return 0; }"
 OPENMP_TRIAL = "#include <omp.h>\nint main(void) { return omp_get_num_threads(); }"
+POOL_TRIAL = "#include <pthread.h>\nint main(void) { return pthread_self() == 0; }"
 
 
 class BuildKernels(build_ext):
-    """Adds the compiler's own flags, and OpenMP where a trial shows that it works."""
+    """Adds the compiler's own flags, and those for threads that a trial shows to work."""
 
     def build_extensions(self) -> None:
         kind = self.compiler.compiler_type
         flags = ["/O2"] if kind == "msvc" else UNIX_FLAGS + NO_DEBUG_INFORMATION
         if "aarch64" in sysconfig.get_platform() and self._compiles_with([LITERALS_FLAG], TRIAL):
             flags = [*flags, LITERALS_FLAG]
-        openmp = [OPENMP_FLAG[kind]] if kind in OPENMP_FLAG else []
-        if not self._compiles_with(openmp, OPENMP_TRIAL):
-            self.warn("the compiler has no OpenMP: the kernels will use one thread")
-            openmp = []
+        threads = self._flags_for_threads()
         for extension in self.extensions:
-            extension.extra_compile_args = flags + openmp
-            extension.extra_link_args = [] if kind == "msvc" else openmp
+            extension.extra_compile_args = flags + threads
+            extension.extra_link_args = [] if kind == "msvc" else threads
         super().build_extensions()
+
+    def _flags_for_threads(self) -> list[str]:
+        """For OpenMP, or else for the pool of csrc/pool.h, which on Windows needs none."""
+        kind = self.compiler.compiler_type
+        openmp = [OPENMP_FLAG[kind]] if kind in OPENMP_FLAG else []
+        if WITHOUT_OPENMP not in CFLAGS and self._compiles_with(openmp, OPENMP_TRIAL):
+            return openmp
+        self.warn("without OpenMP: the kernels will use threads of their own")
+        has_flag = kind == "unix" and self._compiles_with([POOL_FLAG], POOL_TRIAL)
+        return [POOL_FLAG] if has_flag else []
 
     def _compiles_with(self, flags: list[str], trial: str) -> bool:
         with tempfile.TemporaryDirectory() as folder:

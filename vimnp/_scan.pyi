@@ -6,10 +6,12 @@ import numpy as np
 
 version: str
 OPENMP: bool
+POOL: bool
 MAX_D_STATE: int
 MAX_D_CONV: int
 
 def instruction_sets() -> dict[str, bool]: ...
+def threads_that_come(num_threads: int, seconds: float) -> int: ...
 
 class Kernels:
     name: str

@@ -487,6 +487,8 @@ def test_info_describes_the_machine(command: Command, monkeypatch: pytest.Monkey
     compiled = extension.loaded()
     assert found["instruction_set"] == (extension.instruction_set() or "none")
     assert found["openmp"] == str(compiled is not None and compiled.OPENMP)
+    assert (found["threads"] == "OpenMP's") == (found["openmp"] == "True")
+    assert (found["threads"] == "the kernels' own") == extension.has_pool()
     assert found["backend"] == ("numpy" if compiled is None else "native")
     assert found["num_threads"] == "3"
     assert found["numpy"] == np.__version__
@@ -501,7 +503,7 @@ def slowdowns(run: Run) -> list[str]:
 
 def is_fast() -> bool:
     compiled = extension.loaded()
-    return compiled is not None and bool(compiled.OPENMP)
+    return compiled is not None and bool(compiled.OPENMP or compiled.POOL)
 
 
 def test_info_finds_nothing_slow_where_nothing_is(command: Command) -> None:

@@ -155,6 +155,14 @@ def test_threads_that_cannot_be_started_are_tried_and_warned_of_once(monkeypatch
     assert tried == [6]
 
 
+def test_a_forked_child_uses_threads_where_they_start_anew(monkeypatch):
+    monkeypatch.setattr(threads, "_can_start", lambda number: True)
+    monkeypatch.setattr(threads, "_of_thread", threads._Tried())
+    monkeypatch.setattr(threads, "_process", 0)
+    assert threads.in_this_process(3) == 1
+    assert threads.in_this_process(3, start_anew=True) == 3
+
+
 @pytest.mark.usefixtures("small_work_is_split")
 def test_more_threads_than_there_are_channels_are_not_started():
     x = np.ones((1, 3, 5), np.float32)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "cpu.h"
 #include "operands.h"
 #include "team.h"
 #include "worker.h"
@@ -25,7 +26,7 @@ struct kernels {
     part_function scan;      /* of a struct scans: channels */
     part_function add_norm;  /* of a struct add_norm: tokens */
     member_function forward; /* of a struct pass */
-    void (*product)(const struct product *p, struct range rows, struct range columns);
+    void (*product)(const struct product *p, struct extent rows, struct extent columns);
     float (*multiply_adds)(ptrdiff_t rounds, float factor); /* CHAINS of W lanes in a round */
     void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
 };
@@ -40,7 +41,7 @@ struct kernels {
 #define WITH_SUFFIX(name, suffix) CONCATENATE(name, suffix)
 #define FN(name) WITH_SUFFIX(name, SUFFIX)
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
 #else
 #define INLINE static __inline
@@ -52,11 +53,15 @@ struct kernels {
 #define UNROLL
 #endif
 
-#if defined(__GNUC__) && defined(__x86_64__)
-#define VIMNP_X86 1
+#if VIMNP_X86
 #include <immintrin.h>
-#elif defined(__GNUC__) && defined(__aarch64__)
-#define VIMNP_ARM 1
+#if defined(_MSC_VER) /* clang-cl, where the file above leaves out what the baseline does not have */
+#include <avxintrin.h>
+#include <avx2intrin.h>
+#include <fmaintrin.h>
+#include <avx512fintrin.h>
+#endif
+#elif VIMNP_ARM
 #include <arm_neon.h>
 #endif
 
@@ -124,11 +129,9 @@ static int list_instruction_sets(struct instruction_set sets[4])
 {
     int count = 0;
 #if VIMNP_X86
-    __builtin_cpu_init();
-    const int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const int has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f");
-    sets[count++] = (struct instruction_set){"avx512", &kernels_avx512, has_avx512};
-    sets[count++] = (struct instruction_set){"avx2", &kernels_avx2, has_avx2};
+    const struct cpu_features has = find_cpu_features();
+    sets[count++] = (struct instruction_set){"avx512", &kernels_avx512, has.avx512};
+    sets[count++] = (struct instruction_set){"avx2", &kernels_avx2, has.avx2};
     sets[count++] = (struct instruction_set){"baseline", &kernels_baseline, 1};
 #elif VIMNP_ARM
     sets[count++] = (struct instruction_set){"neon", &kernels_neon, 1};

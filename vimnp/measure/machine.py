@@ -34,7 +34,9 @@ class Machine(NamedTuple):
     instruction_set : str
         Of the kernels in use; "none" in plain NumPy.
     openmp : bool
-        Whether the kernels can use more than one thread.
+        Whether the kernels were built with OpenMP.
+    threads : str
+        Whose the kernels' threads are.
     num_threads : int
         Threads of the kernels, if not asked for otherwise.
     blas : str
@@ -50,6 +52,7 @@ class Machine(NamedTuple):
     backend: str
     instruction_set: str
     openmp: bool
+    threads: str
     num_threads: int
     blas: str
     python: str
@@ -82,6 +85,7 @@ def describe_machine() -> Machine:
         backend=resolve_backend(),
         instruction_set=extension.instruction_set() or "none",
         openmp=compiled is not None and compiled.OPENMP,
+        threads=_whose_threads(),
         num_threads=resolve_num_threads(),
         blas=f"{_describe_blas()}; {numpys_blas.policy()}",
         python=platform.python_version(),
@@ -151,6 +155,13 @@ def _cpu_name() -> str:
     return name or platform.machine()
 
 
+def _whose_threads() -> str:
+    if extension.has_pool():
+        return "the kernels' own"
+    compiled = extension.loaded()
+    return "OpenMP's" if compiled is not None and compiled.OPENMP else "none but the caller"
+
+
 def _describe_blas() -> str:
     try:
         import threadpoolctl
@@ -183,8 +194,8 @@ def _slowdowns() -> list[str]:
     fastest = extension.usable_instruction_sets()[0]
     if extension.instruction_set() != fastest:
         found.append(f"VIMNP_ISA keeps the kernels from {fastest}, which this machine has.")
-    if not compiled.OPENMP:
-        found.append("The kernels were built without OpenMP and use one thread.")
+    if not compiled.OPENMP and not compiled.POOL:
+        found.append("The kernels were built for one thread.")
     if "OPENBLAS_CORETYPE" in os.environ:
         found.append(
             f"OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']} fixes the kernels of NumPy's "

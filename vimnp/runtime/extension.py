@@ -137,6 +137,11 @@ def loaded() -> ModuleType | None:
     return _scan
 
 
+def has_pool() -> bool:
+    """Whether the kernels' threads are a pool of our own (``csrc/pool.h``), and not OpenMP's."""
+    return _scan is not None and bool(_scan.POOL)
+
+
 def kernels() -> Kernels | None:
     """The kernels of the instruction set in use, None where they are missing.
 

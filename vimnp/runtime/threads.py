@@ -62,14 +62,23 @@ def resolve_num_threads(num_threads: SupportsIndex | None = None) -> int:
     return int(text)
 
 
-def in_this_process(num_threads: int) -> int:
-    """`num_threads`, or 1 where OpenMP could not use them. The kernels' bits are the same.
+def in_this_process(num_threads: int, *, start_anew: bool = False) -> int:
+    """`num_threads`, or 1 where they could not be used. The kernels' bits are the same.
 
     The OpenMP run-time's threads do not survive a fork, and using them in the child hangs. And the
     run-time ends the process if it cannot start a thread (there may be a limit to processes, or to
     memory), so that we try before it does.
+
+    Parameters
+    ----------
+    num_threads : int
+    start_anew : bool
+        Whether the threads are not OpenMP's but those of our own pool, which starts others in a
+        forked child. Where one cannot be started, it computes on fewer: we try, so as to say so.
     """
-    if num_threads == 1 or os.getpid() != _process:  # the number shows a fork by C code, too
+    if num_threads == 1:
+        return 1
+    if not start_anew and os.getpid() != _process:  # the number shows a fork by C code, too
         return 1
     if _of_thread.works < num_threads < _of_thread.fails:
         if _can_start(num_threads - 1):

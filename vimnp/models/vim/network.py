@@ -293,7 +293,7 @@ class NumpyVim:
             layer.in_time(w.y),
             delta_softplus=True,
             if_divide_out=self._config.halves_directions,
-            method=self._scan_mode,
+            scan_mode=self._scan_mode,
             num_threads=self.num_threads,
             chosen=self._chosen,
         )

@@ -1,0 +1,84 @@
+/* What this processor has, and the mode in which a thread's floating-point unit works. */
+#ifndef VIMNP_CPU_H
+#define VIMNP_CPU_H
+
+#if defined(__GNUC__) || defined(__clang__) /* clang-cl has the second only */
+#if defined(__x86_64__)
+#define VIMNP_X86 1
+#elif defined(__aarch64__)
+#define VIMNP_ARM 1
+#endif
+#endif
+
+#if VIMNP_X86
+
+struct cpu_features {
+    int avx2, avx512; /* with FMA; the foundation */
+};
+
+enum { EAX, EBX, ECX, EDX };
+
+static void read_cpuid(unsigned leaf, unsigned registers[4])
+{
+    __asm__ volatile("cpuid"
+                     : "=a"(registers[EAX]), "=b"(registers[EBX]), "=c"(registers[ECX]),
+                       "=d"(registers[EDX])
+                     : "a"(leaf), "c"(0));
+}
+
+/* The registers that the system saves when it changes threads. */
+static unsigned read_saved_state(void)
+{
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+/* An instruction is usable if the processor has it and the system saves the registers that it changes.
+ * The compiler's __builtin_cpu_supports says no to everything with some run-time libraries. */
+static struct cpu_features find_cpu_features(void)
+{
+    const unsigned osxsave = 1u << 27, fma = 1u << 12; /* of leaf 1, ECX */
+    const unsigned avx2 = 1u << 5, avx512f = 1u << 16; /* of leaf 7, EBX */
+    const unsigned ymm = 0x06, zmm = 0xe6;             /* SSE and AVX; and masks, and two halves */
+    struct cpu_features found = {0, 0};
+    unsigned leaf[4];
+    read_cpuid(0, leaf);
+    const unsigned last_leaf = leaf[EAX];
+    read_cpuid(1, leaf);
+    if (last_leaf < 7 || (leaf[ECX] & osxsave) == 0 || (leaf[ECX] & fma) == 0)
+        return found;
+    const unsigned saved = read_saved_state();
+    read_cpuid(7, leaf);
+    found.avx2 = (saved & ymm) == ymm && (leaf[EBX] & avx2) != 0;
+    found.avx512 = found.avx2 && (saved & zmm) == zmm && (leaf[EBX] & avx512f) != 0;
+    return found;
+}
+#endif
+
+/* Rounding, and whether denormals are flushed to zero, of the calling thread. */
+static inline unsigned long long float_mode(void)
+{
+    unsigned long long mode = 0;
+#if VIMNP_X86
+    unsigned control;
+    __asm__ volatile("stmxcsr %0" : "=m"(control));
+    mode = control;
+#elif VIMNP_ARM
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+#endif
+    return mode;
+}
+
+static inline void set_float_mode(unsigned long long mode)
+{
+#if VIMNP_X86
+    const unsigned control = (unsigned)mode;
+    __asm__ volatile("ldmxcsr %0" : : "m"(control));
+#elif VIMNP_ARM
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+#endif
+    (void)mode;
+}
+
+#endif
