@@ -1,7 +1,7 @@
 /* Product with a packed matrix: rows of tokens, in vectors of outputs.
  *
  * Included once for each instruction set by kernels.h. A matrix (inputs, outputs) is packed when a
- * model is made (vimnp/native.py) into panels of PANEL vectors of outputs. A panel holds its rows one
+ * model is made (engine/packing.py) into panels of PANEL vectors of outputs. A panel holds its rows one
  * after the other; the last one is narrower, and padded with zeros to whole vectors. A tile of ROWS x
  * PANEL sums stays in registers on its way down a panel (Goto & van de Geijn 2008). A sum takes its
  * inputs in order, in whatever tile it is, so its bits do not depend on how a product is split.
