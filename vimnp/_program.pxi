@@ -9,6 +9,7 @@ cdef extern from "isa.h" nogil:
         MAX_DIRECTIONS
         BUFFERS_OF_CALLER
         NO_BUFFER
+        PATCHES
 
     struct program_array "array":
         int buffer
@@ -138,6 +139,9 @@ cdef extern from "isa.h" nogil:
     void deal_pass(forward_pass *p)
     void run_together(member_function call, const void *task, int num_threads)
 
+PROGRAM_LIMITS = {
+    "CHUNK": CHUNK, "PATCHES": PATCHES, "MOST_DIRECTIONS": MAX_DIRECTIONS, "MOST_BUFFERS": MAX_BUFFERS,
+}  # which vimnp.engine.program knows without the kernels
 _REDUCTIONS = {"mean": OPERATION_MEAN, "largest": OPERATION_LARGEST, "copy": OPERATION_COPY}
 
 
