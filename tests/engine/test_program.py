@@ -78,7 +78,7 @@ FITTING: dict[str, tuple[str, Callable[[Some], None]]] = {
     "copy": ("rows", lambda s: s.b.copy("c", s.x, s.b.out)),
     "conv1d": ("columns", lambda s: s.b.conv1d(s.x, [conv, conv])),
     "scan": ("columns", lambda s: s.b.scan([s.direction(z=None), s.direction()])),
-    "largest": ("columns", lambda s: s.b.largest(s.x, s.b.out.first(1))),
+    "largest": ("columns", lambda s: s.b.largest("l", s.x, s.b.out.first(1))),
     "embed": ("rows", lambda s: s.embed()),
 }
 MISFITS: dict[str, tuple[str, Callable[[Some], None]]] = {
@@ -115,7 +115,7 @@ MISFITS: dict[str, tuple[str, Callable[[Some], None]]] = {
     "A": ("columns", lambda s: s.b.scan([s.direction(A=zeros(60))])),
     "D": ("columns", lambda s: s.b.scan([s.direction(D=zeros(19))])),
     "shorter B": ("columns", lambda s: s.b.scan([s.direction(B=s.narrow.first(3))])),
-    "a mean in parts": ("rows", lambda s: s.b.mean(s.x, s.y.first(1))),
+    "a mean in parts": ("rows", lambda s: s.b.mean("m", s.x, s.y.first(1))),
     "patches": ("rows", lambda s: s.embed(patches=np.full(LENGTH, 4, np.intc))),
     "no such patch": ("rows", lambda s: s.embed(patches=np.full(LENGTH, -2, np.intc))),
     "long numbers": ("rows", lambda s: s.embed(patches=np.zeros(LENGTH, np.int64))),

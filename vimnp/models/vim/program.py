@@ -335,7 +335,7 @@ class _Vim:
         if not self.gives_features:
             self.features = self.b.array(1, self.config.embed_dim)
         with self.b.rows(1):
-            self.b.mean(tokens, self.features)
+            self.b.mean("pool", tokens, self.features)
 
     def head(self) -> None:
         """The features, or every token -> logits; of several tokens the largest, if so asked.
@@ -353,4 +353,4 @@ class _Vim:
                     logits = self.b.array(self.length, weights.outputs)
                 self.b.product("head", reads, weights, logits, bias=bias)
             if self.takes_largest:
-                self.b.largest(logits, self.b.out)
+                self.b.largest("head", logits, self.b.out)
