@@ -8,16 +8,16 @@ from typing import SupportsIndex, cast
 from vimnp.errors import ConfigError
 
 
-def checked_count(name: str, value: object, most: int | None = None) -> int:
-    """A whole number from 1 up, as one of Python's.
+def checked_count(name: str, value: object, most: int | None = None, *, least: int = 1) -> int:
+    """A whole number from 1 up, or from another one, as one of Python's.
 
     Parameters
     ----------
     name : str
         What it counts, for the message.
     value : object
-    most : int, optional
-        The largest that is allowed.
+    most, least : int, optional
+        The largest and the smallest that are allowed.
 
     Raises
     ------
@@ -25,10 +25,10 @@ def checked_count(name: str, value: object, most: int | None = None) -> int:
         If it is none. Truth values are none, though Python takes them for 0 and 1.
     """
     try:
-        number = 0 if isinstance(value, bool) else operator.index(cast("SupportsIndex", value))
+        number = -1 if isinstance(value, bool) else operator.index(cast("SupportsIndex", value))
     except TypeError:
-        number = 0
-    if number < 1 or (most is not None and number > most):
-        allowed = "from 1 up" if most is None else f"from 1 to {most}"
+        number = -1
+    if number < least or (most is not None and number > most):
+        allowed = f"from {least} up" if most is None else f"from {least} to {most}"
         raise ConfigError(f"{name} is {value!r}; expected a whole number {allowed}")
     return number

@@ -23,6 +23,8 @@ OPTIONS = {
     "pt_hw_seq_len": st.integers(1, 20),
     "if_layer_scale": st.booleans(),
     "conv_bias": st.booleans(),
+    "bias": st.booleans(),
+    "channels": st.sampled_from([1, 3, 4]),
     "use_fast_path": st.booleans(),
     "flip_img_sequences_ratio": st.sampled_from([0.0, 1.0]),
 }

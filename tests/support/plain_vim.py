@@ -16,9 +16,11 @@ Reader = Callable[[str], np.ndarray]
 
 
 def logits(config: VimConfig, read: Reader, pixels: np.ndarray) -> np.ndarray:
-    """Logits (classes,) of one normalised image (3, H, W); (L, classes) if of every token."""
-    each = features(config, read, pixels) @ read("head.weight").astype(np.float64).T
-    each = each + read("head.bias").astype(np.float64)
+    """Logits (classes,) of a normalised image (channels, H, W); (L, classes) if of every token."""
+    each = features(config, read, pixels)
+    if config.num_classes:
+        each = each @ read("head.weight").astype(np.float64).T
+        each = each + read("head.bias").astype(np.float64)
     return each.max(axis=0) if config.final_pool_type == "max" else each
 
 
@@ -56,8 +58,16 @@ def _widened(read: Reader) -> Reader:
     return lambda name: read(name).astype(np.float64)
 
 
-def stream(config: VimConfig, read: Reader, pixels: np.ndarray) -> np.ndarray:
-    """Every token before the last norm, (L, E)."""
+def stream(
+    config: VimConfig,
+    read: Reader,
+    pixels: np.ndarray,
+    seen: list[tuple[np.ndarray, np.ndarray]] | None = None,
+) -> np.ndarray:
+    """Every token before the last norm, (L, E).
+
+    `seen` gets what each layer, or each pair, gives: its output, and the stream that it read.
+    """
     p = _widened(read)
     hidden = embed(config, p, pixels.astype(np.float64))
     if config.flip_img_sequences_ratio == 1:
@@ -80,14 +90,16 @@ def stream(config: VimConfig, read: Reader, pixels: np.ndarray) -> np.ndarray:
             hidden, residual = h + h_b[::-1], r + r_b[::-1]
         else:
             hidden, residual = layer(config, p, layers.pop(0), hidden, residual)
+        if seen is not None:
+            seen.append((hidden, residual))
     return residual + hidden
 
 
 def embed(config, p, pixels):
-    size, rows = config.patch_size, []
-    for top in range(0, config.img_size[0] - size + 1, config.stride):
-        for left in range(0, config.img_size[1] - size + 1, config.stride):
-            patch = pixels[:, top : top + size, left : left + size]
+    (height, width), rows = config.patch, []
+    for top in range(0, config.img_size[0] - height + 1, config.stride):
+        for left in range(0, config.img_size[1] - width + 1, config.stride):
+            patch = pixels[:, top : top + height, left : left + width]
             product = np.tensordot(p("patch_embed.proj.weight"), patch, axes=3)
             rows.append(product + p("patch_embed.proj.bias"))
     if config.if_cls_token and config.use_double_cls_token:
@@ -127,7 +139,10 @@ def norm(config, p, name, x):
 
 
 def mixer(config, p, name, h):
-    x, z = np.split(h @ p(f"{name}.in_proj.weight").T, 2, axis=1)
+    xz = h @ p(f"{name}.in_proj.weight").T
+    if config.bias:
+        xz = xz + p(f"{name}.in_proj.bias")
+    x, z = np.split(xz, 2, axis=1)
     u, dt, B, C = scan_inputs(config, p, name, "", x)
     y = scan(p, name, "", p(f"{name}.A_log"), u, dt, B, C)
     if config.use_fast_path and config.bimamba_type == "v1":
@@ -140,6 +155,8 @@ def mixer(config, p, name, h):
     if config.use_fast_path and config.bimamba_type == "v2" and config.if_divide_out:
         y = y / 2
     out = y @ p(f"{name}.out_proj.weight").T
+    if config.bias:
+        out = out + p(f"{name}.out_proj.bias")
     return out * p(f"{name}.gamma") if config.if_layer_scale else out
 
 

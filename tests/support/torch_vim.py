@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vimnp.config import CHANNELS, VimConfig
+from vimnp.config import VimConfig
 
 DT_MIN, DT_MAX = 1e-3, 1e-1  # initial step sizes, section 3.6 of Mamba
 ROPE_BASE = 10000.0  # the slowest pair of channels turns by almost 1 / ROPE_BASE per position
@@ -145,13 +145,13 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, config: VimConfig) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(CHANNELS, config.embed_dim, config.patch_size, config.stride)
+        self.proj = nn.Conv2d(config.channels, config.embed_dim, config.patch, config.stride)
         std = 1.0 / math.sqrt(self.proj.weight[0].numel())  # LeCun's: keeps the variance
         nn.init.trunc_normal_(self.proj.weight, std=std, a=-2 * std, b=2 * std)
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, M, E)."""
+        """(B, channels, H, W) -> (B, M, E)."""
         patches = self.proj(images)  # (B, E, rows, columns)
         return patches.flatten(2).transpose(1, 2)  # (B, M, E)
 
@@ -228,8 +228,8 @@ class Mamba(nn.Module):
         self.bimamba_type = config.bimamba_type if config.use_fast_path else "none"
         self.if_divide_out = config.if_divide_out
         self.if_layer_scale = config.if_layer_scale
-        self.in_proj = nn.Linear(config.embed_dim, 2 * d_inner, bias=False)
-        self.out_proj = nn.Linear(d_inner, config.embed_dim, bias=False)
+        self.in_proj = nn.Linear(config.embed_dim, 2 * d_inner, bias=config.bias)
+        self.out_proj = nn.Linear(d_inner, config.embed_dim, bias=config.bias)
         A_log = torch.log(torch.arange(1.0, d_state + 1)).repeat(d_inner, 1)  # (D, N)
         for suffix in ("", "_b") if config.bimamba_type == "v2" else ("",):
             conv1d = nn.Conv1d(
@@ -342,9 +342,11 @@ class VisionMamba(nn.Module):
             self.rope = RotaryEmbedding(config)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm_f = _norm(config)
-        self.head = nn.Linear(config.embed_dim, config.num_classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        self.head: nn.Module = nn.Identity()
+        if config.num_classes:
+            self.head = head = nn.Linear(config.embed_dim, config.num_classes)
+            nn.init.trunc_normal_(head.weight, std=0.02)
+            nn.init.zeros_(head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W) -> logits (B, classes).

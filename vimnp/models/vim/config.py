@@ -18,7 +18,7 @@ from vimnp.images.sizes import MOST_PIXELS
 from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE
 from vimnp.weights.family import Configuration
 
-CHANNELS = 3  # pictures are RGB; every published network has this many input channels
+CHANNELS = 3  # of RGB pictures, which every published network takes
 
 POOL_TYPES = ("none", "mean", "max", "all")
 BIMAMBA_TYPES = ("none", "v1", "v2")
@@ -26,35 +26,54 @@ BIMAMBA_TYPES = ("none", "v1", "v2")
 # Bounds far beyond any Vision Mamba: a damaged file then fails on a number that it names, before
 # anything is computed or allocated from it.
 _LIMITS = {
-    "patch_size": 1024,
+    "channels": 64,
     "stride": 1024,
     "depth": 512,
     "embed_dim": 16384,
     "d_state": MAX_D_STATE,
     "d_conv": MAX_D_CONV,
-    "expand": 64,
     "dt_rank": 16384,
-    "num_classes": 1_000_000,
     "pt_hw_seq_len": 16384,
 }
-_LARGEST_SIDE = 16384
+_LARGEST_SIDE, _LARGEST_PATCH = 16384, 1024
+_LARGEST_EXPAND = 64
+_MOST_CLASSES = 1_000_000
 _MOST_PATCHES = 1 << 18  # 8192x8192 pixels in patches of 16x16
 
 # Factors within their bounds make products without. A pass keeps at most fifteen arrays
-# (workspace.py, _parameters.h), each of at most so many float32: Vim-base at 2048x2048 and stride 8
+# (network.py, program.py), each of at most so many float32: Vim-base at 2048x2048 and stride 8
 # has half of that. It takes 12 GB where all are largest, and 7 where those as wide as mixers are.
 _MOST_NUMBERS = 3 << 26  # the most patches, of 16x16 pixels: 0.8 GB
 
 
-def _checked_sides(sides: Any) -> tuple[int, int]:
+def _checked_sides(name: str, sides: Any, most: int) -> tuple[int, int]:
     """Height and width, which may be in a list, as JSON has them, or in an array."""
     found = (
         list(sides) if isinstance(sides, Iterable) and not isinstance(sides, str | bytes) else []
     )
     if len(found) != 2:
-        raise ConfigError(f"img_size is {sides!r}; expected (height, width), two whole numbers")
-    height, width = (checked_count("img_size", side, _LARGEST_SIDE) for side in found)
+        raise ConfigError(f"{name} is {sides!r}; expected (height, width), two whole numbers")
+    height, width = (checked_count(name, side, most) for side in found)
     return height, width
+
+
+def _checked_patch(size: Any) -> int | tuple[int, int]:
+    """A square's side, or height and width of what is none."""
+    if not isinstance(size, Iterable) or isinstance(size, str | bytes):
+        return checked_count("patch_size", size, _LARGEST_PATCH)
+    height, width = _checked_sides("patch_size", size, _LARGEST_PATCH)
+    return height if height == width else (height, width)
+
+
+def _checked_expand(expand: Any, embed_dim: int) -> int | float:
+    """A number that leaves a mixer at least one channel; a whole one is an int."""
+    is_number = isinstance(expand, Real) and not isinstance(expand, bool)
+    if not is_number or not 0 < expand <= _LARGEST_EXPAND or int(expand * embed_dim) < 1:
+        raise ConfigError(
+            f"expand is {expand!r}; expected a number up to {_LARGEST_EXPAND} by which the "
+            f"embed_dim of {embed_dim} makes a channel or more"
+        )
+    return int(expand) if expand == int(expand) else float(expand)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,8 +84,12 @@ class VimConfig(Configuration):
     ----------
     img_size : tuple of int
         Height and width of the input in pixels.
-    patch_size, stride : int
-        Side of the square patches and the distance between two of them, in pixels.
+    channels : int
+        Channels of a picture: 3 of RGB.
+    patch_size : int or tuple of int
+        Side of the square patches in pixels, or height and width.
+    stride : int
+        Distance between two patches in pixels, down as across.
     depth : int
         Number of layers.
     embed_dim : int
@@ -75,15 +98,15 @@ class VimConfig(Configuration):
         States per channel of the selective scan, N.
     d_conv : int
         Taps of the causal convolution, K.
-    expand : int
-        ``d_inner / embed_dim``.
+    expand : int or float
+        ``d_inner / embed_dim``; what is left of a channel is dropped.
     dt_rank : int, optional
         Rank of the step size's projection, R; None stands for ``ceil(embed_dim / 16)``, the
         original's ``"auto"``.
     num_classes : int
-        Outputs of the head.
+        Outputs of the head; 0 for a backbone, which has none and gives the features.
     norm_epsilon : float
-        Added to the mean square (or the variance) before the root.
+        Added to the mean square (or the variance) before the root; from 0 to 1.
     rms_norm : bool
         RMSNorm if true, LayerNorm if false.
     if_abs_pos_embed : bool
@@ -117,6 +140,8 @@ class VimConfig(Configuration):
         original's ``init_layer_scale`` is their first value.
     conv_bias : bool
         Of the original's ``ssm_cfg``: whether the convolutions have a bias.
+    bias : bool
+        Of the original's ``ssm_cfg``: whether in_proj and out_proj have a bias.
     use_fast_path : bool
         Of the original's ``ssm_cfg``. Without it, a mixer of any type reads the sequence forward
         only, and nothing is halved: what the weights have for the backward direction lies idle.
@@ -132,16 +157,19 @@ class VimConfig(Configuration):
         into the picture.
     """
 
-    later_fields: ClassVar = frozenset({"use_fast_path", "flip_img_sequences_ratio", "conv_bias"})
+    later_fields: ClassVar = frozenset(
+        {"use_fast_path", "flip_img_sequences_ratio", "conv_bias", "bias", "channels"}
+    )
 
     img_size: tuple[int, int] = (224, 224)
-    patch_size: int = 16
+    channels: int = CHANNELS
+    patch_size: int | tuple[int, int] = 16
     stride: int = 16
     depth: int = 24
     embed_dim: int = 192
     d_state: int = 16
     d_conv: int = 4
-    expand: int = 2
+    expand: float = 2
     dt_rank: int | None = None
     num_classes: int = 1000
     norm_epsilon: float = 1e-5
@@ -159,23 +187,29 @@ class VimConfig(Configuration):
     pt_hw_seq_len: int = 14
     if_layer_scale: bool = False
     conv_bias: bool = True
+    bias: bool = False
     use_fast_path: bool = True
     flip_img_sequences_ratio: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "img_size", _checked_sides(self.img_size))
+        sides = _checked_sides("img_size", self.img_size, _LARGEST_SIDE)
+        object.__setattr__(self, "img_size", sides)
+        object.__setattr__(self, "patch_size", _checked_patch(self.patch_size))
         if self.dt_rank is None:
             embed_dim = checked_count("embed_dim", self.embed_dim, _LIMITS["embed_dim"])
             object.__setattr__(self, "dt_rank", math.ceil(embed_dim / 16))
         for name, limit in _LIMITS.items():
             object.__setattr__(self, name, checked_count(name, getattr(self, name), limit))
+        classes = checked_count("num_classes", self.num_classes, _MOST_CLASSES, least=0)
+        object.__setattr__(self, "num_classes", classes)
+        object.__setattr__(self, "expand", _checked_expand(self.expand, self.embed_dim))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type == "bool" and not isinstance(value, bool):
                 raise ConfigError(f"{field.name} is {value!r}; expected true or false")
         epsilon = self.norm_epsilon
-        if not (isinstance(epsilon, Real) and 0.0 < epsilon < 1.0):
-            raise ConfigError(f"norm_epsilon is {epsilon!r}; expected a number between 0 and 1")
+        if not (isinstance(epsilon, Real) and 0.0 <= epsilon < 1.0):
+            raise ConfigError(f"norm_epsilon is {epsilon!r}; expected a number from 0 to below 1")
         object.__setattr__(self, "norm_epsilon", float(epsilon))
         ratio = self.flip_img_sequences_ratio
         if isinstance(ratio, bool) or not isinstance(ratio, Real) or ratio not in (0, 1):
@@ -215,8 +249,8 @@ class VimConfig(Configuration):
             )
 
     def _check_patches(self) -> None:
-        height, width = self.img_size
-        if min(height, width) < self.patch_size:
+        (height, width), (patch_height, patch_width) = self.img_size, self.patch
+        if height < patch_height or width < patch_width:
             raise ConfigError(
                 f"img_size is {height}x{width} with patch_size {self.patch_size}; "
                 "expected at least one whole patch each way"
@@ -236,7 +270,9 @@ class VimConfig(Configuration):
             )
         assert self.dt_rank is not None  # set in __post_init__
         x_dbl = self.dt_rank + 2 * self.d_state
-        self._check_array("patches", self.num_patches, "patch_size", CHANNELS * self.patch_size**2)
+        self._check_array(
+            "patches", self.num_patches, "patch_size", self.channels * math.prod(self.patch)
+        )
         self._check_array("tokens", self.num_tokens, "expand * embed_dim", self.d_inner)
         self._check_array("tokens", self.num_tokens, "dt_rank + 2 * d_state", x_dbl)
         if self.reads_every_token:
@@ -255,15 +291,21 @@ class VimConfig(Configuration):
     @property
     def d_inner(self) -> int:
         """Channels inside a mixer, ``expand * embed_dim``."""
-        return self.expand * self.embed_dim
+        return int(self.expand * self.embed_dim)
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        size = self.patch_size
+        return size if isinstance(size, tuple) else (size, size)
 
     @property
     def grid_size(self) -> tuple[int, int]:
         """Patches down and across."""
-        height, width = self.img_size
+        (height, width), (patch_height, patch_width) = self.img_size, self.patch
         return (
-            (height - self.patch_size) // self.stride + 1,
-            (width - self.patch_size) // self.stride + 1,
+            (height - patch_height) // self.stride + 1,
+            (width - patch_width) // self.stride + 1,
         )
 
     @property

@@ -28,8 +28,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from vimnp.engine.arena import Spares
 from vimnp.engine.trace import Trace
 from vimnp.models.vim import parameters
-from vimnp.models.vim.config import CHANNELS, VimConfig
-from vimnp.models.vim.outputs import Output
+from vimnp.models.vim.config import VimConfig
+from vimnp.models.vim.outputs import Kind, Layers, Output
 from vimnp.models.vim.parameters import Norm
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
@@ -61,8 +61,7 @@ class Pass:
 
     def __init__(self, config: VimConfig) -> None:
         length, embed_dim, d_inner = config.num_tokens, config.embed_dim, config.d_inner
-        patch = (CHANNELS, config.patch_size, config.patch_size)
-        self.patches = aligned_empty(*config.grid_size, *patch)
+        self.patches = aligned_empty(*config.grid_size, config.channels, *config.patch)
         self.residual = aligned_empty(length, embed_dim)
         self.normed = aligned_empty(length, embed_dim)
         self.xz = aligned_empty(length, 2 * d_inner)
@@ -78,6 +77,7 @@ class Pass:
         self.partners = aligned_empty(length * config.if_rope, embed_dim)
         self.trace: Trace | None = None
         self.layer: int | None = None
+        self.kept: tuple[Layers, np.ndarray] | None = None  # what some layers give, where asked for
 
     def span(self, operation: str) -> AbstractContextManager[None]:
         """Within this, time is the operation's, where it is noted at all."""
@@ -167,7 +167,7 @@ class NumpyVim:
         state: None = None,
         trace: Trace | None = None,
     ) -> None:
-        """What is asked for of some pictures (3, H, W), one after the other: an :data:`Output`."""
+        """What is asked for, an :data:`Output`, of some pictures (channels, H, W), one by one."""
         with self.threads_of_products(), self._spares.one() as w:
             w.trace = trace
             for of_picture, pixels in zip(out, inputs, strict=True):
@@ -176,9 +176,13 @@ class NumpyVim:
     # ---- One picture, from top to bottom --------------------------------------------------------
 
     def _forward(self, w: Pass, pixels: np.ndarray, out: np.ndarray, output: Output) -> None:
-        """A picture (3, H, W) -> what is asked for of it."""
+        """A picture (channels, H, W) -> what is asked for of it."""
+        w.kept = (output, out) if isinstance(output, Layers) else None
         self._layers(w, pixels)
-        if output == "tokens":
+        if isinstance(output, Layers):
+            self._final_norm(w, slice(None), w.normed)
+            self._keep(w, "residual", self._config.num_active_layers - 1, w.residual)
+        elif output == "tokens":
             self._final_norm(w, slice(None), out)
         elif output == "features":
             out[...] = self._features(w)
@@ -186,7 +190,7 @@ class NumpyVim:
             out[...] = self._head(w, self._features(w))
 
     def _layers(self, w: Pass, pixels: np.ndarray) -> None:
-        """A picture (3, H, W) -> two terms of its tokens, w.residual and w.hidden: (L, E) each."""
+        """A picture -> two terms of its tokens, w.residual and w.hidden: (L, E) each."""
         w.layer = None
         self._embed(w, pixels)  # w.residual: the tokens
         number = len(self._parameters.blocks[0])  # layers that read the same tokens
@@ -194,20 +198,30 @@ class NumpyVim:
             w.layer = index * number
             self._rotate(w, is_first=index == 0)
             self._add_norm(w, w.residual, w.hidden if index else None, layer.norm, w.normed)
+            self._keep(w, "residual", w.layer - 1, w.residual)
             self._mixer(w, layer, w.hidden)
             for flipped in partner:  # if_bidirectional: it reads the same tokens, backwards
                 w.layer += 1
                 self._add_norm(w, w.residual, None, flipped.norm, w.normed)
                 self._mixer(w, flipped, w.hidden_flipped)
                 self._add_flipped(w)
+            self._keep(w, "hidden", w.layer, w.hidden)
         w.layer = None
+
+    def _keep(self, w: Pass, kind: Kind, layer: int, tokens: np.ndarray) -> None:
+        """A layer's tokens to the caller, where they are asked for."""
+        if w.kept is not None:
+            asked, out = w.kept
+            if asked.kind == kind and layer in asked.layers:
+                with w.span("keep"):
+                    out[asked.layers.index(layer)] = tokens
 
     @operation("embed")
     def _embed(self, w: Pass, pixels: np.ndarray) -> None:
-        """Patches -> tokens, with class tokens and position embedding; pixels are (3, H, W)."""
+        """A picture -> tokens: patches, with class tokens and position embedding."""
         config = self._config
-        size, stride = config.patch_size, config.stride
-        windows = sliding_window_view(pixels, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+        windows = sliding_window_view(pixels, config.patch, axis=(1, 2))
+        windows = windows[:, :: config.stride, :: config.stride]
         np.copyto(w.patches, windows.transpose(1, 2, 0, 3, 4))
         patches = w.patches.reshape(config.num_patches, -1)
         tokens = w.residual[::-1] if config.flips_sequence else w.residual  # the picture's order
@@ -247,6 +261,8 @@ class NumpyVim:
     def _in_proj(self, w: Pass, layer: Layer) -> None:
         """w.normed (L, E) -> w.x and w.z, (L, Dn) each."""
         np.matmul(w.normed, layer.in_proj, out=w.xz)
+        if layer.in_proj_bias is not None:
+            w.xz += layer.in_proj_bias
 
     @operation("conv1d")
     def _conv1d(self, w: Pass, layer: Layer) -> None:
@@ -292,7 +308,7 @@ class NumpyVim:
             layer.in_time(w.y),
             delta_softplus=True,
             if_divide_out=self._config.halves_directions,
-            method=self._scan_mode,
+            scan_mode=self._scan_mode,
             num_threads=self.num_threads,
             chosen=self._chosen,
         )
@@ -301,6 +317,8 @@ class NumpyVim:
     def _out_proj(self, w: Pass, layer: Layer, out: np.ndarray) -> None:
         """w.y (L, Dn) -> out (L, E)."""
         np.matmul(w.y, layer.out_proj, out=out)
+        if layer.out_proj_bias is not None:
+            out += layer.out_proj_bias
 
     @operation("out_proj")
     def _add_flipped(self, w: Pass) -> None:
@@ -353,8 +371,13 @@ class NumpyVim:
 
     @operation("head")
     def _head(self, w: Pass, features: np.ndarray) -> np.ndarray:
-        """Logits (classes,), or (L, classes) if there are some for every token."""
-        logits: np.ndarray = features @ self._parameters.head
-        logits += self._parameters.head_bias
+        """Logits (classes,), or (L, classes) if there are some for every token.
+
+        A backbone, which has no head, gives the features.
+        """
+        logits = features
+        if self._parameters.head is not None:
+            logits = features @ self._parameters.head
+            logits += self._parameters.head_bias
         # Without a class token and with this pooling, the features are every token's.
         return logits.max(axis=0) if self._config.final_pool_type == "max" else logits

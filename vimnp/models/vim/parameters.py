@@ -52,8 +52,10 @@ class Layer(NamedTuple, Generic[Matrix]):
 
     norm: Norm
     in_proj: Matrix  # (E, 2 Dn)
+    in_proj_bias: np.ndarray | None  # (2 Dn,)
     directions: tuple[DirectionParameters[Matrix], ...]  # forward, and backward if there are two
     out_proj: Matrix  # (Dn, E), with all that scales the layer's output
+    out_proj_bias: np.ndarray | None  # (E,), with that too
     is_flipped: bool  # it reads the sequence backwards: its forward direction begins at the end
 
     def in_time(self, array: np.ndarray) -> np.ndarray:
@@ -69,8 +71,8 @@ class Parameters(NamedTuple, Generic[Matrix]):
     rotation: rope.Rotation | None  # of each layer's input
     layers: tuple[Layer[Matrix], ...]
     norm_f: Norm
-    head: Matrix  # (E, classes)
-    head_bias: np.ndarray  # (classes,)
+    head: Matrix | None  # (E, classes); a backbone has none
+    head_bias: np.ndarray | None  # (classes,)
 
     @property
     def blocks(self) -> list[tuple[Layer[Matrix], ...]]:
@@ -83,7 +85,7 @@ MATRICES = frozenset(
     field
     for part in (Parameters, Layer, DirectionParameters)
     for field, kind in part.__annotations__.items()
-    if getattr(kind, "__forward_arg__", kind) == "Matrix"
+    if str(getattr(kind, "__forward_arg__", kind)).startswith("Matrix")
 )
 """Fields that a :data:`PackMatrix` has made."""
 
@@ -158,8 +160,8 @@ class _Loader(Generic[Matrix]):
             rotation=rope.Rotation.read(config, self._read) if config.if_rope else None,
             layers=tuple(self._layer(index) for index in range(config.num_active_layers)),
             norm_f=self._norm("norm_f", config.num_active_layers),
-            head=self._packed(self._read("head.weight")),
-            head_bias=self._vector("head.bias"),
+            head=self._packed(self._read("head.weight")) if config.num_classes else None,
+            head_bias=self._optional("head.bias"),
         )
 
     def _packed(self, matrix: np.ndarray) -> Matrix:
@@ -192,8 +194,10 @@ class _Loader(Generic[Matrix]):
         return Layer(
             norm=self._norm(f"{prefix}.norm", index),
             in_proj=self._packed(self._read(f"{prefix}.mixer.in_proj.weight")),
+            in_proj_bias=self._optional(f"{prefix}.mixer.in_proj.bias"),
             directions=self._directions(f"{prefix}.mixer"),
-            out_proj=self._packed(self._out_proj(f"{prefix}.mixer", index)),
+            out_proj=self._packed(self._scaled(f"{prefix}.mixer", "out_proj.weight", index)),
+            out_proj_bias=self._out_proj_bias(f"{prefix}.mixer", index),
             is_flipped=self._config.if_bidirectional and index % 2 == 1,
         )
 
@@ -214,13 +218,22 @@ class _Loader(Generic[Matrix]):
         """
         return index // 2 if self._config.if_bidirectional else 0
 
-    def _out_proj(self, prefix: str, index: int) -> np.ndarray:
-        """(E, Dn), scaled by ``gamma``, and down by how often the residual then has doubled."""
-        out_proj = self._read(f"{prefix}.out_proj.weight")
+    def _scaled(self, prefix: str, name: str, index: int) -> np.ndarray:
+        """A layer's output, (E, ...): by ``gamma``, and by how often the residual then has doubled.
+
+        Down by the latter.
+        """
+        tensor = self._read(f"{prefix}.{name}")
         if self._config.if_layer_scale:
-            out_proj = out_proj * self._read(f"{prefix}.gamma")[:, None]
+            gamma = self._read(f"{prefix}.gamma")
+            tensor = tensor * gamma.reshape(-1, *[1] * (tensor.ndim - 1))
         doublings = self._doublings(index + 2)
-        return np.ldexp(out_proj, -doublings) if doublings else out_proj
+        return np.ldexp(tensor, -doublings) if doublings else tensor
+
+    def _out_proj_bias(self, prefix: str, index: int) -> np.ndarray | None:
+        if not self._config.bias:
+            return None
+        return self._arena.copy(self._scaled(prefix, "out_proj.bias", index))
 
     def _direction(self, prefix: str, suffix: str) -> DirectionParameters[Matrix]:
         conv_weight = self._read(f"{prefix}.conv1d{suffix}.weight")[:, 0]

@@ -12,7 +12,7 @@ import numpy as np
 
 from vimnp.models.random_weights import around_one, delta_bias, fan_in, small, state_matrix
 from vimnp.models.vim import rope
-from vimnp.models.vim.config import CHANNELS, VimConfig
+from vimnp.models.vim.config import VimConfig
 from vimnp.weights.family import Initial, Tensor
 
 SIZES = {
@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[Any, tuple[str, ...]]] = {
     "if_abs_pos_embed": {True: ("pos_embed",), False: ()},
     "if_rope": {True: ("rope.",), False: ()},
     "if_layer_scale": {True: ("mixer.gamma",), False: ()},
+    "bias": {True: ("mixer.in_proj.bias", "mixer.out_proj.bias"), False: ()},
     "conv_bias": {True: ("mixer.conv1d.bias", "mixer.conv1d_b.bias"), False: ()},
     "bimamba_type": {
         "v2": ("mixer.conv1d_b.", "mixer.x_proj_b.", "mixer.dt_proj_b.", "mixer.D_b"),
@@ -47,7 +48,7 @@ else the last. A layer's are named without its number, and a final dot stands fo
 
 def tensors(config: VimConfig) -> dict[str, Tensor]:
     """Every tensor that a configuration implies, by name."""
-    embed_dim, patch_size = config.embed_dim, config.patch_size
+    embed_dim = config.embed_dim
     found = dict.fromkeys(config.class_tokens, Tensor((1, 1, embed_dim), small))
     if config.if_abs_pos_embed:
         found["pos_embed"] = Tensor((1, config.num_tokens, embed_dim), small)
@@ -55,15 +56,16 @@ def tensors(config: VimConfig) -> dict[str, Tensor]:
         for name in (rope.COS, rope.SIN):
             values = _table(config, name)
             found[name] = Tensor((config.num_patches, embed_dim), values, is_weight=False)
-    found["patch_embed.proj.weight"] = Tensor((embed_dim, CHANNELS, patch_size, patch_size), fan_in)
+    found["patch_embed.proj.weight"] = Tensor((embed_dim, config.channels, *config.patch), fan_in)
     found["patch_embed.proj.bias"] = Tensor((embed_dim,), small)
     for index in range(config.depth):
         for name, tensor in _mixer(config).items():
             found[f"layers.{index}.mixer.{name}"] = tensor
         found |= _norm(config, f"layers.{index}.norm")
     found |= _norm(config, "norm_f")
-    found["head.weight"] = Tensor((config.num_classes, embed_dim), fan_in)
-    found["head.bias"] = Tensor((config.num_classes,), small)
+    if config.num_classes:
+        found["head.weight"] = Tensor((config.num_classes, embed_dim), fan_in)
+        found["head.bias"] = Tensor((config.num_classes,), small)
     return found
 
 
@@ -72,6 +74,9 @@ def _mixer(config: VimConfig) -> dict[str, Tensor]:
     dt_rank = config.dt_rank
     assert dt_rank is not None  # set in __post_init__
     found = {"in_proj.weight": Tensor((2 * d_inner, embed_dim), fan_in)}
+    if config.bias:
+        found["in_proj.bias"] = Tensor((2 * d_inner,), small)
+        found["out_proj.bias"] = Tensor((embed_dim,), small)
     if config.if_layer_scale:
         found["gamma"] = Tensor((embed_dim,), around_one)
     for suffix in config.stored_suffixes:
