@@ -11,7 +11,7 @@ from limits import blas_as_it_is_set, network
 from threadpoolctl import threadpool_limits
 
 import vimnp
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 
 PIXELS = np.random.default_rng(0).standard_normal((3, 224, 224)).astype(np.float32)
 
@@ -28,7 +28,7 @@ def run(
 
 @pytest.mark.parametrize("batch", [1, 8])
 @pytest.mark.parametrize("num_threads", [1, 2])
-@pytest.mark.parametrize("scan", BIDIRECTIONAL_METHODS)
+@pytest.mark.parametrize("scan", SCAN_MODES)
 def test_scan_modes(benchmark, scan, num_threads, batch):
     group = f"scan modes, batch {batch}, {num_threads} threads of kernels and of BLAS"
     run(benchmark, group, scan, num_threads, num_threads, batch)

@@ -10,12 +10,12 @@ import pytest
 from layer_arrays import LENGTHS, aligned_empty, normal, scan, scan_inputs
 
 import vimnp
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("num_threads", [1, 2])
-@pytest.mark.parametrize("method", BIDIRECTIONAL_METHODS)
+@pytest.mark.parametrize("method", SCAN_MODES)
 def test_scan(benchmark, implementation, method, num_threads, length):
     if implementation == "numpy" and num_threads > 1:
         pytest.skip("plain NumPy scans with one thread")

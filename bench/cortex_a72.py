@@ -33,16 +33,16 @@ There is no {tool} here. The estimate takes a compiler for AArch64 and llvm-mca;
 --compiler and --llvm-mca name others.
 """
 
-# The address makes the compiler keep every kernel. The scan contains its functions for step sizes
-# and gate three times over; here each stands alone.
+# The address makes the compiler keep every kernel. The scan contains its functions for delta and
+# gate three times over; here each stands alone.
 SOURCE = """\
 #include "isa.h"
 int (*const kept)(struct instruction_set *) = list_instruction_sets;
-void step_sizes(vec_neon *x, int run) { softplus_neon(x, run); }
-void gate(vec_neon *z, vec_neon *divisors, int run)
+void delta(vec_neon *x, vec_neon *room, int number) { softplus_neon(x, room, number); }
+void gate(vec_neon *z, vec_neon *divisors, int number)
 {
-    silu_divisors_neon(z, divisors, run);
-    for (int i = 0; i < run; i++)
+    silu_divisors_neon(z, divisors, number);
+    for (int i = 0; i < number; i++)
         z[i] /= divisors[i];
 }
 """
@@ -57,7 +57,7 @@ ITERATIONS = 100
 ASSUMPTIONS = """\
 throughput: the cycles that the core's busiest unit takes; cycles: with what instructions wait for
 each other. Both are bounds from below: llvm-mca knows no cache, no memory, and no branch that was
-guessed wrong. Step sizes and gate are the loops of softplus and SiLU; the short loops between them
+guessed wrong. Delta and gate are the loops of softplus and SiLU; the short loops between them
 (bias, test of the bound, product with the gate, stores) are not counted.
 ms per image: {tokens} tokens x {blocks} blocks x directions x {layers} layers, spread evenly over
 {cores} cores at {gigahertz:g} GHz. The gate applies once, to the sum of both directions. A
@@ -83,7 +83,7 @@ def main() -> None:
     options = parse_arguments()
     assembly = compile_kernels(options.compiler)
     states = states_loop(assembly)
-    step_sizes = straight_loops(function(assembly, "step_sizes"))
+    delta = straight_loops(function(assembly, "delta"))
     gate = straight_loops(function(assembly, "gate"))
     tile = product_loop(assembly)
     print(f"compiler: {run([options.compiler, '--version']).splitlines()[0]}")
@@ -91,9 +91,9 @@ def main() -> None:
     print(f"model:    {model(simulate(options, states), options.cpu)}\n")
     print("One token of one direction, 4 channels:\n")
     print("            instructions  micro-ops  cycles  throughput  directions  ms per image")
-    total = print_stage("states", [states], DIRECTIONS, options)
-    total += print_stage("step sizes", step_sizes, DIRECTIONS, options)
-    total += print_stage("gate", gate, 1, options)
+    total = print_phase("states", [states], DIRECTIONS, options)
+    total += print_phase("delta", delta, DIRECTIONS, options)
+    total += print_phase("gate", gate, 1, options)
     total += print_products(tile, options)
     print(f"{'sum':67}  {total:12.1f}\n")
     print(
@@ -104,7 +104,7 @@ def main() -> None:
     )
 
 
-def print_stage(
+def print_phase(
     name: str, loops: list[list[str]], directions: int, options: argparse.Namespace
 ) -> float:
     """A line for loops that run one after the other; returns milliseconds per image."""

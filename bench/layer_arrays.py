@@ -41,7 +41,7 @@ def scan(length: int, num_threads: int, method: str = "fused") -> Callable[[], N
         aligned_empty(length, D_INNER),
         delta_softplus=True,
         if_divide_out=True,
-        method=method,
+        scan_mode=method,
         num_threads=num_threads,
     )
 

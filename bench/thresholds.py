@@ -1,4 +1,4 @@
-"""From how much work on do two threads pay? Measures for the thresholds of vimnp/kernels.py.
+"""From how much work on do two threads pay? Measures for the thresholds of vimnp/ops/kernels.py.
 
     python bench/thresholds.py
 

@@ -6,7 +6,7 @@
 The truth is NumPy's, in float64. Errors are in units in the last place (ulp) of the truth, rounded
 to float32. Where the truth is below 2^-100 the kernels may give zero, and the error is absolute;
 where exp is above 2^127.5 they may give infinity, and only a finite result has an error.
-tests/ops/test_vector_functions.py holds a sample of the floats to the errors that _exp.h states.
+tests/ops/test_vector_functions.py holds a sample of the floats to the errors that exp.h states.
 """
 
 from __future__ import annotations

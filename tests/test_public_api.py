@@ -16,12 +16,11 @@ import vimnp
 from tests.support.digits import SCANS
 from tests.support.labelled import LABELS
 from tests.support.micro import MICRO
-from vimnp.engine.choices import Backend, Scan
-from vimnp.engine.settings import BACKENDS
+from vimnp.engine.settings import BACKENDS, Backend, Scan
 from vimnp.images.preprocessing import read_image
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.model import VisionMamba
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 from vimnp.weights import BUNDLED_DIGITS, Metadata
 
 SUBMODULES = ("config", "costs", "errors", "evaluate", "image", "image_folder", "ops", "profiling")
@@ -130,7 +129,7 @@ def test_a_module_that_was_always_there_can_be_imported(name: str) -> None:
 
 
 def test_choices_are_those_that_are_taken() -> None:
-    assert {*get_args(Scan)} == {*BIDIRECTIONAL_METHODS}
+    assert {*get_args(Scan)} == {*SCAN_MODES}
     assert {*get_args(Backend)} == {"auto", *BACKENDS}
 
 

@@ -9,6 +9,7 @@ cdef extern from "isa.h" nogil:
         MAX_DIRECTIONS
         BUFFERS_OF_CALLER
         NO_BUFFER
+        PATCHES
 
     struct program_array "array":
         int buffer
@@ -89,17 +90,17 @@ cdef extern from "isa.h" nogil:
         scan_operation scan
         reduction_operation reduction
 
-    struct program_operation:
+    struct program_operation "op":
         operation_kind kind
         int label, layer
-        part rows
+        extent rows
         operands of
 
     enum split:
         SPLIT_ROWS
         SPLIT_COLUMNS
 
-    struct program_stage:
+    struct program_stage "stage":
         split split
         Py_ssize_t length, grain, rows, block, count
         const program_operation *operations
@@ -115,14 +116,14 @@ cdef extern from "isa.h" nogil:
         double begin, end
         int label, layer
 
-    struct shared_stages "stages":
+    struct progress_list:
         char *first
         size_t size
         int shares
 
     struct forward_pass "pass":
         const program *program
-        shared_stages stages
+        progress_list stages
         int inputs
         const float *input[8]
         float *out
@@ -134,10 +135,13 @@ cdef extern from "isa.h" nogil:
         double begin
 
     double seconds_now()
-    size_t stage_size(int shares)
+    size_t progress_size(int shares)
     void deal_pass(forward_pass *p)
-    void run_together(member_function run, const void *task, int num_threads)
+    void run_together(member_function call, const void *task, int num_threads)
 
+PROGRAM_LIMITS = {
+    "CHUNK": CHUNK, "PATCHES": PATCHES, "MOST_DIRECTIONS": MAX_DIRECTIONS, "MOST_BUFFERS": MAX_BUFFERS,
+}  # which vimnp.engine.program knows without the kernels
 _REDUCTIONS = {"mean": OPERATION_MEAN, "largest": OPERATION_LARGEST, "copy": OPERATION_COPY}
 
 
@@ -178,7 +182,7 @@ cdef class Program:
 
     def workspace_size(self, int num_threads):
         """Floats that a pass on so many threads writes."""
-        cdef Py_ssize_t of_stages = MAX_INPUTS * self.p.count * <Py_ssize_t> stage_size(num_threads)
+        cdef Py_ssize_t of_stages = MAX_INPUTS * self.p.count * <Py_ssize_t> progress_size(num_threads)
         return self.floats + num_threads * self.p.scratch + of_stages // <Py_ssize_t> sizeof(float)
 
     def forward(
@@ -211,7 +215,7 @@ cdef class Program:
             task.spans, task.capacity = &spans[0, 0], spans.shape[1]
         task.workspace, task.scratch = &memory[0], &memory[0] + self.floats
         task.stages.first = <char *> (task.scratch + num_threads * self.p.scratch)
-        task.stages.size, task.stages.shares = stage_size(num_threads), num_threads
+        task.stages.size, task.stages.shares = progress_size(num_threads), num_threads
         with nogil:
             task.begin = seconds_now()
             deal_pass(&task)

@@ -9,6 +9,7 @@ OPENMP: bool
 POOL: bool
 MAX_D_STATE: int
 MAX_D_CONV: int
+PROGRAM_LIMITS: dict[str, int]
 
 def instruction_sets() -> dict[str, bool]: ...
 def threads_that_come(num_threads: int, seconds: float) -> int: ...

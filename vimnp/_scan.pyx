@@ -11,7 +11,7 @@ what keeps memory safe: :mod:`vimnp.ops` does that. Names and meanings are those
 cdef extern from "isa.h" nogil:
     const int MAX_STATES
     const int MAX_TAPS
-    const int RUN
+    const int CHUNK
     const int CHAINS
     const int LINE
 
@@ -19,17 +19,17 @@ cdef extern from "isa.h" nogil:
         const float *weight
         const float *bias
         float *out
-        Py_ssize_t out_step
+        Py_ssize_t out_stride
 
-    struct part "range":
+    struct extent:
         Py_ssize_t begin, end
 
     struct convolution:
         Py_ssize_t length, channels
-        part positions
+        extent positions
         int taps, silu, directions
         const float *x
-        Py_ssize_t x_step
+        Py_ssize_t x_stride
         filter filters[2]
 
     Py_ssize_t last_position(const convolution *c)
@@ -44,7 +44,7 @@ cdef extern from "isa.h" nogil:
         const float *addend
         const float *bias
         float *out
-        Py_ssize_t x_step, addend_step, out_step
+        Py_ssize_t x_stride, addend_stride, out_stride
 
     struct scan:
         Py_ssize_t length, channels
@@ -58,7 +58,7 @@ cdef extern from "isa.h" nogil:
         const float *D
         const float *z
         const float *delta_bias
-        Py_ssize_t u_step, delta_step, B_step, C_step, z_step, out_step
+        Py_ssize_t u_stride, delta_stride, B_stride, C_stride, z_stride, out_stride
         float *out
         float *last_state
         product_task dt_proj
@@ -74,7 +74,7 @@ cdef extern from "isa.h" nogil:
         const float *hidden
         const float *weight
         const float *bias
-        Py_ssize_t residual_step, hidden_step, out_step
+        Py_ssize_t residual_stride, hidden_stride, out_stride
         float epsilon
 
     enum function:
@@ -92,7 +92,7 @@ cdef extern from "isa.h" nogil:
     ctypedef void (*member_function)(const void *task, member member) noexcept nogil
 
     void run_parts(
-        part_function run, const void *task, Py_ssize_t length, Py_ssize_t step, int num_threads
+        part_function call, const void *task, Py_ssize_t length, Py_ssize_t grain, int num_threads
     )
 
     struct kernels:
@@ -101,7 +101,7 @@ cdef extern from "isa.h" nogil:
         part_function scan
         part_function add_norm
         member_function forward
-        void (*product)(const product_task *p, part rows, part columns) noexcept nogil
+        void (*product)(const product_task *p, extent rows, extent columns) noexcept nogil
         float (*multiply_adds)(Py_ssize_t rounds, float factor) noexcept nogil
         void (*apply)(function, const float *x, float *out, Py_ssize_t length) noexcept nogil
 
@@ -211,10 +211,10 @@ cdef class Kernels:
             if c.length and c.channels:
                 c.filters[i].weight = &weight[0, 0]
                 c.filters[i].bias = NULL if bias is None else &bias[0]
-                c.filters[i].out, c.filters[i].out_step = &out[0, 0], _step(out, False)
+                c.filters[i].out, c.filters[i].out_stride = &out[0, 0], _stride(out, False)
         if c.length == 0 or c.channels == 0:
             return
-        c.x, c.x_step = &x[0, 0], _step(x, False)
+        c.x, c.x_stride = &x[0, 0], _stride(x, False)
         c.positions.begin, c.positions.end = 0, last_position(&c)
 
         cdef const kernels *table = self.table
@@ -236,16 +236,16 @@ cdef class Kernels:
             _expect_shape(hidden, n.length, n.channels, "hidden")
         if n.length == 0 or n.channels == 0:
             return
-        n.residual, n.residual_step = &residual[0, 0], _step(residual, False)
-        n.out, n.out_step = &out[0, 0], _step(out, False)
+        n.residual, n.residual_stride = &residual[0, 0], _stride(residual, False)
+        n.out, n.out_stride = &out[0, 0], _stride(out, False)
         n.weight, n.bias = &weight[0], NULL if bias is None else &bias[0]
-        n.hidden, n.hidden_step = NULL, 0
+        n.hidden, n.hidden_stride = NULL, 0
         if hidden is not None:
-            n.hidden, n.hidden_step = &hidden[0, 0], _step(hidden, False)
+            n.hidden, n.hidden_stride = &hidden[0, 0], _stride(hidden, False)
 
         cdef const kernels *table = self.table
         with nogil:
-            run_parts(table.add_norm, &n, n.length, RUN, num_threads)
+            run_parts(table.add_norm, &n, n.length, CHUNK, num_threads)
 
     def selective_scan(
         self, tuple directions not None, const float[:, :] z, float[:, :] out,
@@ -263,7 +263,7 @@ cdef class Kernels:
             of_direction[i].delta_softplus, of_direction[i].fixlen = delta_softplus, fixlen
             of_direction[i].accumulate, of_direction[i].scale = i > 0, 1.0
             of_direction[i].z = of_direction[i].last_state = NULL
-            of_direction[i].out, of_direction[i].out_step = NULL, 0
+            of_direction[i].out, of_direction[i].out_stride = NULL, 0
             of_direction[i].dt_proj.weights.inputs = 0
             views.append(_fill(&of_direction[i], directions[i], i > 0))
         cdef float[:, ::1] last_state
@@ -276,13 +276,13 @@ cdef class Kernels:
         if length == 0 or channels == 0:
             return
         for i in range(number):
-            of_direction[i].out, of_direction[i].out_step = <float *> _first(out, i > 0), _step(out, i > 0)
+            of_direction[i].out, of_direction[i].out_stride = <float *> _first(out, i > 0), _stride(out, i > 0)
         # The last direction finds the sum complete: it gates and scales.
         cdef scan *last = &of_direction[number - 1]
         last.scale = scale
         if z is not None:
             _expect_shape(z, length, channels, "z")
-            last.z, last.z_step = _first(z, number > 1), _step(z, number > 1)
+            last.z, last.z_stride = _first(z, number > 1), _stride(z, number > 1)
         _run(self.table, of_direction, number, fused, num_threads)
 
     def product(
@@ -291,7 +291,7 @@ cdef class Kernels:
     ):
         """out = addend + x @ weights in these rows, and in these columns: whole vectors."""
         cdef product_task p
-        cdef part of_rows, of_columns
+        cdef extent of_rows, of_columns
         cdef Py_ssize_t width = self.table.width
         p.weights.inputs, p.weights.outputs = x.shape[1], out.shape[1]
         of_rows.begin, of_rows.end = rows
@@ -302,12 +302,12 @@ cdef class Kernels:
         _expect(0 <= of_rows.begin <= of_rows.end <= out.shape[0], "rows")
         _expect(0 <= of_columns.begin <= of_columns.end <= p.weights.outputs, "columns")
         _expect(of_columns.begin % width == 0, "columns")
-        p.addend, p.addend_step, p.bias = NULL, 0, NULL
+        p.addend, p.addend_stride, p.bias = NULL, 0, NULL
         if addend is not None:
             _expect_shape(addend, out.shape[0], p.weights.outputs, "addend")
-            p.addend, p.addend_step = &addend[0, 0], _step(addend, False)
-        p.x, p.x_step, p.weights.panels = &x[0, 0], _step(x, False), &panels[0]
-        p.out, p.out_step = &out[0, 0], _step(out, False)
+            p.addend, p.addend_stride = &addend[0, 0], _stride(addend, False)
+        p.x, p.x_stride, p.weights.panels = &x[0, 0], _stride(x, False), &panels[0]
+        p.out, p.out_stride = &out[0, 0], _stride(out, False)
         with nogil:
             self.table.product(&p, of_rows, of_columns)
 
@@ -350,11 +350,11 @@ cdef object _fill(scan *s, object direction, bint reverse):
     _expect(delta_bias is None or delta_bias.shape[0] == s.channels, "delta_bias")
     if s.length == 0 or s.channels == 0:
         return None
-    s.u, s.u_step = _first(u, reverse), _step(u, reverse)
-    s.delta, s.delta_step = _first(delta, reverse), _step(delta, reverse)
+    s.u, s.u_stride = _first(u, reverse), _stride(u, reverse)
+    s.delta, s.delta_stride = _first(delta, reverse), _stride(delta, reverse)
     s.A = &A[0, 0]
-    s.B, s.B_step = _first(B, reverse and not s.B_constant), _step(B, reverse)
-    s.C, s.C_step = _first(C, reverse and not s.C_constant), _step(C, reverse)
+    s.B, s.B_stride = _first(B, reverse and not s.B_constant), _stride(B, reverse)
+    s.C, s.C_stride = _first(C, reverse and not s.C_constant), _stride(C, reverse)
     s.D = NULL if D is None else &D[0]
     s.delta_bias = NULL if delta_bias is None else &delta_bias[0]
     return u, delta, A, B, C, D, delta_bias
@@ -388,10 +388,10 @@ cdef const float *_first(const float[:, :] view, bint reverse) noexcept:
     return &view[view.shape[0] - 1 if reverse else 0, 0]
 
 
-cdef Py_ssize_t _step(const float[:, :] view, bint reverse) noexcept:
+cdef Py_ssize_t _stride(const float[:, :] view, bint reverse) noexcept:
     """Floats from one token to the next in the direction of the scan."""
-    cdef Py_ssize_t step = view.strides[0] // <Py_ssize_t> sizeof(float)
-    return -step if reverse else step
+    cdef Py_ssize_t stride = view.strides[0] // <Py_ssize_t> sizeof(float)
+    return -stride if reverse else stride
 
 
 include "_program.pxi"

@@ -1,3 +1,12 @@
 """The operations in plain NumPy, by the name that they have had from the first version on."""
 
-from vimnp.ops.reference import *  # noqa: F403
+from vimnp.ops.reference import Direction as Direction
+from vimnp.ops.reference import ScanResult as ScanResult
+from vimnp.ops.reference import causal_conv1d as causal_conv1d
+from vimnp.ops.reference import norm as norm
+from vimnp.ops.reference import refuse_complex as refuse_complex
+from vimnp.ops.reference import scan_directions as scan_directions
+from vimnp.ops.reference import selective_scan as selective_scan
+from vimnp.ops.reference import selective_scan_bidirectional as selective_scan_bidirectional
+from vimnp.ops.reference import silu as silu
+from vimnp.ops.reference import softplus as softplus

@@ -18,7 +18,7 @@ from peers.record import Results
 from peers.requirements import versions
 from peers.weights_files import write_all
 from vimnp.measure.machine import describe_machine
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 
 SCAN_NETWORK, SCAN_THREADS = "vim-numpy", (1, 2, 4)  # the backend that has all modes
 USUAL_SIDE = 224  # rounds are for this one; larger pictures get fewer
@@ -109,11 +109,7 @@ def _add_cold_starts(
 
 def _add_scan_modes(results: Results, side: int, rounds: int, folder: Path) -> None:
     log.info("%d x %d pixels: scan modes", side, side)
-    cases = [
-        Case(SCAN_NETWORK, number, scan)
-        for number in SCAN_THREADS
-        for scan in BIDIRECTIONAL_METHODS
-    ]
+    cases = [Case(SCAN_NETWORK, number, scan) for number in SCAN_THREADS for scan in SCAN_MODES]
     seconds, _ = latencies(cases, folder, rounds)
     results["scan_modes"] = [
         {"scan": case.scan, "side": side, "threads": case.num_threads} | found._asdict()

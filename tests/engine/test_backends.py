@@ -11,7 +11,7 @@ import vimnp
 from tests.support.commands import Command, facts
 from tests.support.digits import SCANS
 from tests.support.micro import MICRO, micro
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 from vimnp.runtime import extension
 
 needs_kernels = pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
@@ -38,7 +38,7 @@ def test_the_native_backend_is_taken_where_its_kernels_are(automatic):
     assert micro(backend=automatic, scan="fused").backend == "native"
 
 
-@pytest.mark.parametrize("scan", [mode for mode in BIDIRECTIONAL_METHODS if mode != "fused"])
+@pytest.mark.parametrize("scan", [mode for mode in SCAN_MODES if mode != "fused"])
 def test_numpy_is_taken_for_the_scans_that_it_alone_has(scan, automatic):
     model = micro(backend=automatic, scan=scan)
     assert (model.backend, model.scan) == ("numpy", scan)

@@ -31,7 +31,7 @@ from tests.support.options import OPTIONS
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.network import Pass
 from vimnp.ops.kernels import aligned_empty
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 from vimnp.runtime import extension
 from vimnp.weights import Metadata, WeightsFile
 
@@ -597,7 +597,7 @@ def test_the_backend_of_the_argument_comes_before_the_variable(monkeypatch, micr
         assert vimnp.VisionMamba.from_npz(micro_npz, backend=argument).backend == argument
 
 
-@pytest.mark.parametrize("scan", [s for s in BIDIRECTIONAL_METHODS if s != "fused"])
+@pytest.mark.parametrize("scan", [s for s in SCAN_MODES if s != "fused"])
 def test_the_native_backend_refuses_other_scans_than_its_own(monkeypatch, scan):
     words = rf"scan is '{scan}', and {{}} is 'native', which has 'fused' only"
     with pytest.raises(vimnp.ConfigError, match=words.format("backend")):

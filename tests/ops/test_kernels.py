@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.comparison import TOLERANCE, assert_close, examples
 from vimnp.ops import kernels, reference
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 
 RUNS = [1, 31, 32, 33, 64, 65, 100]  # tokens
 
@@ -88,7 +88,7 @@ def scan(directions, z, method="fused", num_threads=1):
         last_states,
         delta_softplus=True,
         if_divide_out=True,
-        method=method,
+        scan_mode=method,
         num_threads=num_threads,
     )
     return out, *last_states
@@ -105,7 +105,7 @@ def exact_scan(directions, z):
     return result.out[0].T, *(state[0].T for state in result.last_states)
 
 
-@pytest.mark.parametrize("method", BIDIRECTIONAL_METHODS)
+@pytest.mark.parametrize("method", SCAN_MODES)
 @pytest.mark.parametrize(
     ("length", "channels", "d_state"),
     [*((length, 33, 16) for length in RUNS), (40, 70, 256), (65, 530, 16), (70, 48, 5)],

@@ -13,7 +13,8 @@ from scipy import signal
 import vimnp
 from tests.support.comparison import assert_close, examples, plain_arguments, widened
 from vimnp.ops import reference
-from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction
+from vimnp.ops.modes import SCAN_MODES, UNFUSED_MODES
+from vimnp.reference import Direction
 
 
 @st.composite
@@ -130,7 +131,7 @@ def test_causal_conv1d_names_a_mistake(implementation, mistake, error, message):
 # ---- selective_scan ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNFUSED_MODES)
 @examples
 @given(arguments=scan_arguments())
 def test_scan_agrees_with_float64(implementation, method, arguments):
@@ -153,7 +154,7 @@ def test_scan_with_a_constant_step_is_a_recursive_filter(implementation):
     assert_close(vimnp.selective_scan(u, delta, A, B, C), truth[None, None])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNFUSED_MODES)
 @pytest.mark.parametrize("case", ["vim", "plain", "const", "constB", "grouped", "len1"])
 def test_scan_gives_the_originals_outputs(implementation, golden: Path, case, method):
     arguments, truth, last_state = golden_scan(golden, case)
@@ -162,7 +163,7 @@ def test_scan_gives_the_originals_outputs(implementation, golden: Path, case, me
     assert_close(state, last_state)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNFUSED_MODES)
 def test_channels_that_grow_without_bound_spoil_no_other(implementation, golden: Path, method):
     """This case has negative steps: some channels grow, one to 1e68, as PyTorch's do."""
     arguments, truth, last_state = golden_scan(golden, "odd")
@@ -220,7 +221,7 @@ def test_scan_reads_any_memory_layout_and_writes_none(implementation):
         np.testing.assert_array_equal(value, before[name])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNFUSED_MODES)
 @pytest.mark.parametrize("name", ["u", "delta", "A", "B", "C", "D", "z", "delta_bias"])
 def test_nan_comes_out_where_nan_went_in(implementation, name, method):
     arguments = plain_arguments()
@@ -274,7 +275,7 @@ def test_scan_names_a_mistake(implementation, mistake, error, message):
 # ---- selective_scan_bidirectional ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", BIDIRECTIONAL_METHODS)
+@pytest.mark.parametrize("method", SCAN_MODES)
 @examples
 @given(data=st.data(), if_divide_out=st.booleans())
 def test_two_directions_are_the_sum_of_two_scans(implementation, method, data, if_divide_out):
@@ -325,7 +326,7 @@ def test_two_directions_name_a_mistake(implementation):
 
 
 @pytest.mark.usefixtures("small_work_is_split")
-@pytest.mark.parametrize("method", BIDIRECTIONAL_METHODS)
+@pytest.mark.parametrize("method", SCAN_MODES)
 def test_every_number_of_threads_gives_the_same_bits(implementation, method):
     arguments = plain_arguments(batch=1, channels=150, length=40, d_state=16)
     directions = (as_direction(arguments), as_direction(plain_arguments(1, 150, 40, 16, seed=1)))

@@ -11,7 +11,8 @@ import pytest
 import vimnp
 from tests.support.comparison import assert_close
 from vimnp.ops import reference
-from vimnp.reference import METHODS, Direction
+from vimnp.ops.modes import UNFUSED_MODES
+from vimnp.reference import Direction
 
 Case = dict[str, np.ndarray]
 
@@ -89,7 +90,7 @@ def mixer(operations: Any, case: Case, name: str, **options: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", INNERS + BIDIRECTIONAL_INNERS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNFUSED_MODES)
 def test_operations_make_up_the_originals_mixers(implementation, golden: Path, name, method):
     case = load(golden, name)
     assert_close(mixer(vimnp, case, name, method=method), case["out64"])
@@ -105,7 +106,7 @@ def test_the_reference_makes_up_the_originals_mixers_in_double(golden: Path, nam
 # ---- Others --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNFUSED_MODES)
 def test_a_scan_is_steps_from_a_zero_state(implementation, golden: Path, method):
     case = load(golden, "ssu_steps_from_zero")
     x, dt, B, C, z = (np.moveaxis(case[name], 0, 2) for name in ("x", "dt", "B", "C", "z"))

@@ -8,7 +8,8 @@ import pytest
 import vimnp
 from tests.support.comparison import plain_arguments
 from vimnp.ops import reference
-from vimnp.reference import BIDIRECTIONAL_METHODS, METHODS, Direction
+from vimnp.ops.modes import SCAN_MODES, UNFUSED_MODES
+from vimnp.reference import Direction
 
 
 @pytest.mark.parametrize("name", ["u", "delta", "A", "B", "C", "D", "z", "delta_bias"])
@@ -36,7 +37,7 @@ def halves(arguments):
     return arguments | half, arguments | whole
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNFUSED_MODES)
 def test_a_scan_of_float16_is_computed_in_float32(method):
     half, whole = halves(plain_arguments(length=300))
     out, state = reference.selective_scan(**half, return_last_state=True, method=method)
@@ -46,7 +47,7 @@ def test_a_scan_of_float16_is_computed_in_float32(method):
     np.testing.assert_array_equal(state, truth_state)
 
 
-@pytest.mark.parametrize("method", BIDIRECTIONAL_METHODS)
+@pytest.mark.parametrize("method", SCAN_MODES)
 def test_two_directions_of_float16_are_computed_in_float32(method):
     found, truth = (
         reference.selective_scan_bidirectional(

@@ -9,7 +9,8 @@ import pytest
 
 import vimnp
 from vimnp.ops import reference
-from vimnp.reference import BIDIRECTIONAL_METHODS, Direction
+from vimnp.ops.modes import SCAN_MODES
+from vimnp.reference import Direction
 
 TOKENS = 4096
 CHANNELS, STATES = 19, 16  # whole vectors, and a tail
@@ -75,7 +76,7 @@ def bias(out: np.ndarray) -> float:
     return float(np.abs((out - truth()).mean(axis=2)).max())
 
 
-@pytest.mark.parametrize("method", BIDIRECTIONAL_METHODS)
+@pytest.mark.parametrize("method", SCAN_MODES)
 def test_slow_states_are_as_right_as_in_pytorch(implementation, method):
     assert 70 < truth().max() < 80
     out = vimnp.selective_scan_bidirectional(*directions(), method=method)

@@ -14,7 +14,7 @@ WITH_FMA = {"avx512", "avx2", "neon"}
 
 
 def largest_error(name: str, x: np.ndarray) -> np.ndarray:
-    """In units in the last place, as _exp.h states it."""
+    """In units in the last place, as exp.h states it."""
     slope = 0.25 if extension.instruction_set() in WITH_FMA else 1.25
     return (4.5 if name == "softplus" else 3.5) + slope * np.abs(x.astype(np.float64))
 

@@ -38,7 +38,7 @@ SMALL = f"""
 import threading
 import numpy as np, vimnp
 from vimnp.ops import kernels
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 def small(work):
     expected, found = work(), []
     threading.stack_size({STACK})
@@ -59,7 +59,7 @@ for channels, d_state in ((700, 16), (60, 256)):
     for matrix in (B, normal(channels, d_state)):
         for large in (1, 1e30):  # with delta A beyond what one of the exponentials takes, too
             direction = vimnp.Direction(x, np.abs(x) * 0.1, A * np.float32(large), matrix, matrix)
-            for method in BIDIRECTIONAL_METHODS:
+            for method in SCAN_MODES:
                 small(lambda: vimnp.selective_scan_bidirectional(
                     direction, direction, x, True, method=method, num_threads=1))
 """
@@ -96,7 +96,7 @@ TEAMS = """
 kernels._LEAST_ELEMENTS = dict.fromkeys(kernels._LEAST_ELEMENTS, 0)  # split all work
 x, B = normal(1, 60, 70), normal(1, 256, 70)
 direction = vimnp.Direction(x, np.abs(x), -np.exp(normal(60, 256)), B, B)
-for method in BIDIRECTIONAL_METHODS:
+for method in SCAN_MODES:
     one, two = (vimnp.selective_scan_bidirectional(
         direction, direction, x, True, method=method, num_threads=n) for n in (1, 2))
     np.testing.assert_array_equal(one, two)

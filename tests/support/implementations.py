@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from vimnp.engine.settings import BACKENDS
-from vimnp.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 from vimnp.runtime import extension
 
 
@@ -33,7 +33,7 @@ class Way(NamedTuple):
     @property
     def scans(self) -> tuple[str, ...]:
         """The modes that it has."""
-        return ("fused",) if self.backend == "native" else BIDIRECTIONAL_METHODS
+        return ("fused",) if self.backend == "native" else SCAN_MODES
 
 
 COMPILED_WAYS = [

@@ -58,8 +58,16 @@ def _widened(read: Reader) -> Reader:
     return lambda name: read(name).astype(np.float64)
 
 
-def stream(config: VimConfig, read: Reader, pixels: np.ndarray) -> np.ndarray:
-    """Every token before the last norm, (L, E)."""
+def stream(
+    config: VimConfig,
+    read: Reader,
+    pixels: np.ndarray,
+    seen: list[tuple[np.ndarray, np.ndarray]] | None = None,
+) -> np.ndarray:
+    """Every token before the last norm, (L, E).
+
+    `seen` gets what each layer, or each pair, gives: its output, and the stream that it read.
+    """
     p = _widened(read)
     hidden = embed(config, p, pixels.astype(np.float64))
     if config.flip_img_sequences_ratio == 1:
@@ -82,6 +90,8 @@ def stream(config: VimConfig, read: Reader, pixels: np.ndarray) -> np.ndarray:
             hidden, residual = h + h_b[::-1], r + r_b[::-1]
         else:
             hidden, residual = layer(config, p, layers.pop(0), hidden, residual)
+        if seen is not None:
+            seen.append((hidden, residual))
     return residual + hidden
 
 

@@ -17,12 +17,11 @@ from vimnp.commands.model_options import add_weights_or_random, load_network
 from vimnp.commands.options import as_given, file_name, parse_count
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
-from vimnp.engine.choices import Scan
-from vimnp.engine.settings import BACKENDS, CHOICES, resolve_backend
+from vimnp.engine.settings import BACKENDS, CHOICES, Scan, resolve_backend
 from vimnp.errors import ConfigError, VimnpError
 from vimnp.measure.timing import time_in_turn
 from vimnp.models.vim.model import VisionMamba
-from vimnp.ops.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 from vimnp.runtime.threads import MOST, resolve_num_threads
 from vimnp.storage.files import whole_file
 
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scan",
         default="fused",
         metavar="MODE,...",
-        help=f"all, or some of {', '.join(BIDIRECTIONAL_METHODS)} (fused)",
+        help=f"all, or some of {', '.join(SCAN_MODES)} (fused)",
     )
     parser.add_argument(
         "--threads",
@@ -88,10 +87,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _ways(options: argparse.Namespace) -> list[Way]:
-    scans = BIDIRECTIONAL_METHODS if options.scan == "all" else _unique(options.scan.split(","))
+    scans = SCAN_MODES if options.scan == "all" else _unique(options.scan.split(","))
     for scan in scans:
-        if scan not in BIDIRECTIONAL_METHODS:
-            expected = ", ".join(BIDIRECTIONAL_METHODS)
+        if scan not in SCAN_MODES:
+            expected = ", ".join(SCAN_MODES)
             raise VimnpError(
                 f"{as_given('--scan', options.scan)}: expected all, or some of {expected}"
             )

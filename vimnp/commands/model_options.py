@@ -13,7 +13,7 @@ from vimnp.errors import VimnpError
 from vimnp.images.sizes import parse_img_size
 from vimnp.models.vim.model import VisionMamba
 from vimnp.models.vim.published import PUBLISHED
-from vimnp.ops.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 from vimnp.weights.file import BUNDLED_DIGITS
 
 
@@ -52,9 +52,7 @@ def _add_img_size(parser: argparse.ArgumentParser) -> None:
 
 def add_way(parser: argparse.ArgumentParser) -> None:
     """How the network runs."""
-    parser.add_argument(
-        "--scan", choices=BIDIRECTIONAL_METHODS, default="fused", help="how to scan (fused)"
-    )
+    parser.add_argument("--scan", choices=SCAN_MODES, default="fused", help="how to scan (fused)")
     parser.add_argument(
         "--backend",
         choices=CHOICES,

@@ -5,16 +5,16 @@
 
 /* The results for the tokens from `first` on, of which those before the first token or after the last
  * are none. */
-INLINE void FN(store_run)(
+INLINE void FN(store_chunk)(
     const struct convolution *c, const struct filter *filter, ptrdiff_t first, const FN(vec) *sums,
-    int run, ptrdiff_t channel, int lanes)
+    int number, ptrdiff_t channel, int lanes)
 {
-    FN(vec) divisors[RUN];
+    FN(vec) divisors[CHUNK];
     if (c->silu)
-        FN(silu_divisors)(sums, divisors, run);
-    for (int i = 0; i < run; i++) {
+        FN(silu_divisors)(sums, divisors, number);
+    for (int i = 0; i < number; i++) {
         const ptrdiff_t t = first + i;
-        float *out = filter->out + t * filter->out_step + channel;
+        float *out = filter->out + t * filter->out_stride + channel;
         if (0 <= t && t < c->length)
             FN(store)(out, c->silu ? sums[i] / divisors[i] : sums[i], lanes);
     }
@@ -25,7 +25,7 @@ INLINE FN(vec) FN(load_token)(
     const struct convolution *c, ptrdiff_t t, ptrdiff_t channel, int lanes)
 {
     if (0 <= t && t < c->length)
-        return FN(load)(c->x + t * c->x_step + channel, lanes);
+        return FN(load)(c->x + t * c->x_stride + channel, lanes);
     return FN(set1)(0.0f);
 }
 
@@ -33,11 +33,11 @@ INLINE FN(vec) FN(load_token)(
  *
  * One window of K tokens slides over x: with x[t] as its newest it is what the forward filter needs
  * for token t, and what the backward filter needs for token t - K + 1. */
-INLINE void FN(convolve_run)(
-    const struct convolution *c, ptrdiff_t first, int run, ptrdiff_t channel, int lanes,
+INLINE void FN(convolve_chunk)(
+    const struct convolution *c, ptrdiff_t first, int number, ptrdiff_t channel, int lanes,
     const int taps, const int directions)
 {
-    FN(vec) weight[2][MAX_TAPS], bias[2], window[MAX_TAPS], forward[RUN], backward[RUN];
+    FN(vec) weight[2][MAX_TAPS], bias[2], window[MAX_TAPS], forward[CHUNK], backward[CHUNK];
     for (int d = 0; d < directions; d++) {
         const struct filter *filter = &c->filters[d];
         bias[d] = FN(load_optional)(filter->bias, channel, lanes);
@@ -46,7 +46,7 @@ INLINE void FN(convolve_run)(
     }
     for (int k = 0; k < taps; k++)
         window[k] = FN(load_token)(c, first - taps + k, channel, lanes);
-    for (int i = 0; i < run; i++) {
+    for (int i = 0; i < number; i++) {
         for (int k = 0; k + 1 < taps; k++)
             window[k] = window[k + 1];
         window[taps - 1] = FN(load_token)(c, first + i, channel, lanes);
@@ -59,25 +59,25 @@ INLINE void FN(convolve_run)(
         for (int k = 0; k < taps; k++)
             backward[i] = FN(fma)(weight[1][k], window[taps - 1 - k], backward[i]);
     }
-    FN(store_run)(c, &c->filters[0], first, forward, run, channel, lanes);
+    FN(store_chunk)(c, &c->filters[0], first, forward, number, channel, lanes);
     if (directions == 2)
-        FN(store_run)(c, &c->filters[1], first - taps + 1, backward, run, channel, lanes);
+        FN(store_chunk)(c, &c->filters[1], first - taps + 1, backward, number, channel, lanes);
 }
 
 /* The channels from `begin` to `end`. */
 static void FN(convolve_channels)(const void *task, ptrdiff_t begin, ptrdiff_t end)
 {
     const struct convolution *c = task;
-    for (ptrdiff_t first = c->positions.begin; first < c->positions.end; first += RUN) {
-        const int run = FN(run_from)(first, c->positions.end, RUN);
+    for (ptrdiff_t first = c->positions.begin; first < c->positions.end; first += CHUNK) {
+        const int number = FN(chunk_from)(first, c->positions.end, CHUNK);
         for (ptrdiff_t channel = begin; channel < end; channel += W) {
             const int lanes = FN(lanes_from)(channel, end);
             if (lanes == W && c->taps == 4 && c->directions == 2) /* every published network */
-                FN(convolve_run)(c, first, run, channel, W, 4, 2);
+                FN(convolve_chunk)(c, first, number, channel, W, 4, 2);
             else if (lanes == W && c->taps == 4)
-                FN(convolve_run)(c, first, run, channel, W, 4, 1);
+                FN(convolve_chunk)(c, first, number, channel, W, 4, 1);
             else
-                FN(convolve_run)(c, first, run, channel, lanes, c->taps, c->directions);
+                FN(convolve_chunk)(c, first, number, channel, lanes, c->taps, c->directions);
         }
     }
 }

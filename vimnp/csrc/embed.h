@@ -28,7 +28,7 @@ static int FN(gather_patches)(
 /* These tokens, of which class tokens have no patch. */
 static void FN(embed_tokens)(
     const struct embed_operation *e, const float *pixels, float *out, float *patches,
-    struct range tokens)
+    struct extent tokens)
 {
     const ptrdiff_t inputs = e->patch_proj.inputs, outputs = e->patch_proj.outputs;
     for (ptrdiff_t first = tokens.begin; first < tokens.end;) {
@@ -37,8 +37,8 @@ static void FN(embed_tokens)(
         float *token = out + first * e->out.stride;
         const struct product p = {
             .weights = e->patch_proj, .x = patches, .addend = offset, .out = token,
-            .x_step = inputs, .addend_step = outputs, .out_step = e->out.stride};
-        FN(product)(&p, (struct range){0, number}, (struct range){0, outputs});
+            .x_stride = inputs, .addend_stride = outputs, .out_stride = e->out.stride};
+        FN(product)(&p, (struct extent){0, number}, (struct extent){0, outputs});
         if (number == 0)
             memcpy(token, offset, sizeof(float) * (size_t)outputs);
         first += number ? number : 1;

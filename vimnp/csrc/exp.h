@@ -202,7 +202,7 @@ INLINE FN(vec) FN(exp)(FN(vec) x)
     return FN(scaled)(FN(exp2_polynomial)(fraction), rounded);
 }
 
-/* Softplus and silu take a run of vectors and go over it step by step: each is a chain of some thirty
+/* Softplus and silu take some vectors and go over them operation by operation: each is a chain of some thirty
  * instructions that wait for each other, and a CPU looks only so far ahead; in short loops it finds
  * more that can be done at once. */
 
@@ -212,13 +212,13 @@ INLINE FN(vec) FN(exp)(FN(vec) x)
  * of s^2: minimax of degree 4, relative error 4.5e-9. Unlike log(1 + e) it keeps its relative
  * precision for small e. Above 20, where PyTorch's softplus turns into the identity, the second
  * term is below half a unit in the last place, so the two agree. `s` is room for as many vectors. */
-INLINE void FN(softplus)(FN(vec) *x, FN(vec) *s, int run)
+INLINE void FN(softplus)(FN(vec) *x, FN(vec) *s, int number)
 {
-    for (int i = 0; i < run; i++)
+    for (int i = 0; i < number; i++)
         s[i] = FN(exp)(FN(at_most)(x[i], 0.0f) - FN(at_least)(x[i], 0.0f));
-    for (int i = 0; i < run; i++)
+    for (int i = 0; i < number; i++)
         s[i] = s[i] / (s[i] + 2.0f);
-    for (int i = 0; i < run; i++) {
+    for (int i = 0; i < number; i++) {
         const FN(vec) q = s[i] * s[i];
         FN(vec) p = FN(set1)(0.28011986f);
         p = FN(fma)(p, q, FN(set1)(0.28001805f));
@@ -230,9 +230,9 @@ INLINE void FN(softplus)(FN(vec) *x, FN(vec) *s, int run)
 }
 
 /* silu(x) = x / (1 + exp(-x)): what x is to be divided by. The quotient is left to the loop that uses
- * it, for one pass less over the run. */
-INLINE void FN(silu_divisors)(const FN(vec) *x, FN(vec) *divisors, int run)
+ * it, for one pass less over them. */
+INLINE void FN(silu_divisors)(const FN(vec) *x, FN(vec) *divisors, int number)
 {
-    for (int i = 0; i < run; i++)
+    for (int i = 0; i < number; i++)
         divisors[i] = FN(exp)(-x[i]) + 1.0f;
 }

@@ -5,47 +5,47 @@
  */
 
 static void FN(run_embed)(
-    const struct worker *worker, const struct embed_operation *e, struct range rows)
+    const struct worker *worker, const struct embed_operation *e, struct extent rows)
 {
     FN(embed_tokens)(
         e, first_row(worker, e->pixels), first_row(worker, e->out), worker->scratch, rows);
 }
 
 static void FN(run_norm)(
-    const struct worker *worker, const struct norm_operation *n, struct range rows)
+    const struct worker *worker, const struct norm_operation *n, struct extent rows)
 {
     const struct add_norm task = {
         .length = rows.end, .channels = n->channels, .epsilon = n->epsilon,
-        .residual = first_row(worker, n->residual), .residual_step = n->residual.stride,
-        .hidden = first_row(worker, n->hidden), .hidden_step = n->hidden.stride,
+        .residual = first_row(worker, n->residual), .residual_stride = n->residual.stride,
+        .hidden = first_row(worker, n->hidden), .hidden_stride = n->hidden.stride,
         .weight = n->weight, .bias = n->bias,
-        .out = first_row(worker, n->out), .out_step = n->out.stride};
+        .out = first_row(worker, n->out), .out_stride = n->out.stride};
     FN(add_norm_tokens)(&task, rows.begin, rows.end);
 }
 
 static void FN(run_product)(
-    const struct worker *worker, const struct product_operation *p, struct range rows,
-    struct range columns)
+    const struct worker *worker, const struct product_operation *p, struct extent rows,
+    struct extent columns)
 {
     const struct product task = {
         .weights = p->weights, .bias = p->bias,
-        .x = first_row(worker, p->x), .x_step = p->x.stride,
-        .addend = first_row(worker, p->addend), .addend_step = p->addend.stride,
-        .out = first_row(worker, p->out), .out_step = p->out.stride};
+        .x = first_row(worker, p->x), .x_stride = p->x.stride,
+        .addend = first_row(worker, p->addend), .addend_stride = p->addend.stride,
+        .out = first_row(worker, p->out), .out_stride = p->out.stride};
     /* Products write whole vectors: what follows `columns` in the last one belongs to it. */
     const ptrdiff_t end = p->column + (columns.end + W - 1) / W * W;
-    const struct range outputs = {p->column + columns.begin, end};
-    FN(product)(&task, rows, common(outputs, (struct range){0, p->weights.outputs}));
+    const struct extent outputs = {p->column + columns.begin, end};
+    FN(product)(&task, rows, common(outputs, (struct extent){0, p->weights.outputs}));
 }
 
 static void FN(run_conv1d)(
-    const struct worker *worker, const struct conv1d_operation *c, struct range time,
-    struct range channels)
+    const struct worker *worker, const struct conv1d_operation *c, struct extent time,
+    struct extent channels)
 {
     struct convolution task = {
         .length = c->length, .channels = c->channels, .taps = c->taps, .silu = c->silu,
         .directions = c->directions, .positions = time,
-        .x = first_row(worker, c->x), .x_step = c->x.stride};
+        .x = first_row(worker, c->x), .x_stride = c->x.stride};
     if (time.end == c->length)
         task.positions.end = last_position(&task);
     for (int d = 0; d < c->directions; d++)
@@ -65,21 +65,21 @@ INLINE struct scan FN(scan_task)(
         .length = d->length, .channels = s->channels, .d_state = s->d_state,
         .delta_softplus = 1, .accumulate = index,
         .scale = index + 1 == s->directions ? s->scale : 1.0f,
-        .u = first_row(worker, d->u), .u_step = d->u.stride,
+        .u = first_row(worker, d->u), .u_stride = d->u.stride,
         .delta = projects ? worker->scratch : first_row(worker, d->delta),
-        .delta_step = projects ? s->channels : d->delta.stride, .delta_bias = d->delta_bias,
+        .delta_stride = projects ? s->channels : d->delta.stride, .delta_bias = d->delta_bias,
         .dt_proj = {
-            .weights = d->dt_proj, .x = first_row(worker, d->dt), .x_step = d->dt.stride,
-            .out = worker->scratch, .out_step = s->channels},
+            .weights = d->dt_proj, .x = first_row(worker, d->dt), .x_stride = d->dt.stride,
+            .out = worker->scratch, .out_stride = s->channels},
         .A = d->A, .D = d->D,
-        .B = first_row(worker, d->B), .B_step = d->B.stride,
-        .C = first_row(worker, d->C), .C_step = d->C.stride,
-        .z = first_row(worker, d->z), .z_step = d->z.stride,
-        .out = first_row(worker, d->out), .out_step = d->out.stride};
+        .B = first_row(worker, d->B), .B_stride = d->B.stride,
+        .C = first_row(worker, d->C), .C_stride = d->C.stride,
+        .z = first_row(worker, d->z), .z_stride = d->z.stride,
+        .out = first_row(worker, d->out), .out_stride = d->out.stride};
 }
 
 static void FN(run_scan)(
-    const struct worker *worker, const struct scan_operation *s, struct range channels)
+    const struct worker *worker, const struct scan_operation *s, struct extent channels)
 {
     struct scan of_direction[MAX_DIRECTIONS];
     for (int d = 0; d < s->directions; d++)
@@ -90,8 +90,8 @@ static void FN(run_scan)(
 
 /* An operation, on these rows and columns. */
 static void FN(operate)(
-    struct worker *worker, const struct program_operation *op, struct range rows,
-    struct range columns)
+    struct worker *worker, const struct op *op, struct extent rows,
+    struct extent columns)
 {
     const struct reduction_operation *r = &op->of.reduction;
     rows = common(rows, op->rows);
@@ -117,8 +117,8 @@ static void FN(operate)(
 }
 
 static void FN(operate_all)(
-    struct worker *worker, const struct program_stage *stage, struct range rows,
-    struct range columns)
+    struct worker *worker, const struct stage *stage, struct extent rows,
+    struct extent columns)
 {
     for (ptrdiff_t i = 0; i < stage->count; i++)
         FN(operate)(worker, &stage->operations[i], rows, columns);
@@ -126,18 +126,18 @@ static void FN(operate_all)(
 
 /* This thread's parts of a stage. Rows that are not split pass in blocks: what one operation has
  * written of a block is in the cache when the next one reads it. */
-static void FN(run_stage)(struct worker *worker, const struct program_stage *stage)
+static void FN(run_stage)(struct worker *worker, const struct stage *stage)
 {
-    struct range part;
+    struct extent part;
     while (take_next(worker, &part)) {
         if (stage->split == SPLIT_ROWS) {
-            FN(operate_all)(worker, stage, part, (struct range){0, PTRDIFF_MAX / 2});
+            FN(operate_all)(worker, stage, part, (struct extent){0, PTRDIFF_MAX / 2});
             continue;
         }
         for (ptrdiff_t t = 0; t < stage->rows; t += stage->block) {
             const ptrdiff_t end = t + stage->block;
             FN(operate_all)(
-                worker, stage, (struct range){t, end < stage->rows ? end : stage->rows}, part);
+                worker, stage, (struct extent){t, end < stage->rows ? end : stage->rows}, part);
         }
     }
 }

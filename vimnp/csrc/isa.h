@@ -26,7 +26,7 @@ struct kernels {
     part_function scan;      /* of a struct scans: channels */
     part_function add_norm;  /* of a struct add_norm: tokens */
     member_function forward; /* of a struct pass */
-    void (*product)(const struct product *p, struct range rows, struct range columns);
+    void (*product)(const struct product *p, struct extent rows, struct extent columns);
     float (*multiply_adds)(ptrdiff_t rounds, float factor); /* CHAINS of W lanes in a round */
     void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
 };

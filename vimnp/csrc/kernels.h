@@ -18,8 +18,8 @@ INLINE int FN(lanes_from)(ptrdiff_t channel, ptrdiff_t end)
     return (int)(end - channel < W ? end - channel : W);
 }
 
-/* How many of the tokens from this one on lie in its run of `longest`. */
-INLINE int FN(run_from)(ptrdiff_t first, ptrdiff_t end, int longest)
+/* How many of the tokens from this one on lie in its chunk of `longest`. */
+INLINE int FN(chunk_from)(ptrdiff_t first, ptrdiff_t end, int longest)
 {
     return (int)(end - first < longest ? end - first : longest);
 }

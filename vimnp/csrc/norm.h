@@ -14,7 +14,7 @@ INLINE float FN(total)(FN(vec) sums)
     return total;
 }
 
-/* Each step goes over whole vectors, where nothing is left to decide, and then over the rest. */
+/* Each pass goes over whole vectors, where nothing is left to decide, and then over the rest. */
 
 INLINE float FN(mean)(const float *x, ptrdiff_t channels)
 {
@@ -66,8 +66,8 @@ INLINE void FN(normalise)(
  * + bias, and without bias the same with a mean of zero. */
 INLINE void FN(add_norm_token)(const struct add_norm *n, ptrdiff_t t)
 {
-    float *residual = n->residual + t * n->residual_step, *out = n->out + t * n->out_step;
-    const float *hidden = n->hidden ? n->hidden + t * n->hidden_step : NULL;
+    float *residual = n->residual + t * n->residual_stride, *out = n->out + t * n->out_stride;
+    const float *hidden = n->hidden ? n->hidden + t * n->hidden_stride : NULL;
     ptrdiff_t c = 0;
     for (; hidden && c + W <= n->channels; c += W)
         FN(add)(residual + c, hidden + c, W);

@@ -1,6 +1,6 @@
 /* What a kernel is asked to do: its arrays, their layout, and limits.
  *
- * Every array is float32. `step` is the distance in floats from one token to the next: negative where
+ * Every array is float32. `stride` is the distance in floats from one token to the next: negative where
  * time runs backwards, so nothing is ever flipped in memory.
  */
 #ifndef VIMNP_TASKS_H
@@ -14,23 +14,23 @@
 /* States of all channels that a thread scans together, 16 KB: those of 256 channels in Vim. All arrays of
  * a kernel together keep within 48 KB, because a thread's stack may be small: 128 KB in all with musl. */
 #define STATES 4096
-/* States of a vector of channels that a run of tokens is taken through together: in Vim all. */
+/* States of a vector of channels that a chunk of tokens is taken through together: in Vim all. */
 #define STATES_AT_ONCE 16
 
-/* Tokens that a kernel takes through its stages together: what passes between two stages then stays in
+/* Tokens that a kernel takes through its phases together: what passes between two phases then stays in
  * the first-level cache. */
-#define RUN 32
+#define CHUNK 32
 
-struct range {
+struct extent {
     ptrdiff_t begin, end;
 };
 
 /* What is in both; ends where it begins if nothing is. */
-static struct range common(struct range a, struct range b)
+static struct extent common(struct extent a, struct extent b)
 {
     const ptrdiff_t begin = a.begin > b.begin ? a.begin : b.begin;
     const ptrdiff_t end = a.end < b.end ? a.end : b.end;
-    return (struct range){begin, end > begin ? end : begin};
+    return (struct extent){begin, end > begin ? end : begin};
 }
 
 /* Floats in a cache line. */
@@ -47,23 +47,23 @@ struct product {
     struct matrix weights;
     const float *x, *addend, *bias; /* (rows, inputs); (rows, outputs) and (outputs,), or NULL each */
     float *out;                     /* (rows, outputs) */
-    ptrdiff_t x_step, addend_step, out_step;
+    ptrdiff_t x_stride, addend_stride, out_stride;
 };
 
 /* One direction of a convolution; weight is (taps, channels). */
 struct filter {
     const float *weight, *bias; /* bias may be NULL */
     float *out;
-    ptrdiff_t out_step;
+    ptrdiff_t out_stride;
 };
 
 /* A forward convolution, and a backward one where there are two directions. */
 struct convolution {
     ptrdiff_t length, channels;
-    struct range positions; /* of the window's newest token; see last_position */
+    struct extent positions; /* of the window's newest token; see last_position */
     int taps, silu, directions;
     const float *x;
-    ptrdiff_t x_step;
+    ptrdiff_t x_stride;
     struct filter filters[2];
 };
 
@@ -82,9 +82,9 @@ struct scan {
     float scale;                /* multiplies the gated output */
     const float *u, *delta, *A, *B, *C;
     const float *D, *z, *delta_bias; /* each may be NULL */
-    ptrdiff_t u_step, delta_step, B_step, C_step, z_step, out_step;
+    ptrdiff_t u_stride, delta_stride, B_stride, C_stride, z_stride, out_stride;
     float *out, *last_state; /* last_state may be NULL */
-    struct product dt_proj;  /* if it has inputs, fills `delta`, which then has the tokens of one run */
+    struct product dt_proj;  /* if it has inputs, fills `delta`, which then has the tokens of one chunk */
 };
 
 /* One direction, or a forward and a backward one: both of some channels before the next channels. */
@@ -98,7 +98,7 @@ struct add_norm {
     ptrdiff_t length, channels;
     float *residual, *out;
     const float *hidden, *weight, *bias;
-    ptrdiff_t residual_step, hidden_step, out_step;
+    ptrdiff_t residual_stride, hidden_stride, out_stride;
     float epsilon;
 };
 

@@ -22,7 +22,7 @@
 
 /* A task that some members go through, on the stack of the thread that has called for it. */
 struct region {
-    member_function run;
+    member_function call;
     const void *task;
     int team;            /* members that are invited, the calling thread among them */
     int came;            /* who have accepted; the next one has this index */
@@ -76,7 +76,7 @@ static void work_in_pool(void)
             stop_inviting(region);
         unlock(&pool.lock);
         set_float_mode(region->float_mode);
-        region->run(region->task, member);
+        region->call(region->task, member);
         lock(&pool.lock);
         stop_inviting(region); /* nothing is left in it to be done */
         __atomic_add_fetch(&region->left, 1, __ATOMIC_RELEASE); /* the region may be gone from here on */
@@ -95,9 +95,9 @@ static void start_workers(int number)
 }
 
 /* Runs a task on a team of the calling thread and of those workers that come in time. */
-static void run_region(member_function run, const void *task, int team)
+static void run_region(member_function call, const void *task, int team)
 {
-    struct region region = {run, task, team, 1, 0, float_mode(), NULL};
+    struct region region = {call, task, team, 1, 0, float_mode(), NULL};
     if (team > 1) {
         lock(&pool.lock);
         start_workers(team - 1);
@@ -111,7 +111,7 @@ static void run_region(member_function run, const void *task, int team)
             for (int i = 0; i < wanted; i++)
                 wake_one(&pool.invited);
     }
-    run(task, (struct member){0, team});
+    call(task, (struct member){0, team});
     if (team > 1) {
         lock(&pool.lock);
         stop_inviting(&region);

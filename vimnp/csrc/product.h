@@ -1,7 +1,7 @@
 /* Product with a packed matrix: rows of tokens, in vectors of outputs.
  *
  * Included once for each instruction set by kernels.h. A matrix (inputs, outputs) is packed when a
- * model is made (vimnp/native.py) into panels of PANEL vectors of outputs. A panel holds its rows one
+ * model is made (engine/packing.py) into panels of PANEL vectors of outputs. A panel holds its rows one
  * after the other; the last one is narrower, and padded with zeros to whole vectors. A tile of ROWS x
  * PANEL sums stays in registers on its way down a panel (Goto & van de Geijn 2008). A sum takes its
  * inputs in order, in whatever tile it is, so its bits do not depend on how a product is split.
@@ -30,7 +30,7 @@
 /* The part of a panel that is asked for. */
 struct FN(panel) {
     const float *from;
-    ptrdiff_t step, column; /* floats from one input to the next; where `from` stands in the matrix */
+    ptrdiff_t stride, column; /* floats from one input to the next; where `from` stands in the matrix */
     int vectors, lanes;     /* `lanes` outputs are in the last vector */
 };
 
@@ -43,12 +43,12 @@ INLINE void FN(product_tile)(
     FN(vec) sums[ROWS][PANEL];
     UNROLL
     for (int r = 0; r < rows; r++) {
-        x[r] = p->x + (row + (r < left ? r : left - 1)) * p->x_step;
+        x[r] = p->x + (row + (r < left ? r : left - 1)) * p->x_stride;
         UNROLL
         for (int v = 0; v < vectors; v++)
             sums[r][v] = FN(set1)(0.0f);
     }
-    for (ptrdiff_t k = 0; k < p->weights.inputs; k++, from += panel->step) {
+    for (ptrdiff_t k = 0; k < p->weights.inputs; k++, from += panel->stride) {
         FN(vec) weights[PANEL];
         UNROLL
         for (int v = 0; v < vectors; v++)
@@ -65,8 +65,8 @@ INLINE void FN(product_tile)(
     for (int r = 0; r < rows; r++) {
         if (r >= left)
             break;
-        float *out = p->out + (row + r) * p->out_step + panel->column;
-        const float *addend = p->addend + (row + r) * p->addend_step + panel->column;
+        float *out = p->out + (row + r) * p->out_stride + panel->column;
+        const float *addend = p->addend + (row + r) * p->addend_stride + panel->column;
         UNROLL
         for (int v = 0; v < vectors; v++) {
             const int lanes = v + 1 < vectors ? W : panel->lanes;
@@ -80,7 +80,7 @@ INLINE void FN(product_tile)(
 }
 
 INLINE void FN(product_panel)(
-    const struct product *p, const struct FN(panel) *panel, struct range rows, const int vectors)
+    const struct product *p, const struct FN(panel) *panel, struct extent rows, const int vectors)
 {
     for (ptrdiff_t row = rows.begin; row < rows.end; row += ROWS) {
         if (rows.end - row == 1)
@@ -95,20 +95,20 @@ INLINE struct FN(panel) FN(panel_at)(const struct matrix *m, ptrdiff_t column, p
 {
     const ptrdiff_t start = column / (PANEL * W) * (PANEL * W);
     const ptrdiff_t outputs = m->outputs - start < PANEL * W ? m->outputs - start : PANEL * W;
-    const ptrdiff_t step = (outputs + W - 1) / W * W;
+    const ptrdiff_t stride = (outputs + W - 1) / W * W;
     const ptrdiff_t stop = end < start + outputs ? end : start + outputs;
     const int vectors = (int)((stop - column + W - 1) / W);
     return (struct FN(panel)){
-        m->panels + start * m->inputs + (column - start), step, column, vectors,
+        m->panels + start * m->inputs + (column - start), stride, column, vectors,
         FN(lanes_from)(column + (vectors - 1) * W, m->outputs)};
 }
 
 /* The given rows of the columns from a whole number of vectors on. Where `columns` ends within a
  * vector, the whole vector is written. */
-static void FN(product)(const struct product *p, struct range rows, struct range columns)
+static void FN(product)(const struct product *p, struct extent rows, struct extent columns)
 {
     for (ptrdiff_t first = rows.begin; first < rows.end; first += BLOCK) {
-        const struct range block = {first, first + BLOCK < rows.end ? first + BLOCK : rows.end};
+        const struct extent block = {first, first + BLOCK < rows.end ? first + BLOCK : rows.end};
         ptrdiff_t column = columns.begin;
         while (column < columns.end) {
             const struct FN(panel) panel = FN(panel_at)(&p->weights, column, columns.end);

@@ -112,27 +112,27 @@ union operands {
     struct reduction_operation reduction;
 };
 
-struct program_operation {
+struct op {
     enum operation kind;
     int label, layer;  /* under which its time is booked */
-    struct range rows; /* those that it is to do, in its own order */
+    struct extent rows; /* those that it is to do, in its own order */
     union operands of;
 };
 
 /* What the threads of a stage split. */
 enum split { SPLIT_ROWS, SPLIT_COLUMNS };
 
-struct program_stage {
+struct stage {
     enum split split;
     ptrdiff_t length, grain; /* of what is split; parts are whole grains */
     ptrdiff_t rows, block;   /* a part of the columns takes all rows, so many at a time */
     ptrdiff_t count;
-    const struct program_operation *operations;
+    const struct op *operations;
 };
 
 struct program {
     ptrdiff_t count;
-    const struct program_stage *stages;
+    const struct stage *stages;
     int buffers;
     const ptrdiff_t *offsets; /* of each buffer in the workspace */
     ptrdiff_t scratch;        /* floats that each thread has of its own, whole cache lines */
@@ -147,7 +147,7 @@ struct span {
 /* Some inputs on their way through a program. */
 struct pass {
     const struct program *program;
-    struct stages stages;
+    struct progress_list stages;
     int inputs;
     const float *input[MAX_INPUTS];
     float *out;                      /* `out_stride` floats for each input */

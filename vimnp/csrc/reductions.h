@@ -17,7 +17,7 @@ static void FN(mean_of_rows)(
 
 /* Of these columns the largest number each, NaN if one is. */
 static void FN(largest_of_rows)(
-    const struct reduction_operation *r, const float *x, float *out, struct range columns)
+    const struct reduction_operation *r, const float *x, float *out, struct extent columns)
 {
     for (ptrdiff_t i = 0; i < r->count; i++)
         for (ptrdiff_t c = columns.begin; c < columns.end; c++) {
@@ -28,7 +28,7 @@ static void FN(largest_of_rows)(
 }
 
 static void FN(copy_rows)(
-    const struct reduction_operation *r, const float *x, float *out, struct range rows)
+    const struct reduction_operation *r, const float *x, float *out, struct extent rows)
 {
     for (ptrdiff_t i = rows.begin; i < rows.end; i++)
         memcpy(out + i * r->out.stride, x + i * r->x.stride, sizeof(float) * (size_t)r->channels);

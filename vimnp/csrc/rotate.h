@@ -4,7 +4,7 @@
  */
 
 /* These tokens, in place. */
-static void FN(rotate_tokens)(const struct rotate_operation *r, float *tokens, struct range rows)
+static void FN(rotate_tokens)(const struct rotate_operation *r, float *tokens, struct extent rows)
 {
     for (ptrdiff_t t = rows.begin; t < rows.end; t++) {
         float *token = tokens + t * r->tokens.stride;

@@ -4,60 +4,60 @@
  * there are no horizontal sums, B_t and C_t are broadcasts, and the token-major layout needs no
  * transposing.
  *
- * A run of tokens passes through three stages: step sizes, states, gate. The states of a token wait
- * for its step size, a chain of instructions as long as the CPU looks ahead; computed beforehand, it
- * keeps nothing waiting. Within a run, the states of W channels stay in registers. After it come the
- * next W channels, and then the next run: memory is read row by row, and no cache line twice.
+ * A chunk of tokens passes through three phases: delta, states, gate. The states of a token wait
+ * for its delta, a chain of instructions as long as the CPU looks ahead; computed beforehand, it
+ * keeps nothing waiting. Within a chunk, the states of W channels stay in registers. After it come the
+ * next W channels, and then the next chunk: memory is read row by row, and no cache line twice.
  */
 
-/* The same for the two-stage scan, which keeps them for each token of the run: 8 KB at most. */
+/* The same for the two-phase scan, which keeps them for each token of the chunk: 8 KB at most. */
 #undef FIXLEN_STATES_AT_ONCE
 #define FIXLEN_STATES_AT_ONCE (W > 4 ? 64 / W : STATES_AT_ONCE)
 
-/* W channels of a run of tokens. */
-struct FN(run) {
+/* W channels of a chunk of tokens. */
+struct FN(chunk) {
     ptrdiff_t first, channel;
     int length, lanes;
-    const float *steps; /* delta of the first token */
-    FN(vec) delta[RUN], y[RUN];
-    FN(vec) room[RUN * FIXLEN_STATES_AT_ONCE]; /* for one stage after the other */
+    const float *delta_of_first; /* delta of the first token */
+    FN(vec) delta[CHUNK], y[CHUNK];
+    FN(vec) room[CHUNK * FIXLEN_STATES_AT_ONCE]; /* for one phase after the other */
 };
 
-/* First stage: delta. */
-INLINE void FN(step_sizes)(const struct scan *s, struct FN(run) *run)
+/* First phase: delta. */
+INLINE void FN(softplus_of_delta)(const struct scan *s, struct FN(chunk) *chunk)
 {
-    const FN(vec) bias = FN(load_optional)(s->delta_bias, run->channel, run->lanes);
-    for (int i = 0; i < run->length; i++) {
-        const float *delta = run->steps + i * s->delta_step + run->channel;
-        run->delta[i] = FN(load)(delta, run->lanes) + bias;
+    const FN(vec) bias = FN(load_optional)(s->delta_bias, chunk->channel, chunk->lanes);
+    for (int i = 0; i < chunk->length; i++) {
+        const float *delta = chunk->delta_of_first + i * s->delta_stride + chunk->channel;
+        chunk->delta[i] = FN(load)(delta, chunk->lanes) + bias;
     }
     if (s->delta_softplus)
-        FN(softplus)(run->delta, run->room, run->length);
+        FN(softplus)(chunk->delta, chunk->room, chunk->length);
 }
 
 /* A of a state, scaled so that exp(delta A) is 2^(delta A). */
-INLINE FN(vec) FN(load_A)(const struct scan *s, const struct FN(run) *run, int n)
+INLINE FN(vec) FN(load_A)(const struct scan *s, const struct FN(chunk) *chunk, int n)
 {
-    return FN(load)(s->A + n * s->channels + run->channel, run->lanes) * LOG2_E;
+    return FN(load)(s->A + n * s->channels + chunk->channel, chunk->lanes) * LOG2_E;
 }
 
 /* The largest absolute value of all states' A, NaN if one is infinite or NaN. */
-INLINE FN(vec) FN(largest_A)(const struct scan *s, const struct FN(run) *run, int d_state)
+INLINE FN(vec) FN(largest_A)(const struct scan *s, const struct FN(chunk) *chunk, int d_state)
 {
     FN(vec) largest = FN(set1)(0.0f);
     for (int n = 0; n < d_state; n++) {
-        const FN(vec) A = FN(load_A)(s, run, n);
+        const FN(vec) A = FN(load_A)(s, chunk, n);
         largest = FN(larger)(FN(larger)(A, -A), largest) + (A - A);
     }
     return largest;
 }
 
 /* Whether exp2_product may take every delta A. */
-INLINE int FN(is_run_bounded)(const struct FN(run) *run, FN(vec) largest)
+INLINE int FN(is_chunk_bounded)(const struct FN(chunk) *chunk, FN(vec) largest)
 {
     int bounded = 1;
-    for (int i = 0; i < run->length; i++)
-        bounded &= FN(is_bounded)(run->delta[i], largest);
+    for (int i = 0; i < chunk->length; i++)
+        bounded &= FN(is_bounded)(chunk->delta[i], largest);
     return bounded;
 }
 
@@ -83,140 +83,140 @@ INLINE FN(vec) FN(spread)(const float *values, int n, const int number)
  * all channels, or constant over time with one each. */
 INLINE FN(vec) FN(coefficient)(
     const struct scan *s, const float *values, ptrdiff_t at, int is_constant, const int first, int n,
-    const int number, const struct FN(run) *run)
+    const int number, const struct FN(chunk) *chunk)
 {
     if (is_constant)
-        return FN(load)(values + (first + n) * s->channels + run->channel, run->lanes);
+        return FN(load)(values + (first + n) * s->channels + chunk->channel, chunk->lanes);
     return FN(spread)(values + at + first, n, number);
 }
 
-INLINE FN(vec) FN(load_u)(const struct scan *s, ptrdiff_t t, const struct FN(run) *run)
+INLINE FN(vec) FN(load_u)(const struct scan *s, ptrdiff_t t, const struct FN(chunk) *chunk)
 {
-    return FN(load)(s->u + t * s->u_step + run->channel, run->lanes);
+    return FN(load)(s->u + t * s->u_stride + chunk->channel, chunk->lanes);
 }
 
-/* Second stage: h_t = exp(delta A) h_{t-1} + delta B u and y_t = C . h_t + D u, token by token (Mamba,
+/* Second phase: h_t = exp(delta A) h_{t-1} + delta B u and y_t = C . h_t + D u, token by token (Mamba,
  * algorithm 2). So of `number` states from `first` on, to whose y those before have been added.
  * `constants` says whether B or C may be constant over time. */
 INLINE void FN(advance)(
-    const struct scan *s, struct FN(run) *run, const int first, const int number, const int constants,
+    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants,
     const int bounded, FN(vec) *state)
 {
     const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
-    const FN(vec) D = FN(load_optional)(s->D, run->channel, run->lanes);
+    const FN(vec) D = FN(load_optional)(s->D, chunk->channel, chunk->lanes);
     FN(vec) A[STATES_AT_ONCE], h[STATES_AT_ONCE]; /* in registers, if their number is known */
     for (int n = 0; n < number; n++) {
-        A[n] = FN(load_A)(s, run, first + n);
+        A[n] = FN(load_A)(s, chunk, first + n);
         h[n] = state[first + n];
     }
-    for (int i = 0; i < run->length; i++) {
-        const ptrdiff_t t = run->first + i;
-        const FN(vec) u = FN(load_u)(s, t, run);
-        const FN(vec) delta = run->delta[i], delta_u = delta * u;
-        FN(vec) y = first ? run->y[i] : D * u;
+    for (int i = 0; i < chunk->length; i++) {
+        const ptrdiff_t t = chunk->first + i;
+        const FN(vec) u = FN(load_u)(s, t, chunk);
+        const FN(vec) delta = chunk->delta[i], delta_u = delta * u;
+        FN(vec) y = first ? chunk->y[i] : D * u;
         UNROLL
         for (int n = 0; n < number; n++) {
             const FN(vec) B =
-                FN(coefficient)(s, s->B, t * s->B_step, B_constant, first, n, number, run);
+                FN(coefficient)(s, s->B, t * s->B_stride, B_constant, first, n, number, chunk);
             const FN(vec) C =
-                FN(coefficient)(s, s->C, t * s->C_step, C_constant, first, n, number, run);
+                FN(coefficient)(s, s->C, t * s->C_stride, C_constant, first, n, number, chunk);
             h[n] = FN(fma)(FN(decay)(delta, A[n], bounded), h[n], delta_u * B);
             y = FN(fma)(C, h[n], y);
         }
-        run->y[i] = y;
+        chunk->y[i] = y;
     }
     for (int n = 0; n < number; n++)
         state[first + n] = h[n];
 }
 
-/* The same in two steps: these states of all tokens of the run, then what they give. */
+/* The same in two loops: these states of all tokens of the chunk, then what they give. */
 INLINE void FN(advance_fixlen)(
-    const struct scan *s, struct FN(run) *run, const int first, const int number, const int bounded,
+    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int bounded,
     FN(vec) *state)
 {
-    const FN(vec) D = FN(load_optional)(s->D, run->channel, run->lanes);
-    FN(vec) A[FIXLEN_STATES_AT_ONCE], *states = run->room;
+    const FN(vec) D = FN(load_optional)(s->D, chunk->channel, chunk->lanes);
+    FN(vec) A[FIXLEN_STATES_AT_ONCE], *states = chunk->room;
     const FN(vec) *before = state + first;
     for (int n = 0; n < number; n++)
-        A[n] = FN(load_A)(s, run, first + n);
-    for (int i = 0; i < run->length; i++) {
-        const ptrdiff_t t = run->first + i;
-        const FN(vec) u = FN(load_u)(s, t, run);
-        const FN(vec) delta = run->delta[i], delta_u = delta * u;
+        A[n] = FN(load_A)(s, chunk, first + n);
+    for (int i = 0; i < chunk->length; i++) {
+        const ptrdiff_t t = chunk->first + i;
+        const FN(vec) u = FN(load_u)(s, t, chunk);
+        const FN(vec) delta = chunk->delta[i], delta_u = delta * u;
         FN(vec) *now = states + i * number;
         for (int n = 0; n < number; n++) {
             const FN(vec) B =
-                FN(coefficient)(s, s->B, t * s->B_step, s->B_constant, first, n, number, run);
+                FN(coefficient)(s, s->B, t * s->B_stride, s->B_constant, first, n, number, chunk);
             now[n] = FN(fma)(FN(decay)(delta, A[n], bounded), before[n], delta_u * B);
         }
         before = now;
     }
-    for (int i = 0; i < run->length; i++) {
-        const ptrdiff_t t = run->first + i;
-        FN(vec) y = first ? run->y[i] : D * FN(load_u)(s, t, run);
+    for (int i = 0; i < chunk->length; i++) {
+        const ptrdiff_t t = chunk->first + i;
+        FN(vec) y = first ? chunk->y[i] : D * FN(load_u)(s, t, chunk);
         for (int n = 0; n < number; n++) {
             const FN(vec) C =
-                FN(coefficient)(s, s->C, t * s->C_step, s->C_constant, first, n, number, run);
+                FN(coefficient)(s, s->C, t * s->C_stride, s->C_constant, first, n, number, chunk);
             y = FN(fma)(C, states[i * number + n], y);
         }
-        run->y[i] = y;
+        chunk->y[i] = y;
     }
     for (int n = 0; n < number; n++)
         state[first + n] = before[n];
 }
 
-/* The second stage of all states, some at a time: the stack of a thread may be small. */
+/* The second phase of all states, some at a time: the stack of a thread may be small. */
 INLINE void FN(advance_all)(
-    const struct scan *s, struct FN(run) *run, const int d_state, const int constants,
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants,
     const int bounded, FN(vec) *state)
 {
     if (!s->fixlen && d_state == STATES_AT_ONCE) {
-        FN(advance)(s, run, 0, STATES_AT_ONCE, constants, bounded, state);
+        FN(advance)(s, chunk, 0, STATES_AT_ONCE, constants, bounded, state);
         return;
     }
     const int most = s->fixlen ? FIXLEN_STATES_AT_ONCE : STATES_AT_ONCE;
     for (int first = 0; first < d_state; first += most) {
         const int number = d_state - first < most ? d_state - first : most;
         if (!s->fixlen)
-            FN(advance)(s, run, first, number, constants, bounded, state);
+            FN(advance)(s, chunk, first, number, constants, bounded, state);
         else if (number == FIXLEN_STATES_AT_ONCE)
-            FN(advance_fixlen)(s, run, first, FIXLEN_STATES_AT_ONCE, bounded, state);
+            FN(advance_fixlen)(s, chunk, first, FIXLEN_STATES_AT_ONCE, bounded, state);
         else
-            FN(advance_fixlen)(s, run, first, number, bounded, state);
+            FN(advance_fixlen)(s, chunk, first, number, bounded, state);
     }
 }
 
-/* Third stage: sum of the directions, gate, and the store. */
-INLINE void FN(gate_and_store)(const struct scan *s, struct FN(run) *run)
+/* Third phase: sum of the directions, gate, and the store. */
+INLINE void FN(gate_and_store)(const struct scan *s, struct FN(chunk) *chunk)
 {
-    FN(vec) *z = run->room, *divisors = run->room + RUN;
+    FN(vec) *z = chunk->room, *divisors = chunk->room + CHUNK;
     if (s->z) {
-        for (int i = 0; i < run->length; i++)
-            z[i] = FN(load)(s->z + (run->first + i) * s->z_step + run->channel, run->lanes);
-        FN(silu_divisors)(z, divisors, run->length);
+        for (int i = 0; i < chunk->length; i++)
+            z[i] = FN(load)(s->z + (chunk->first + i) * s->z_stride + chunk->channel, chunk->lanes);
+        FN(silu_divisors)(z, divisors, chunk->length);
     }
-    for (int i = 0; i < run->length; i++) {
-        float *out = s->out + (run->first + i) * s->out_step + run->channel;
-        FN(vec) y = run->y[i];
+    for (int i = 0; i < chunk->length; i++) {
+        float *out = s->out + (chunk->first + i) * s->out_stride + chunk->channel;
+        FN(vec) y = chunk->y[i];
         if (s->accumulate)
-            y += FN(load)(out, run->lanes);
+            y += FN(load)(out, chunk->lanes);
         if (s->z)
             y *= z[i] / divisors[i];
-        FN(store)(out, y * s->scale, run->lanes);
+        FN(store)(out, y * s->scale, chunk->lanes);
     }
 }
 
 /* All three, in each case with constants of its own, so that the loops over tokens hold no choice. */
-INLINE void FN(scan_run)(
-    const struct scan *s, struct FN(run) *run, const int d_state, const int constants,
+INLINE void FN(scan_chunk)(
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants,
     FN(vec) *state)
 {
-    FN(step_sizes)(s, run);
-    if (FN(is_run_bounded)(run, FN(largest_A)(s, run, d_state)))
-        FN(advance_all)(s, run, d_state, constants, 1, state);
+    FN(softplus_of_delta)(s, chunk);
+    if (FN(is_chunk_bounded)(chunk, FN(largest_A)(s, chunk, d_state)))
+        FN(advance_all)(s, chunk, d_state, constants, 1, state);
     else
-        FN(advance_all)(s, run, d_state, constants, 0, state);
-    FN(gate_and_store)(s, run);
+        FN(advance_all)(s, chunk, d_state, constants, 0, state);
+    FN(gate_and_store)(s, chunk);
 }
 
 INLINE void FN(store_last_state)(
@@ -229,15 +229,15 @@ INLINE void FN(store_last_state)(
         }
 }
 
-/* delta of a run, given or projected now: it is still in the cache when it is read. */
-INLINE const float *FN(steps_of_run)(
-    const struct scan *s, const struct FN(run) *run, ptrdiff_t begin, ptrdiff_t end)
+/* delta of a chunk, given or projected now: it is still in the cache when it is read. */
+INLINE const float *FN(delta_of_chunk)(
+    const struct scan *s, const struct FN(chunk) *chunk, ptrdiff_t begin, ptrdiff_t end)
 {
     if (s->dt_proj.weights.inputs == 0)
-        return s->delta + run->first * s->delta_step;
+        return s->delta + chunk->first * s->delta_stride;
     struct product dt_proj = s->dt_proj;
-    dt_proj.x += run->first * dt_proj.x_step;
-    FN(product)(&dt_proj, (struct range){0, run->length}, (struct range){begin, end});
+    dt_proj.x += chunk->first * dt_proj.x_stride;
+    FN(product)(&dt_proj, (struct extent){0, chunk->length}, (struct extent){begin, end});
     return s->delta;
 }
 
@@ -247,17 +247,17 @@ static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t 
     FN(vec) states[STATES / W];
     for (ptrdiff_t i = 0; i < (end - begin + W - 1) / W * s->d_state; i++)
         states[i] = FN(set1)(0.0f); /* h_{-1} */
-    struct FN(run) run;
-    for (run.first = 0; run.first < s->length; run.first += RUN) {
-        run.length = FN(run_from)(run.first, s->length, RUN);
-        run.steps = FN(steps_of_run)(s, &run, begin, end);
+    struct FN(chunk) chunk;
+    for (chunk.first = 0; chunk.first < s->length; chunk.first += CHUNK) {
+        chunk.length = FN(chunk_from)(chunk.first, s->length, CHUNK);
+        chunk.delta_of_first = FN(delta_of_chunk)(s, &chunk, begin, end);
         FN(vec) *state = states;
-        for (run.channel = begin; run.channel < end; run.channel += W, state += s->d_state) {
-            run.lanes = FN(lanes_from)(run.channel, end);
-            if (run.lanes == W && s->d_state == 16 && !s->B_constant && !s->C_constant)
-                FN(scan_run)(s, &run, 16, 0, state); /* every published network */
+        for (chunk.channel = begin; chunk.channel < end; chunk.channel += W, state += s->d_state) {
+            chunk.lanes = FN(lanes_from)(chunk.channel, end);
+            if (chunk.lanes == W && s->d_state == 16 && !s->B_constant && !s->C_constant)
+                FN(scan_chunk)(s, &chunk, 16, 0, state); /* every published network */
             else
-                FN(scan_run)(s, &run, s->d_state, 1, state);
+                FN(scan_chunk)(s, &chunk, s->d_state, 1, state);
         }
     }
     if (s->last_state)

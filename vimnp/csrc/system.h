@@ -51,17 +51,17 @@ static void wake_all(system_signal *s)
     WakeAllConditionVariable(s);
 }
 
-static DWORD WINAPI begin_thread(LPVOID run)
+static DWORD WINAPI begin_thread(LPVOID call)
 {
-    ((void (*)(void))run)();
+    ((void (*)(void))call)();
     return 0;
 }
 
 /* Starts a thread that nobody waits for. 0 if the system has none to give. */
-static int start_thread(void (*run)(void))
+static int start_thread(void (*call)(void))
 {
     const HANDLE thread = CreateThread(
-        NULL, STACK_OF_WORKER, begin_thread, (LPVOID)run, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+        NULL, STACK_OF_WORKER, begin_thread, (LPVOID)call, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
     if (thread == NULL)
         return 0;
     CloseHandle(thread); /* which leaves the thread running */
@@ -69,9 +69,9 @@ static int start_thread(void (*run)(void))
 }
 
 /* Has a function called in the child of every fork: Windows has no forks. */
-static int call_after_fork(void (*run)(void))
+static int call_after_fork(void (*call)(void))
 {
-    (void)run;
+    (void)call;
     return 1;
 }
 
@@ -108,16 +108,16 @@ static void wake_all(system_signal *s)
     pthread_cond_broadcast(s);
 }
 
-static void *begin_thread(void *run)
+static void *begin_thread(void *call)
 {
-    ((void (*)(void))run)();
+    ((void (*)(void))call)();
     return NULL;
 }
 
 /* Starts a thread that nobody waits for. 0 if the system has none to give.
  *
  * Signals are Python's: the thread blocks them all but those that an error of its own raises. */
-static int start_thread(void (*run)(void))
+static int start_thread(void (*call)(void))
 {
     const int errors[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     pthread_attr_t attributes;
@@ -132,7 +132,7 @@ static int start_thread(void (*run)(void))
                  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) ||
                  pthread_sigmask(SIG_SETMASK, &blocked, &before);
     if (!failed) {
-        failed = pthread_create(&thread, &attributes, begin_thread, (void *)run);
+        failed = pthread_create(&thread, &attributes, begin_thread, (void *)call);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     pthread_attr_destroy(&attributes);
@@ -140,9 +140,9 @@ static int start_thread(void (*run)(void))
 }
 
 /* Has a function called in the child of every fork. 0 if there is no memory for that. */
-static int call_after_fork(void (*run)(void))
+static int call_after_fork(void (*call)(void))
 {
-    return pthread_atfork(NULL, NULL, run) == 0;
+    return pthread_atfork(NULL, NULL, call) == 0;
 }
 
 #endif

@@ -3,7 +3,7 @@
  * A team is OpenMP's, or where the compiler has none our own (pool.h). Its threads sleep between regions
  * (vimnp.runtime.threads says why), and to wake one takes 20 to 250 microseconds. So parts are dealt out
  * while they last, large ones first: the calling thread begins at once, and whoever comes late takes
- * fewer. stages.h has the same for a task of many steps.
+ * fewer. stages.h has the same for a task of many stages.
  */
 #ifndef VIMNP_TEAM_H
 #define VIMNP_TEAM_H
@@ -64,35 +64,35 @@ static int wait_awake(const ptrdiff_t *count, ptrdiff_t enough, double seconds)
 #include "pool.h"
 #else
 /* Runs a task on a team: the calling thread is member 0. */
-static void run_region(member_function run, const void *task, int team)
+static void run_region(member_function call, const void *task, int team)
 {
 #if VIMNP_OPENMP
     if (team > 1) {
 #pragma omp parallel num_threads(team)
-        run(task, (struct member){omp_get_thread_num(), omp_get_num_threads()});
+        call(task, (struct member){omp_get_thread_num(), omp_get_num_threads()});
         return;
     }
 #endif
     (void)team;
-    run(task, (struct member){0, 1});
+    call(task, (struct member){0, 1});
 }
 #endif
 
 /* A task whose items up to `next` are dealt out. */
 struct deal {
-    part_function run;
+    part_function call;
     const void *task;
-    ptrdiff_t next, length, step;
+    ptrdiff_t next, length, grain;
     int team;
     ptrdiff_t finished; /* members that found nothing left */
 };
 
-/* Half of an equal share of what is left from an item on, in whole steps: where that ends. */
+/* Half of an equal share of what is left from an item on, in whole grains: where that ends. */
 static ptrdiff_t end_of_part(const struct deal *d, ptrdiff_t begin)
 {
     const ptrdiff_t left = d->length - begin;
     ptrdiff_t size = left / (d->team > 1 ? 2 * d->team : 1);
-    size = size < d->step ? d->step : size / d->step * d->step;
+    size = size < d->grain ? d->grain : size / d->grain * d->grain;
     return begin + (size < left ? size : left);
 }
 
@@ -124,7 +124,7 @@ static void run_dealt(const void *task, struct member member)
     struct deal *deal = (struct deal *)task;
     ptrdiff_t begin, end;
     while ((begin = next_part(deal, &end)) < end)
-        deal->run(deal->task, begin, end);
+        deal->call(deal->task, begin, end);
 #if VIMNP_OPENMP && VIMNP_ATOMIC /* else it sleeps at the region's end */
     __atomic_add_fetch(&deal->finished, 1, __ATOMIC_RELEASE);
     if (member.index == 0)
@@ -134,13 +134,13 @@ static void run_dealt(const void *task, struct member member)
 #endif
 }
 
-/* All `length` items of a task; a part has a multiple of `step` items. */
+/* All `length` items of a task; a part has a multiple of `grain` items. */
 static void run_parts(
-    part_function run, const void *task, ptrdiff_t length, ptrdiff_t step, int num_threads)
+    part_function call, const void *task, ptrdiff_t length, ptrdiff_t grain, int num_threads)
 {
-    const ptrdiff_t steps = (length + step - 1) / step;
+    const ptrdiff_t grains = (length + grain - 1) / grain;
     struct deal deal = {
-        run, task, 0, length, step, num_threads < steps ? num_threads : (int)steps, 0};
+        call, task, 0, length, grain, num_threads < grains ? num_threads : (int)grains, 0};
     run_region(run_dealt, &deal, deal.team);
 }
 

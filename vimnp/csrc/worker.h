@@ -15,7 +15,7 @@ struct worker {
     float *buffers[MAX_BUFFERS]; /* the first of them are the present input's */
     float *scratch;              /* its own */
     ptrdiff_t stage;             /* number of the present one */
-    struct range in_hand;        /* its part that this thread works on */
+    struct extent in_hand;        /* its part that this thread works on */
     int layer;                   /* of the last operation */
     struct span *spans, *last_span; /* where the next one goes; NULL unless time is kept */
     double clock;                   /* when the last one ended */
@@ -62,10 +62,10 @@ static inline void book(struct worker *worker, int label)
 }
 
 /* Finishes the current part and takes the next one; 0 when the stage is over. */
-static inline int take_next(struct worker *worker, struct range *part)
+static inline int take_next(struct worker *worker, struct extent *part)
 {
-    const struct stages *stages = &worker->pass->stages;
-    struct stage *stage = stage_at(stages, worker->stage);
+    const struct progress_list *stages = &worker->pass->stages;
+    struct progress *stage = progress_at(stages, worker->stage);
     finish_part(stage, worker->in_hand);
     if (take_part(stages, stage, worker->member, part)) {
         worker->in_hand = *part;
@@ -73,7 +73,7 @@ static inline int take_next(struct worker *worker, struct range *part)
     }
     wait_for_others(stage);
     book(worker, LABEL_WAIT);
-    worker->in_hand = (struct range){0, 0};
+    worker->in_hand = (struct extent){0, 0};
     worker->stage++;
     return 0;
 }

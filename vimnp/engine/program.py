@@ -75,8 +75,12 @@ class Array:
 
     def first(self, rows: int) -> Array:
         """So many rows from the first on."""
-        _expect(0 <= rows <= self.rows, f"{rows} of {self.rows} rows are asked for")
-        return dataclasses.replace(self, rows=rows)
+        return self.part(0, rows)
+
+    def part(self, begin: int, rows: int) -> Array:
+        """So many rows from one on."""
+        _expect(0 <= begin <= begin + rows <= self.rows, f"rows {begin} to {begin + rows}")
+        return dataclasses.replace(self, offset=self.offset + begin * self.stride, rows=rows)
 
     def every(self, stride: int, *, begin: int = 0) -> Array:
         """The rows from `begin` on that lie so many apart."""
@@ -544,20 +548,20 @@ class Builder:
             cost = cost.plus(costs.gate(rows * channels)).plus(costs.moved(2 * rows * channels))
         return cost
 
-    def mean(self, x: Array, out: Array) -> None:
+    def mean(self, label: str, x: Array, out: Array) -> None:
         """The mean of the rows of x, (1, channels)."""
         _expect(x.rows >= 1 and (out.rows, out.channels) == (1, x.channels), "a mean is one row")
         _expect(self._split == "rows" and self._rows == 1, "a mean is not split")
         floats = (x.rows + 1) * x.channels
         cost = Cost(flops=x.rows * x.channels).plus(costs.moved(floats))
-        self._add("pool", Reduction("mean", x, out), cost, rows=(0, 1))
+        self._add(label, Reduction("mean", x, out), cost, rows=(0, 1))
 
-    def largest(self, x: Array, out: Array) -> None:
+    def largest(self, label: str, x: Array, out: Array) -> None:
         """Of each column of x the largest number, (1, channels)."""
         _expect(x.rows >= 1 and (out.rows, out.channels) == (1, x.channels), "it is one row")
         self._expect_split("columns", x)
         cost = costs.moved((x.rows + 1) * x.channels)
-        self._add("head", Reduction("largest", x, out), cost)
+        self._add(label, Reduction("largest", x, out), cost)
 
     def copy(self, label: str, x: Array, out: Array, rows: Rows | None = None) -> None:
         """The rows of x into those of `out`."""

@@ -1,12 +1,18 @@
-"""Which backend a network runs on: NumPy's matrix products, or all of it compiled."""
+"""How a network runs: the backend, NumPy's matrix products or all of it compiled; scan, threads."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from vimnp.errors import ConfigError
 from vimnp.runtime import extension
+
+Scan: TypeAlias = Literal["fused", "sequential", "fixlen", "fused_fixlen"]
+"""How to scan; see :func:`vimnp.ops.selective_scan_bidirectional`."""
+
+Backend: TypeAlias = Literal["auto", "numpy", "native"]
+"""What multiplies the matrices; see :class:`vimnp.VisionMamba`."""
 
 VARIABLE = "VIMNP_BACKEND"
 BACKENDS = ("numpy", "native")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from vimnp.engine.choices import Backend, Scan
+from vimnp.engine.settings import Backend, Scan
 from vimnp.models.vim import tensors as vim_tensors
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VisionMamba

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
 import numpy as np
 
 from vimnp.counts import checked_count
-from vimnp.engine.choices import Backend, Scan
-from vimnp.engine.settings import Way, asked_backend, resolve_backend
+from vimnp.engine.settings import Backend, Scan, Way, asked_backend, resolve_backend
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.images.image_file import PictureFile, is_picture_file, name_of, naming
 from vimnp.images.preprocessing import Picture, Preprocessing, is_batch, to_input
 from vimnp.models.random_weights import random_reader
 from vimnp.models.ranking import best_first
-from vimnp.ops.reference import BIDIRECTIONAL_METHODS
+from vimnp.ops.modes import SCAN_MODES
 from vimnp.runtime.threads import resolve_num_threads
 from vimnp.version import __version__
 from vimnp.weights.family import Configuration, ReadTensor
@@ -62,8 +61,8 @@ _SETTLED = frozenset({"num_threads", "backend", "_network"})
 
 
 def _expect_scan(scan: str) -> None:
-    if scan not in BIDIRECTIONAL_METHODS:
-        raise ConfigError(f"scan is {scan!r}; expected one of {BIDIRECTIONAL_METHODS}")
+    if scan not in SCAN_MODES:
+        raise ConfigError(f"scan is {scan!r}; expected one of {SCAN_MODES}")
 
 
 class VisionModel:

@@ -15,7 +15,8 @@ import numpy as np
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
 from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE
-from vimnp.ops.reference import BIDIRECTIONAL_METHODS, METHODS, Direction, refuse_complex
+from vimnp.ops.modes import SCAN_MODES, UNFUSED_MODES
+from vimnp.ops.reference import Direction, refuse_complex
 from vimnp.runtime.threads import resolve_num_threads
 
 ACTIVATIONS = (None, "silu", "swish")  # the last two are the same
@@ -132,7 +133,7 @@ def selective_scan(
     ValueError
         If a shape does not fit, or the method is unknown.
     """
-    _expect_choice("method", method, METHODS)
+    _expect_choice("method", method, UNFUSED_MODES)
     direction = Direction(u, delta, A, B, C, D, delta_bias)
     _expect_direction(direction)
     _expect_optional("z", z, u.shape)
@@ -186,7 +187,7 @@ def selective_scan_bidirectional(
     ValueError
         If a shape does not fit, or the method is unknown.
     """
-    _expect_choice("method", method, BIDIRECTIONAL_METHODS)
+    _expect_choice("method", method, SCAN_MODES)
     _expect_direction(forward, "forward.")
     _expect_direction(backward, "backward.")
     _expect_shape("backward.u", backward.u, forward.u.shape)
@@ -228,7 +229,7 @@ def _scan(
                 states,
                 delta_softplus=delta_softplus,
                 if_divide_out=if_divide_out,
-                method=method,
+                scan_mode=method,
                 num_threads=num_threads,
             )
             out[b, group] = result.T

@@ -187,7 +187,7 @@ def selective_scan(
     *,
     delta_softplus: bool,
     if_divide_out: bool = False,
-    method: str,
+    scan_mode: str,
     num_threads: int,
     chosen: Choice | None = None,
 ) -> None:
@@ -205,8 +205,8 @@ def selective_scan(
     delta_softplus : bool
     if_divide_out : bool
         Halve the result.
-    method : {"sequential", "fixlen", "fused", "fused_fixlen"}
-        "fused" methods run both directions for a block of channels before they turn to the next
+    scan_mode : {"sequential", "fixlen", "fused", "fused_fixlen"}
+        "fused" ones run both directions for a block of channels before they turn to the next
         block; of a single direction they make no difference.
     num_threads : int
     chosen : Choice, optional
@@ -219,8 +219,8 @@ def selective_scan(
             z,
             out,
             delta_softplus=delta_softplus,
-            fixlen=method.endswith("fixlen"),
-            fused=method.startswith("fused"),
+            fixlen=scan_mode.endswith("fixlen"),
+            fused=scan_mode.startswith("fused"),
             scale=0.5 if if_divide_out else 1.0,
             last_states=last_states,
             num_threads=threads_for("selective_scan", out.size, min(num_threads, out.shape[1])),
@@ -231,7 +231,7 @@ def selective_scan(
         None if z is None else z.T[None],
         delta_softplus,
         if_divide_out,
-        method,
+        scan_mode,
     )
     out[...] = scan.out[0].T
     for target, state in zip(last_states or (), scan.last_states, strict=False):

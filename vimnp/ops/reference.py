@@ -19,9 +19,6 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
-METHODS = ("sequential", "fixlen")
-BIDIRECTIONAL_METHODS = (*METHODS, "fused", "fused_fixlen")
-
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 

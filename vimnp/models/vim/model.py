@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
 import numpy as np
 
+from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.network import NumpyVim
-from vimnp.models.vim.outputs import Output, is_of_every_token, shape_of
+from vimnp.models.vim.outputs import Kind, Layers, Output, shape_of
 from vimnp.models.vim.published import VIM_BASE, VIM_SMALL, VIM_TINY
 from vimnp.models.vision import VisionModel
 from vimnp.weights.family import ReadTensor
@@ -121,10 +122,74 @@ class VisionMamba(VisionModel):
         ndarray of float32, shape (E, h, w), or (B, E, h, w) for a batch or a list
             h and w are ``config.grid_size``.
         """
-        tokens = self._in_picture(self.forward_features(images))
+        return self._maps(self.forward_features(images))
+
+    def _maps(self, tokens: np.ndarray) -> np.ndarray:
+        """The sequence's tokens (..., L, E) -> the patches', where they lie, (..., E, h, w)."""
+        tokens = self._in_picture(tokens)
         patches = np.delete(tokens, list(self.config.class_tokens.values()), axis=-2)
         grid = patches.reshape(*tokens.shape[:-2], *self.config.grid_size, self.config.embed_dim)
         return np.ascontiguousarray(np.moveaxis(grid, -1, -3))
+
+    def intermediate_features(
+        self,
+        images: Pictures,
+        layers: Iterable[int],
+        *,
+        kind: Kind = "hidden",
+        as_maps: bool = False,
+    ) -> np.ndarray:
+        """Every token after some layers, before the last norm: what detectors and segmenters read.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+        layers : iterable of int
+            Indices of layers, from 0. Where layers go in pairs (``if_bidirectional``), of the
+            second of a pair: 1, 3 and so on.
+        kind : {"hidden", "residual"}
+            What a layer adds to the residual stream (as the original's segmentation backbone has
+            it by default), or the stream itself with that added, as the next norm reads it
+            (``use_residual_as_feature``).
+        as_maps : bool
+            Where the patches' tokens lie in the picture, without class tokens.
+
+        Returns
+        -------
+        ndarray of float32, shape (layers, L, E), or (B, layers, L, E) for a batch or a list
+            In the order of the sequence. With `as_maps` (layers, E, h, w), or (B, layers, E, h, w).
+
+        Raises
+        ------
+        ConfigError
+            If there is no such layer, it is named twice, or `kind` is none of these.
+        ImageError
+            As for calling the model.
+        """
+        asked = Layers(self._checked_kind(kind), self._checked_layers(layers))
+        found = self._forward_all(images, asked)
+        if self.config.if_bidirectional:  # the residual here does not double as the original's does
+            doublings = np.array(asked.layers)[:, None, None] // 2 + 1
+            np.ldexp(found, doublings, out=found)
+        return self._maps(found) if as_maps else found
+
+    def _checked_kind(self, kind: str) -> Kind:
+        if kind not in get_args(Kind):
+            raise ConfigError(f"kind is {kind!r}; expected one of {get_args(Kind)}")
+        return cast("Kind", kind)
+
+    def _checked_layers(self, layers: Iterable[int]) -> tuple[int, ...]:
+        last = self.config.num_active_layers - 1
+        found = tuple(checked_count("layers", layer, last, least=0) for layer in layers)
+        if not found or len(set(found)) < len(found):
+            raise ConfigError(f"layers is {found}; expected one or more, each once")
+        if self.config.if_bidirectional and any(layer % 2 == 0 for layer in found):
+            raise ConfigError(
+                f"layers is {found} in a network whose layers go in pairs; expected the second of "
+                "a pair each: 1, 3 and so on"
+            )
+        return found
 
     # ---- What the class says of itself to VisionModel -------------------------------------------
 
@@ -144,8 +209,7 @@ class VisionMamba(VisionModel):
         return CompiledNetwork(load, build_it, self.config.d_inner, num_threads)
 
     def _shape_of(self, output: Hashable) -> tuple[int, ...]:
-        found = shape_of(self.config, cast("Output", output))
-        return found if is_of_every_token(self.config, cast("Output", output)) else found[1:]
+        return shape_of(self.config, cast("Output", output))
 
     @classmethod
     def _resized(

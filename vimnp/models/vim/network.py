@@ -29,7 +29,7 @@ from vimnp.engine.arena import Spares
 from vimnp.engine.trace import Trace
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.outputs import Output
+from vimnp.models.vim.outputs import Kind, Layers, Output
 from vimnp.models.vim.parameters import Norm
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
@@ -77,6 +77,7 @@ class Pass:
         self.partners = aligned_empty(length * config.if_rope, embed_dim)
         self.trace: Trace | None = None
         self.layer: int | None = None
+        self.kept: tuple[Layers, np.ndarray] | None = None  # what some layers give, where asked for
 
     def span(self, operation: str) -> AbstractContextManager[None]:
         """Within this, time is the operation's, where it is noted at all."""
@@ -166,7 +167,7 @@ class NumpyVim:
         state: None = None,
         trace: Trace | None = None,
     ) -> None:
-        """What is asked for of some pictures (3, H, W), one after the other: an :data:`Output`."""
+        """What is asked for, an :data:`Output`, of some pictures (channels, H, W), one by one."""
         with self.threads_of_products(), self._spares.one() as w:
             w.trace = trace
             for of_picture, pixels in zip(out, inputs, strict=True):
@@ -175,9 +176,13 @@ class NumpyVim:
     # ---- One picture, from top to bottom --------------------------------------------------------
 
     def _forward(self, w: Pass, pixels: np.ndarray, out: np.ndarray, output: Output) -> None:
-        """A picture (3, H, W) -> what is asked for of it."""
+        """A picture (channels, H, W) -> what is asked for of it."""
+        w.kept = (output, out) if isinstance(output, Layers) else None
         self._layers(w, pixels)
-        if output == "tokens":
+        if isinstance(output, Layers):
+            self._final_norm(w, slice(None), w.normed)
+            self._keep(w, "residual", self._config.num_active_layers - 1, w.residual)
+        elif output == "tokens":
             self._final_norm(w, slice(None), out)
         elif output == "features":
             out[...] = self._features(w)
@@ -185,7 +190,7 @@ class NumpyVim:
             out[...] = self._head(w, self._features(w))
 
     def _layers(self, w: Pass, pixels: np.ndarray) -> None:
-        """A picture (3, H, W) -> two terms of its tokens, w.residual and w.hidden: (L, E) each."""
+        """A picture -> two terms of its tokens, w.residual and w.hidden: (L, E) each."""
         w.layer = None
         self._embed(w, pixels)  # w.residual: the tokens
         number = len(self._parameters.blocks[0])  # layers that read the same tokens
@@ -193,17 +198,27 @@ class NumpyVim:
             w.layer = index * number
             self._rotate(w, is_first=index == 0)
             self._add_norm(w, w.residual, w.hidden if index else None, layer.norm, w.normed)
+            self._keep(w, "residual", w.layer - 1, w.residual)
             self._mixer(w, layer, w.hidden)
             for flipped in partner:  # if_bidirectional: it reads the same tokens, backwards
                 w.layer += 1
                 self._add_norm(w, w.residual, None, flipped.norm, w.normed)
                 self._mixer(w, flipped, w.hidden_flipped)
                 self._add_flipped(w)
+            self._keep(w, "hidden", w.layer, w.hidden)
         w.layer = None
+
+    def _keep(self, w: Pass, kind: Kind, layer: int, tokens: np.ndarray) -> None:
+        """A layer's tokens to the caller, where they are asked for."""
+        if w.kept is not None:
+            asked, out = w.kept
+            if asked.kind == kind and layer in asked.layers:
+                with w.span("keep"):
+                    out[asked.layers.index(layer)] = tokens
 
     @operation("embed")
     def _embed(self, w: Pass, pixels: np.ndarray) -> None:
-        """Patches -> tokens, with class tokens and position embedding; pixels are (3, H, W)."""
+        """A picture -> tokens: patches, with class tokens and position embedding."""
         config = self._config
         windows = sliding_window_view(pixels, config.patch, axis=(1, 2))
         windows = windows[:, :: config.stride, :: config.stride]
@@ -293,7 +308,7 @@ class NumpyVim:
             layer.in_time(w.y),
             delta_softplus=True,
             if_divide_out=self._config.halves_directions,
-            method=self._scan_mode,
+            scan_mode=self._scan_mode,
             num_threads=self.num_threads,
             chosen=self._chosen,
         )

@@ -1,22 +1,44 @@
 """What can be asked for of a picture.
 
 "logits", of each class, or of each token and class, and of a backbone without a head what it would
-read; "features", what the head reads; "tokens", all of them after the final norm.
+read; "features", what the head reads; "tokens", all of them after the final norm; or what some
+:class:`Layers` give.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from vimnp.models.vim.config import VimConfig
 
-Output: TypeAlias = Literal["logits", "features", "tokens"]
+Kind: TypeAlias = Literal["hidden", "residual"]
 
 
-def shape_of(config: VimConfig, output: Output) -> tuple[int, int]:
-    """Rows and channels of it."""
+class Layers(NamedTuple):
+    """Every token after some layers, before the last norm.
+
+    Parameters
+    ----------
+    kind : {"hidden", "residual"}
+        What the layer adds to the residual stream, or the stream itself with that added, as the
+        next norm reads it.
+    layers : tuple of int
+        Their indices.
+    """
+
+    kind: Kind
+    layers: tuple[int, ...]
+
+
+Output: TypeAlias = Literal["logits", "features", "tokens"] | Layers
+
+
+def shape_of(config: VimConfig, output: Output) -> tuple[int, ...]:
+    """The shape of it."""
     channels = (config.num_classes if output == "logits" else 0) or config.embed_dim
-    return (config.num_tokens if is_of_every_token(config, output) else 1), channels
+    if isinstance(output, Layers):
+        return len(output.layers), config.num_tokens, channels
+    return (config.num_tokens, channels) if is_of_every_token(config, output) else (channels,)
 
 
 def is_of_every_token(config: VimConfig, output: Output) -> bool:

@@ -7,16 +7,17 @@ out_proj, residual and norm). Letters as in ``network.py``.
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
 
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, sizes_only
-from vimnp.engine.program import Array, Builder, Filter, Program, Rows, ScanDirection
+from vimnp.engine.program import NO_LAYER, Array, Builder, Filter, Program, Rows, ScanDirection
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.outputs import Output, shape_of
+from vimnp.models.vim.outputs import Layers, Output, shape_of
 from vimnp.models.vim.parameters import Norm
 
 Layer: TypeAlias = parameters.Layer[PackedMatrix]
@@ -86,7 +87,8 @@ class _Vim:
         self.config, self.parameters = config, parameters
         self.output, self.apart = output, apart
         self.length, embed_dim = config.num_tokens, config.embed_dim
-        self.b = b = Builder((config.channels, *config.img_size), shape_of(config, output))
+        *rows, channels = shape_of(config, output)
+        self.b = b = Builder((config.channels, *config.img_size), (math.prod(rows), channels))
         self.block = len(parameters.blocks[0])  # layers that read the same tokens
         self.residual = b.array(self.length, embed_dim)
         # A norm for each layer of a block. The last one may go to the caller at once.
@@ -101,9 +103,10 @@ class _Vim:
     def _hidden(self) -> Array | None:
         """Where a block's output waits, if it does not join the residual at once.
 
-        It waits to be rotated alone. Then nobody reads the block's first norm any more.
+        It waits to be rotated alone. Then nobody reads the block's first norm any more. Or it is
+        what is asked for.
         """
-        if self.apart:
+        if self.apart or self.asks_for("hidden"):
             return self.b.array(self.length, self.config.embed_dim)
         rotates_alone = self.parameters.rotation is not None and not self.config.if_rope_residual
         return self.normed[0] if rotates_alone else None
@@ -114,10 +117,10 @@ class _Vim:
         with b.rows(self.length):
             self.embed()
             self.begin_block(0, (0, self.length))
-        for index, layer in enumerate(self.parameters.layers):
+        for index, layer in enumerate(self.parameters.layers[: self.number_of_layers()]):
             self.mixer(index, layer)
-        b.layer = -1
-        if self.output != "tokens" and not self.config.reads_every_token:
+        b.layer = NO_LAYER
+        if self.output in ("logits", "features") and not self.config.reads_every_token:
             self.pool()
         if self.output == "logits":
             self.head()
@@ -143,7 +146,7 @@ class _Vim:
         layers = self.parameters.layers[first : first + self.block]
         hidden = self.hidden if first else None
         if not layers:
-            self.b.layer = -1
+            self.b.layer = NO_LAYER
             self.norm(self.parameters.norm_f, self.last_norm(), hidden, needed)
         for i, layer in enumerate(layers):
             self.b.layer = first + i if i == 0 else first
@@ -182,6 +185,23 @@ class _Vim:
         """Whether of every token's logits the largest are asked for."""
         return self.output == "logits" and self.config.final_pool_type == "max"
 
+    def asks_for(self, kind: str) -> bool:
+        """Whether what some layers give is asked for, and in this way."""
+        return isinstance(self.output, Layers) and self.output.kind == kind
+
+    def number_of_layers(self) -> int:
+        """Of those that have to run, whole blocks."""
+        if isinstance(self.output, Layers):
+            return (max(self.output.layers) // self.block + 1) * self.block
+        return len(self.parameters.layers)
+
+    def keep(self, kind: str, index: int, tokens: Array) -> None:
+        """A layer's tokens to the caller, where they are asked for."""
+        if isinstance(self.output, Layers) and self.asks_for(kind) and index in self.output.layers:
+            self.b.layer = index
+            begin = self.output.layers.index(index) * self.length
+            self.b.copy("keep", tokens, self.b.out.part(begin, self.length))
+
     def needed(self, index: int) -> Rows:
         """What a layer has to hand on: every token, but of the last block the one that is pooled.
 
@@ -189,7 +209,8 @@ class _Vim:
         """
         pooled = self.config.pooled_tokens or ()
         is_last = index + self.block >= len(self.parameters.layers)
-        if is_last and len(pooled) == 1 and self.output != "tokens" and not self.apart:
+        is_pooled = self.output in ("logits", "features") and len(pooled) == 1
+        if is_last and is_pooled and not self.apart:
             return pooled[0], pooled[0] + 1
         return 0, self.length
 
@@ -208,7 +229,10 @@ class _Vim:
         with b.rows(self.length):
             self.out_proj(index, layer, needed)
             if (index + 1) % self.block == 0:
+                if self.hidden is not None:
+                    self.keep("hidden", index, self.hidden)
                 self.begin_block(index + 1, needed)
+                self.keep("residual", index, self.residual)
 
     def in_time(self, array: Array, is_backward: bool) -> Array:
         """The same array, its tokens in the order in which they are read."""
@@ -311,7 +335,7 @@ class _Vim:
         if not self.gives_features:
             self.features = self.b.array(1, self.config.embed_dim)
         with self.b.rows(1):
-            self.b.mean(tokens, self.features)
+            self.b.mean("pool", tokens, self.features)
 
     def head(self) -> None:
         """The features, or every token -> logits; of several tokens the largest, if so asked.
@@ -329,4 +353,4 @@ class _Vim:
                     logits = self.b.array(self.length, weights.outputs)
                 self.b.product("head", reads, weights, logits, bias=bias)
             if self.takes_largest:
-                self.b.largest(logits, self.b.out)
+                self.b.largest("head", logits, self.b.out)

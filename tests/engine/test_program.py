@@ -1,0 +1,303 @@
+"""Programs: what the builder refuses, and that what it lets through computes what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.implementations import NATIVE_WAYS, Way, only
+from tests.support.micro import MICRO
+from tests.support.options import OPTIONS
+from vimnp.engine import program as engine
+from vimnp.engine.packing import PackedMatrix, Packing, sizes_only
+from vimnp.engine.program import Array, Builder, Filter, Program, ProgramError, ScanDirection
+from vimnp.models.random_weights import random_reader
+from vimnp.models.vim.parameters import load_parameters
+from vimnp.models.vim.program import build
+from vimnp.ops import reference
+from vimnp.runtime import extension
+
+LENGTH, CHANNELS, STATES = 7, 20, 3
+
+
+def zeros(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)
+
+
+def matrix(inputs: int, outputs: int) -> PackedMatrix:
+    return sizes_only(zeros(outputs, inputs))
+
+
+class Some:
+    """A builder and arrays of it that fit each other."""
+
+    def __init__(self) -> None:
+        self.b = Builder((3, 8, 8), (LENGTH, CHANNELS))
+        self.x, self.y = (self.b.array(LENGTH, CHANNELS) for _ in range(2))
+        self.narrow = self.b.array(LENGTH, STATES)
+
+    def rows(self) -> AbstractContextManager[None]:
+        return self.b.rows(LENGTH)
+
+    def columns(self) -> AbstractContextManager[None]:
+        return self.b.columns(CHANNELS, LENGTH)
+
+    def direction(self, **changes: object) -> ScanDirection:
+        arguments = {
+            "u": self.x,
+            "dt": self.narrow,
+            "dt_proj": matrix(STATES, CHANNELS),
+            "delta": None,
+        }
+        arguments |= {"B": self.narrow, "C": self.narrow, "z": self.y, "out": self.y}
+        arguments |= {"delta_bias": zeros(20), "A": zeros(STATES, 20), "D": zeros(20)}
+        return ScanDirection(**(arguments | changes))  # type: ignore[arg-type]
+
+    def embed(self, **changes: object) -> None:
+        arguments = {"out": self.x, "patch_proj": matrix(3 * 16, CHANNELS)}
+        arguments |= {"offset": zeros(LENGTH, CHANNELS), "patches": np.zeros(LENGTH, np.intc)}
+        arguments |= {"patch": (4, 4), "stride": 4}
+        self.b.embed(**(arguments | changes))  # type: ignore[arg-type]
+
+
+square = matrix(CHANNELS, CHANNELS)
+conv = Filter(zeros(4, CHANNELS), None, Array(3, 0, CHANNELS, LENGTH, CHANNELS))
+
+FITTING: dict[str, tuple[str, Callable[[Some], None]]] = {
+    "product": ("rows", lambda s: s.b.product("p", s.x, square, s.y, add=s.y, bias=zeros(20))),
+    "product of columns": ("columns", lambda s: s.b.product("p", s.x, square, s.y, rows=(2, 5))),
+    "norm": ("rows", lambda s: s.b.norm(s.x, s.y, zeros(20), zeros(20), 0.0, add=s.x)),
+    "rotate": ("rows", lambda s: s.b.rotate(s.x, zeros(7, 20), zeros(7, 20), (0, 7))),
+    "copy": ("rows", lambda s: s.b.copy("c", s.x, s.b.out)),
+    "conv1d": ("columns", lambda s: s.b.conv1d(s.x, [conv, conv])),
+    "scan": ("columns", lambda s: s.b.scan([s.direction(z=None), s.direction()])),
+    "largest": ("columns", lambda s: s.b.largest("l", s.x, s.b.out.first(1))),
+    "embed": ("rows", lambda s: s.embed()),
+}
+MISFITS: dict[str, tuple[str, Callable[[Some], None]]] = {
+    "rows split for columns": ("columns", FITTING["norm"][1]),
+    "columns split for rows": ("rows", FITTING["conv1d"][1]),
+    "in no stage": ("", FITTING["product"][1]),
+    "a stage within a stage": ("rows", lambda s: s.columns().__enter__()),
+    "inputs": ("rows", lambda s: s.b.product("p", s.narrow, square, s.y)),
+    "outputs": ("rows", lambda s: s.b.product("p", s.x, square, s.narrow)),
+    "rows of out": ("rows", lambda s: s.b.product("p", s.x, square, s.y.first(6))),
+    "add": ("rows", lambda s: s.b.product("p", s.x, square, s.y, add=s.narrow)),
+    "bias": ("rows", lambda s: s.b.product("p", s.x, square, s.y, bias=zeros(19))),
+    "rows beyond": ("rows", lambda s: s.b.product("p", s.x, square, s.y, rows=(0, 8))),
+    "columns beyond": ("columns", lambda s: s.b.product("p", s.x, square, s.y, column=4)),
+    "columns where rows are split": (
+        "rows",
+        lambda s: s.b.product("p", s.x, square, s.y, column=4),
+    ),
+    "another length": ("columns", lambda s: s.b.product("p", s.x.first(3), square, s.y.first(3))),
+    "writing the input": ("rows", lambda s: s.b.copy("c", s.x, s.b.input)),
+    "weight": ("rows", lambda s: s.b.norm(s.x, s.y, zeros(19), None, 1e-5)),
+    "hidden": ("rows", lambda s: s.b.norm(s.x, s.y, zeros(20), None, 1e-5, add=s.narrow)),
+    "tables": ("rows", lambda s: s.b.rotate(s.x, zeros(7, 20), zeros(6, 20), (0, 7))),
+    "an odd channel": ("rows", lambda s: s.b.rotate(s.narrow, zeros(7, 3), zeros(7, 3), (0, 7))),
+    "no filter": ("columns", lambda s: s.b.conv1d(s.x, [])),
+    "three filters": ("columns", lambda s: s.b.conv1d(s.x, [conv] * 3)),
+    "taps": ("columns", lambda s: s.b.conv1d(s.x, [conv, conv._replace(weight=zeros(3, 20))])),
+    "no direction": ("columns", lambda s: s.b.scan([])),
+    "five directions": ("columns", lambda s: s.b.scan([s.direction(z=None)] * 5)),
+    "z of the first": ("columns", lambda s: s.b.scan([s.direction(), s.direction()])),
+    "delta twice": ("columns", lambda s: s.b.scan([s.direction(delta=s.x)])),
+    "no delta": ("columns", lambda s: s.b.scan([s.direction(dt_proj=None)])),
+    "states": ("columns", lambda s: s.b.scan([s.direction(A=zeros(4, 20))])),
+    "A": ("columns", lambda s: s.b.scan([s.direction(A=zeros(60))])),
+    "D": ("columns", lambda s: s.b.scan([s.direction(D=zeros(19))])),
+    "shorter B": ("columns", lambda s: s.b.scan([s.direction(B=s.narrow.first(3))])),
+    "a mean in parts": ("rows", lambda s: s.b.mean("m", s.x, s.y.first(1))),
+    "patches": ("rows", lambda s: s.embed(patches=np.full(LENGTH, 4, np.intc))),
+    "no such patch": ("rows", lambda s: s.embed(patches=np.full(LENGTH, -2, np.intc))),
+    "long numbers": ("rows", lambda s: s.embed(patches=np.zeros(LENGTH, np.int64))),
+    "a patch's size": ("rows", lambda s: s.embed(patch=(4, 3))),
+    "offset": ("rows", lambda s: s.embed(offset=zeros(LENGTH, 19))),
+    "no such rows": ("", lambda s: s.x.part(3, 5)),
+    "no such channels": ("", lambda s: s.x.columns(3, 21)),
+    "no such stride": ("", lambda s: s.x.every(0)),
+    "an empty stage": ("", lambda s: s.rows().__exit__(None, None, None)),
+    "no rows": ("", lambda s: s.b.rows(0).__enter__()),
+    "an open stage": ("rows", lambda s: s.b.program()),
+    "too many buffers": ("", lambda s: [s.b.array(1, 1) for _ in range(30)]),  # type: ignore
+}
+
+
+def stage_of(some: Some, split: str) -> AbstractContextManager[None]:
+    return {"rows": some.rows, "columns": some.columns}.get(split, nullcontext)()
+
+
+@pytest.mark.parametrize("name", FITTING)
+def test_what_fits_is_taken_down(name: str) -> None:
+    split, add = FITTING[name]
+    some = Some()
+    with stage_of(some, split):
+        add(some)
+    (stage,) = some.b.program().stages
+    assert stage.split == split
+    assert len(stage.operations) == 1
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_what_does_not_fit_is_refused_when_the_program_is_built(name: str) -> None:
+    split, add = MISFITS[name]
+    some = Some()
+    if name == "an empty stage":
+        with pytest.raises(ProgramError, match="no operation"), some.rows():
+            pass
+        return
+    with pytest.raises(ProgramError), stage_of(some, split):
+        add(some)
+
+
+@pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
+def test_the_builder_knows_the_kernels_limits() -> None:
+    compiled = extension.loaded()
+    assert compiled is not None
+    assert {name: getattr(engine, name) for name in compiled.PROGRAM_LIMITS} == (
+        compiled.PROGRAM_LIMITS
+    )
+
+
+# ---- What programs compute -----------------------------------------------------------------------
+
+
+def run(program: Program, pixels: np.ndarray, num_threads: int) -> np.ndarray:
+    kernels = extension.kernels()
+    assert kernels is not None
+    compiled = kernels.program(program)
+    out = np.full((1, program.out[0] * program.out[1]), np.nan, np.float32)
+    memory = np.full(compiled.workspace_size(num_threads), np.nan, np.float32)
+    compiled.forward([pixels], out, memory, num_threads=num_threads, spans=None)
+    return out.reshape(program.out)
+
+
+def packed(weights: np.ndarray) -> PackedMatrix:
+    """Of a matrix (inputs, outputs)."""
+    kernels = extension.kernels()
+    assert kernels is not None
+    return Packing(kernels.width, kernels.panel).pack(weights.T)
+
+
+sizes = st.integers(1, 40)
+
+
+@only(NATIVE_WAYS)
+@pytest.mark.usefixtures("way")
+@settings(max_examples=20)
+@given(
+    length=sizes,
+    inputs=sizes,
+    outputs=sizes,
+    block=sizes,
+    num_threads=st.integers(1, 5),
+    backward=st.booleans(),
+    by_columns=st.booleans(),
+    adds=st.booleans(),
+    needed=st.tuples(sizes, sizes),
+)
+def test_a_product_is_that_of_numpy_however_it_is_split(
+    length, inputs, outputs, block, num_threads, backward, by_columns, adds, needed
+):
+    generator = np.random.default_rng(length * inputs * outputs)
+    patches = generator.standard_normal((length, inputs)).astype(np.float32)
+    first, bias = (generator.standard_normal(n).astype(np.float32) for n in (inputs, outputs))
+    weights = generator.standard_normal((inputs, outputs)).astype(np.float32)
+    begin, end = sorted(min(n, length) for n in needed)
+    # A picture of one column of patches: what is embedded by the unit matrix is its rows.
+    b = Builder((1, length, inputs), (length, outputs))
+    x, unit = b.array(length, inputs), packed(np.eye(inputs, dtype=np.float32))
+    with b.rows(length):
+        offset = np.tile(first, (length, 1))
+        numbers = np.arange(length, dtype=np.intc)
+        b.embed(x, unit, offset, numbers, patch=(1, inputs), stride=1)
+        b.copy("clear", b.out, b.out)
+    source, target = (x.backward(), b.out.backward()) if backward else (x, b.out)
+    stage = b.columns(outputs, length, block=block) if by_columns else b.rows(length)
+    with stage:
+        add = target if adds else None
+        b.product("p", source, packed(weights), target, add=add, bias=bias, rows=(begin, end))
+    found = run(b.program(), patches[None], num_threads)
+    if backward:
+        begin, end = length - end, length - begin
+    if not adds:  # else what is not written is not known
+        truth = (patches + first).astype(np.float64) @ weights + bias
+        np.testing.assert_allclose(found[begin:end], truth[begin:end], rtol=2e-5, atol=2e-5)
+        assert np.isnan(found[:begin]).all()
+        assert np.isnan(found[end:]).all()
+
+
+@only(NATIVE_WAYS)
+@pytest.mark.parametrize("directions", [1, 2, 3, 4])
+def test_any_number_of_directions_are_summed_and_gated(way: Way, directions: int) -> None:
+    generator = np.random.default_rng(directions)
+    length, channels = 70, 37
+    u, delta, z = generator.standard_normal((3, length, channels)).astype(np.float32)
+    A = -np.exp(generator.standard_normal((directions, STATES, channels))).astype(np.float32)
+    values = generator.standard_normal((length, STATES)).astype(np.float32)
+    D, bias = generator.standard_normal((2, channels)).astype(np.float32)
+    picture = np.concatenate([u, delta, z, values], axis=1)
+    b = Builder((1, *picture.shape), (length, channels))
+    width = picture.shape[1]
+    everything, y = b.array(length, width), b.array(length, channels)
+    with b.rows(length):
+        unit = packed(np.eye(width, dtype=np.float32))
+        numbers = np.arange(length, dtype=np.intc)
+        b.embed(everything, unit, zeros(length, width), numbers, patch=(1, width), stride=1)
+    starts = (0, channels, 2 * channels, 3 * channels, width)
+    parts = [everything.columns(i, j) for i, j in itertools.pairwise(starts)]
+    described = []
+    for i in range(directions):
+        is_last = i + 1 == directions
+        a, d, gate, bc, out = [array.backward() if i % 2 else array for array in (*parts, y)]
+        described.append(
+            ScanDirection(a, None, None, d, bc, bc, gate if is_last else None, out, bias, A[i], D)
+        )
+    with b.columns(channels, length):
+        b.scan(described, scale=0.5)
+    with b.rows(length):
+        b.copy("c", y, b.out)
+    program = b.program()
+    truth = np.zeros((length, channels))
+    for i in range(directions):
+        step = -1 if i % 2 else 1
+        arrays = [array[::step].T[None].astype(np.float64) for array in (u, delta)]
+        coefficients = values[::step].T[None].astype(np.float64)
+        scanned = reference.selective_scan(
+            *arrays, A[i].T.astype(np.float64), coefficients, coefficients, D, None, bias, True
+        )
+        truth += np.asarray(scanned)[0].T[::step]
+    truth *= 0.5 * z / (1 + np.exp(-z.astype(np.float64)))
+    found = run(program, picture[None], 1)
+    assert np.abs(found - truth).max() < 2e-5 * np.abs(truth).max()
+    for num_threads in (2, 3, 8):
+        np.testing.assert_array_equal(run(program, picture[None], num_threads), found)
+
+
+@only(NATIVE_WAYS)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_steps_apart_are_the_same_network(way: Way, option: str) -> None:
+    """They are what the NumPy network's costs are counted by."""
+    config = dataclasses.replace(MICRO, **OPTIONS[option])
+    kernels = extension.kernels()
+    assert kernels is not None
+    pack = Packing(kernels.width, kernels.panel).pack
+    parameters = load_parameters(config, random_reader(config, 0), pack)
+    pixels = np.random.default_rng(0).standard_normal((config.channels, *config.img_size))
+    both = [
+        run(build(config, parameters, "logits", apart=apart), pixels.astype(np.float32), 2)
+        for apart in (False, True)
+    ]
+    assert np.isfinite(both[0]).all()
+    # Only the order differs in which outputs, biases and residuals are added up and rotated.
+    assert np.abs(both[0] - both[1]).max() <= 2e-6 * max(1, np.abs(both[0]).max())
+    if "rope" not in option and "bi" not in option:
+        np.testing.assert_array_equal(*both)
