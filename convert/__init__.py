@@ -136,7 +136,8 @@ def _describe(
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
     doubts = network.family.examine(config, network.read, given, model)
-    return network, metadata, [*assumptions, *doubts, *untold, *_left_out(network)]
+    made = [network.made.assumption] if network.made.tensors else []
+    return network, metadata, [*assumptions, *made, *doubts, *untold, *_left_out(network)]
 
 
 def _preprocessing(

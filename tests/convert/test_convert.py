@@ -686,6 +686,32 @@ def test_a_backbone_has_no_head(prefix: str, tmp_path: Path) -> None:
     assert NO_HEAD in conversion.assumptions
 
 
+@pytest.mark.parametrize("changes", [{}, {"rms_norm": False}], ids=["RMS", "layer"])
+def test_the_backbone_of_a_detector(changes: dict[str, Any], tmp_path: Path) -> None:
+    """The original deletes the last norm and the head, and reads what the last layer gives."""
+    config = micro(if_cls_token=False, num_classes=0, **changes)
+    weights = random_weights(config)
+    there = {f"backbone.net.{name}": a for name, a in weights.items() if "norm_f" not in name}
+    others = {"backbone.simfp_2.0.weight": np.ones((16, 8, 2, 2), np.float32)}
+    conversion, found = convert(tmp_path, {"model": there | others})
+    assert conversion.metadata.config == config
+    made = {"norm_f.weight": np.ones(16, np.float32)}
+    if changes:
+        made["norm_f.bias"] = np.zeros(16, np.float32)
+    assert_same(found, weights | made)
+    assert NO_HEAD in conversion.assumptions
+    assert (
+        "a last norm that multiplies by 1, as there is no 'norm_f.weight': what a detector reads "
+        "is before it, model.intermediate_features(...)"
+    ) in conversion.assumptions
+    assert "'backbone.simfp_2.0.weight'" in conversion.assumptions[-1]
+
+
+def test_a_last_norm_is_made_for_backbones_alone(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"1 missing \('norm_f.weight'\)"):
+        convert(tmp_path, {"model": without("norm_f")})
+
+
 def test_a_backbone_of_a_published_network_has_its_options() -> None:
     config = dataclasses.replace(VIM_TINY_ROPE, num_classes=0)
     assert infer_config(config.parameter_shapes(), {}, "tiny-rope") == (config, [NO_HEAD])
