@@ -136,7 +136,8 @@ def _describe(
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from None
     doubts = network.family.examine(config, network.read, given, model)
-    return network, metadata, [*assumptions, *doubts, *untold, *_left_out(network)]
+    made = [network.made.assumption] if network.made.tensors else []
+    return network, metadata, [*assumptions, *made, *doubts, *untold, *_left_out(network)]
 
 
 def _preprocessing(
@@ -150,14 +151,24 @@ def _preprocessing(
                 "leave it out"
             )
         return None, []
+    for name in given.keys() & {"mean", "std"}:
+        if len(given[name]) != config.channels:
+            raise CheckpointError(
+                f"the setting {name} is {to_text(given[name])}; expected {config.channels} numbers "
+                "with commas between them, one for each of the network's channels"
+            )
     crop_pct = 1.0 if max(config.img_size) <= _UNCROPPED_SIDE else Preprocessing.crop_pct
-    preprocessing = Preprocessing(**{"crop_pct": crop_pct, **given})
+    preprocessing = Preprocessing.of_channels(config.channels, **{"crop_pct": crop_pct, **given})
     untold = [
         f"{field.name}={to_text(getattr(preprocessing, field.name))}"
         for field in dataclasses.fields(Preprocessing)
         if field.name not in given
     ]
     because = "as in the original's evaluation"
+    if preprocessing.channels == 1:
+        because += ", averaged over red, green and blue"
+    elif not preprocessing.takes_pictures:
+        because = f"which nothing uses: {config.channels} channels come as normalised arrays"
     return preprocessing, [f"{' and '.join(untold)}, {because}"] if untold else []
 
 
@@ -169,7 +180,7 @@ def _left_out(network: Network) -> list[str]:
 
 
 def _read_labels(path: str | os.PathLike[str], config: Configuration) -> tuple[str, ...]:
-    if not isinstance(config, OfPictures):
+    if not isinstance(config, OfPictures) or not config.num_classes:
         raise CheckpointError(f"{path}: labels for a network without classes; leave them out")
     return read_labels(path, config.num_classes)
 

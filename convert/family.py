@@ -5,9 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from vimnp.weights.family import Configuration, ReadTensor
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Made(NamedTuple):
+    """Tensors that a checkpoint lacks and its network can do with.
+
+    Parameters
+    ----------
+    tensors : dict of str to ndarray of float32
+        By their names in the family's list of tensors.
+    assumption : str
+        What was made, and why, as a sentence; of no meaning without tensors.
+    """
+
+    tensors: dict[str, np.ndarray]
+    assumption: str
+
+
+NOTHING = Made({}, "")
+
+
+def _nothing(shapes: Shapes) -> Made:
+    return NOTHING
 
 
 class Converter(NamedTuple):
@@ -33,6 +57,9 @@ class Converter(NamedTuple):
     examine : callable
         Takes the configuration, a reader of tensors, the settings and the published network's name;
         gives what of the assumed the numbers do not bear out, as sentences.
+    complete : callable
+        Takes the shapes of a state dict that was recognised; gives what it lacks, by default
+        nothing.
     """
 
     title: str
@@ -43,3 +70,4 @@ class Converter(NamedTuple):
     recognise: Callable[[Shapes], bool]
     infer: Callable[[Shapes, Mapping[str, Any], str | None], tuple[Any, list[str]]]
     examine: Callable[[Any, ReadTensor, Mapping[str, Any], str | None], list[str]]
+    complete: Callable[[Shapes], Made] = _nothing

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from vimnp.convert import vim
-from vimnp.convert.family import Converter, Shapes
+from vimnp.convert.family import NOTHING, Converter, Made, Shapes
 from vimnp.convert.formats.naming import listing
 from vimnp.convert.formats.source import SourceFile
 from vimnp.errors import CheckpointError
@@ -27,15 +27,19 @@ class Network:
     family : Converter
     names : dict of str to str
         The name in the checkpoint of each tensor.
+    made : Made
+        What the checkpoint lacks.
     """
 
     checkpoint: SourceFile
     family: Converter
     names: dict[str, str]
+    made: Made = NOTHING
 
     @property
     def shapes(self) -> Shapes:
-        return {name: self.checkpoint.shapes[there] for name, there in self.names.items()}
+        found = {name: self.checkpoint.shapes[there] for name, there in self.names.items()}
+        return found | {name: array.shape for name, array in self.made.tensors.items()}
 
     @property
     def left_out(self) -> list[str]:
@@ -44,11 +48,14 @@ class Network:
         return [name for name in self.checkpoint.shapes if name not in taken]
 
     def read(self, name: str) -> np.ndarray:
+        if name in self.made.tensors:
+            return self.made.tensors[name]
         return self.checkpoint.read(self.names[name])
 
     def read_all(self, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Name and numbers of these tensors, in the order in which they are read fastest."""
-        ours = {self.names[name]: name for name in names}
+        ours = {self.names[name]: name for name in names if name not in self.made.tensors}
+        yield from self.made.tensors.items()
         for there in self.checkpoint.reading_order(ours):
             yield ours[there], self.checkpoint.read(there)
 
@@ -64,7 +71,7 @@ def find_network(checkpoint: SourceFile) -> Network:
     for family in FAMILIES:
         network = Network(checkpoint, family, family.rename(checkpoint.shapes))
         if family.recognise(network.shapes):
-            return network
+            return dataclasses.replace(network, made=family.complete(network.shapes))
     # What other networks have as well, a ViT for one, tells nothing.
     common: set[str] = set()
     for family in FAMILIES:

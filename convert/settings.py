@@ -24,8 +24,8 @@ def parse_settings(
     settings : mapping of str to str
         Fields of the network's configuration and of
         :class:`~vimnp.images.preprocessing.Preprocessing`, such as
-        ``{"stride": "8", "img_size": "48x80", "if_divide_out": "false"}``. A picture's size is its
-        height x width, or one number for a square.
+        ``{"stride": "8", "img_size": "48x80", "if_divide_out": "false"}``. A picture's size, or a
+        patch's, is its height x width, or one number for a square.
     configuration : type
         Of the network.
 
@@ -93,10 +93,15 @@ def _parse_flag(text: str) -> bool:
 
 
 def _parse_channels(text: str) -> tuple[float, ...]:
-    numbers = tuple(_parse_number(part) for part in text.split(","))
-    if len(numbers) != 3:
-        raise ValueError("three numbers with commas between them")
-    return numbers
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("numbers with commas between them") from None
+
+
+def _parse_patch(text: str) -> int | tuple[int, int]:
+    height, width = parse_img_size(text)
+    return height if height == width else (height, width)
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
@@ -106,5 +111,6 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "bool": _parse_flag,
     "str": str.strip,
     "tuple[int, int]": parse_img_size,
-    "tuple[float, float, float]": _parse_channels,
+    "int | tuple[int, int]": _parse_patch,
+    "tuple[float, ...]": _parse_channels,
 }

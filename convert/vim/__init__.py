@@ -1,6 +1,7 @@
 """Vision Mamba: its state dicts told from others, and its configuration inferred from them."""
 
 from vimnp.convert.family import Converter
+from vimnp.convert.vim.complete import complete
 from vimnp.convert.vim.infer import examine, infer_config
 from vimnp.convert.vim.recognise import is_vim
 from vimnp.convert.vim.rename import without_prefix
@@ -16,4 +17,5 @@ CONVERTER = Converter(
     recognise=is_vim,
     infer=infer_config,
     examine=examine,
+    complete=complete,
 )

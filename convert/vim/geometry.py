@@ -19,7 +19,7 @@ _PUBLISHED = {
 
 
 def infer_geometry(
-    patch_size: int,
+    patch_size: int | tuple[int, int],
     patches: int | None,
     stride: int | None,
     img_size: tuple[int, int] | None,
@@ -29,7 +29,7 @@ def infer_geometry(
 
     Parameters
     ----------
-    patch_size : int
+    patch_size : int or (height, width)
         From the weights, 1 or more.
     patches : int, optional
         Number of patches that the weights are made for; None if they do not tell.
@@ -48,58 +48,73 @@ def infer_geometry(
     CheckpointError
         If they do not go together, or the number of patches allows no or more than one answer.
     """
+    patch = patch_size if isinstance(patch_size, tuple) else (patch_size, patch_size)
     if stride is not None and not 1 <= stride <= _LARGEST_STRIDE:
         raise CheckpointError(f"stride is {stride}; expected a number from 1 to {_LARGEST_STRIDE}")
     if patches is None:
-        return stride or patch_size, img_size or (_USUAL_SIDE, _USUAL_SIDE)
+        return stride or min(patch), img_size or (_USUAL_SIDE, _USUAL_SIDE)
     if img_size is None:
         if stride is None and (patch_size, patches) in _PUBLISHED:
             return _PUBLISHED[patch_size, patches]
-        stride = stride or patch_size
-        side = patch_size + (_square_grid(patches, telling) - 1) * stride
+        stride = stride or min(patch)
+        side = _find_square(patch, patches, stride, telling)
         return stride, (side, side)
     if stride is None:
-        stride = _find_stride(patch_size, patches, img_size, telling)
-    found = _count_patches(patch_size, stride, img_size)
+        stride = _find_stride(patch, patches, img_size, telling)
+    found = _count_patches(patch, stride, img_size)
     if found != patches:
         raise CheckpointError(
             f"img_size={img_size[0]}x{img_size[1]} and stride={stride} give {found} patches of "
-            f"{patch_size}x{patch_size} pixels, but {quoted(telling)} is made for {patches}; "
+            f"{patch[0]}x{patch[1]} pixels, but {quoted(telling)} is made for {patches}; "
             "say others with --set img_size=HxW and --set stride=N"
         )
     return stride, img_size
 
 
-def _count_patches(patch_size: int, stride: int, img_size: tuple[int, int]) -> int:
-    return math.prod(max(0, (side - patch_size) // stride + 1) for side in img_size)
+def _count_patches(patch: tuple[int, int], stride: int, img_size: tuple[int, int]) -> int:
+    return math.prod(
+        max(0, (side - length) // stride + 1) for side, length in zip(img_size, patch, strict=True)
+    )
 
 
-def _square_grid(patches: int, telling: str) -> int:
-    rows = math.isqrt(patches)
-    if rows * rows != patches:
-        raise CheckpointError(
-            f"{quoted(telling)} is made for {patches} patches, which fill no square picture; "
-            "say its size with --set img_size=HxW"
-        )
-    return rows
+def _find_square(patch: tuple[int, int], patches: int, stride: int, telling: str) -> int:
+    """Side of the square picture with so many patches, which leave no margin one way or both."""
+    shorter, longer = sorted(patch)
+    apart = longer - shorter
+    for side, more in ((longer, apart // stride), (shorter, -(-apart // stride))):
+        # The longer side fits into it `few` times, and the shorter one `more` times more.
+        few = (math.isqrt(more * more + 4 * patches) - more) // 2
+        if few * (few + more) == patches:
+            fitting = few if side == longer else few + more
+            return side + (fitting - 1) * stride
+    raise CheckpointError(
+        f"{quoted(telling)} is made for {patches} patches, which fill no square picture; "
+        "say its size with --set img_size=HxW"
+    )
 
 
-def _find_stride(patch_size: int, patches: int, img_size: tuple[int, int], telling: str) -> int:
-    """The stride that gives the number of patches: patch_size if it does, else the one that fits.
+def _find_stride(
+    patch: tuple[int, int], patches: int, img_size: tuple[int, int], telling: str
+) -> int:
+    """The stride that gives the number of patches: their shorter side if it does, or what fits.
 
-    Larger ones would skip pixels, which no network does. Several can give the same number where
-    they leave a margin; then the one without a margin is meant.
+    Larger ones than the longer side would skip pixels, which no network does. Several can give the
+    same number where they leave a margin; then the one without a margin is meant.
     """
-    strides = range(1, patch_size + 1)
-    fitting = [s for s in strides if _count_patches(patch_size, s, img_size) == patches]
-    if patch_size in fitting:
-        return patch_size
-    exact = [s for s in fitting if all((side - patch_size) % s == 0 for side in img_size)]
+    strides = range(1, max(patch) + 1)
+    fitting = [s for s in strides if _count_patches(patch, s, img_size) == patches]
+    if min(patch) in fitting:
+        return min(patch)
+    exact = [
+        s
+        for s in fitting
+        if all((side - length) % s == 0 for side, length in zip(img_size, patch, strict=True))
+    ]
     best = exact if len(exact) == 1 else fitting
     if len(best) != 1:
         found = f"every stride from {best[0]} to {best[-1]} gives" if best else "no stride gives"
         raise CheckpointError(
-            f"{found} the {patches} patches of {patch_size}x{patch_size} pixels that "
+            f"{found} the {patches} patches of {patch[0]}x{patch[1]} pixels that "
             f"{quoted(telling)} is made for at img_size={img_size[0]}x{img_size[1]}; "
             "say both, with --set img_size=HxW and --set stride=N"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from vimnp.convert.family import Shapes
 from vimnp.convert.formats.naming import quoted
 from vimnp.convert.settings import to_text
 from vimnp.convert.vim.geometry import infer_geometry
-from vimnp.convert.vim.recognise import check_tensors, refuse_channels
+from vimnp.convert.vim.recognise import check_tensors
 from vimnp.errors import CheckpointError, ConfigError
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.published import PUBLISHED
@@ -48,10 +49,10 @@ def infer_config(
     CheckpointError
         If the network is no such Vision Mamba, or a setting or the model contradicts the weights.
     """
-    refuse_channels(shapes)
-    inferred = _infer_sizes(shapes) | _infer_options(shapes)
+    inferred = _infer_sizes(shapes, settings) | _infer_options(shapes)
     _refuse_contradictions(settings, inferred)
     telling, patches = _count_patches(shapes)
+    given = settings
     if model is not None:
         _refuse_other_model(model, inferred)
         settings = dataclasses.asdict(PUBLISHED[model]) | dict(settings)
@@ -67,6 +68,10 @@ def infer_config(
         raise CheckpointError(str(error)) from None
     check_tensors(shapes, config)
     assumptions = _assume_geometry(config, telling, patches, settings)
+    if not config.num_classes and "num_classes" not in given:
+        assumptions.append(
+            "num_classes=0, as there is no 'head.weight': a backbone, whose logits are its features"
+        )
     because = f"as in the published network {like}" if like else "the default"
     assumptions += [
         f"{name}={to_text(getattr(config, name))}, {because}"
@@ -88,21 +93,33 @@ def examine(
     ]
 
 
-def _infer_sizes(shapes: Shapes) -> dict[str, Any]:
-    patch = _shape_of(shapes, "patch_embed.proj.weight", 4)
-    if patch[2] != patch[3]:
-        raise CheckpointError(f"its patches are {patch[2]}x{patch[3]}; expected squares")
-    sizes = {
+def _infer_sizes(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
+    has_head = any(name.startswith("head.") for name in shapes)
+    sizes: dict[str, Any] = {
         field: _shape_of(shapes, name, dimensions)[axis]
         for field, (name, dimensions, axis) in SIZES.items()
+        if has_head or field != "num_classes"
     }
+    sizes.setdefault("num_classes", 0)
+    height, width = sizes["patch_size"]
+    sizes["patch_size"] = height if height == width else (height, width)
     embed_dim, d_inner = sizes["embed_dim"], sizes.pop("d_inner")
-    if d_inner % embed_dim:
-        raise CheckpointError(
-            f"its layers are {d_inner} wide inside and {embed_dim} between them; "
-            "expected a whole multiple"
-        )
-    return {**sizes, "depth": _count_layers(shapes), "expand": d_inner // embed_dim}
+    expand = settings.get("expand", math.nan)  # of the many that make as many channels
+    if not (math.isfinite(expand) and int(expand * embed_dim) == d_inner):
+        expand = find_expand(d_inner, embed_dim)
+    return {**sizes, "depth": _count_layers(shapes), "expand": expand}
+
+
+def find_expand(d_inner: int, embed_dim: int) -> int | float:
+    """The shortest decimal number by which `embed_dim` makes `d_inner`, both 1 or more."""
+    if d_inner % embed_dim == 0:
+        return d_inner // embed_dim
+    for power in (10**digits for digits in range(1, 9)):
+        least = -(-d_inner * power // embed_dim)
+        for expand in (least / power, (least + 1) / power):  # a product may be rounded down
+            if int(expand * embed_dim) == d_inner:
+                return expand
+    return d_inner / embed_dim  # of more channels than any network has
 
 
 def _infer_options(shapes: Shapes) -> dict[str, Any]:
@@ -191,7 +208,7 @@ def _assume_geometry(
     values = " and ".join(f"{name}={to_text(getattr(config, name))}" for name in names)
     if patches is None:
         return [f"{values}, as there is no {quoted(telling)} to tell"]
-    simplest = "the simplest that" if config.stride == config.patch_size else "it"
+    simplest = "the simplest that" if config.stride == min(config.patch) else "it"
     return [f"{values}, as {simplest} gives the {patches} patches of {quoted(telling)}"]
 
 

@@ -8,22 +8,13 @@ from collections.abc import Collection
 from vimnp.convert.family import Shapes
 from vimnp.convert.formats.naming import listing, quoted
 from vimnp.errors import CheckpointError
-from vimnp.models.vim.config import CHANNELS, VimConfig
+from vimnp.models.vim.config import VimConfig
 
 
 def is_vim(shapes: Shapes) -> bool:
     """Whether there are mixers, as in every Mamba, and patches for them to read."""
     has_mixers = any(re.match(r"layers\.[0-9]+\.mixer\.", name) for name in shapes)
     return has_mixers and any(name.startswith("patch_embed.") for name in shapes)
-
-
-def refuse_channels(shapes: Shapes) -> None:
-    """Raise CheckpointError for a network of other pictures than RGB."""
-    patches = shapes.get("patch_embed.proj.weight", ())
-    if len(patches) == 4 and patches[1] != CHANNELS:
-        raise CheckpointError(
-            f"'patch_embed.proj.weight' takes {patches[1]} channels; expected {CHANNELS} (RGB)"
-        )
 
 
 def check_tensors(shapes: Shapes, config: VimConfig) -> None:

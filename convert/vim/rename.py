@@ -1,4 +1,4 @@
-"""A Vision Mamba inside another network, the backbone of a detector or a segmenter."""
+"""A Vision Mamba inside another network, or with parts of one: a detector's or segmenter's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _WITHIN = re.compile(
     r"layers\.[0-9]+\.mixer\."
 )
 
+# Convolutions that a segmenter's backbone has of its own, for what comes out of its layers.
+_OF_SEGMENTER = re.compile(r"fpn[0-9]+\.")
+
 
 def without_prefix(names: Collection[str]) -> dict[str, str]:
     """The names in a state dict by the network's own, without what is no part of the network.
@@ -25,12 +28,11 @@ def without_prefix(names: Collection[str]) -> dict[str, str]:
         If there are several backbones.
     """
     prefixes = {match[1] for match in map(_WITHIN.match, names) if match}
-    if not prefixes:
-        return {name: name for name in names}
     if len(prefixes) > 1:
         raise CheckpointError(
             f"it holds several backbones, before whose names stand {listing(sorted(prefixes))}; "
             "expected one: save its state dict alone"
         )
-    (prefix,) = prefixes
-    return {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
+    (prefix,) = prefixes or [""]
+    within = {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
+    return {name: there for name, there in within.items() if not _OF_SEGMENTER.match(name)}

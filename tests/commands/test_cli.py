@@ -20,7 +20,7 @@ import vimnp
 from tests.support.commands import SLOWING, Command, Run, assert_refused, facts
 from tests.support.digits import SCANS
 from tests.support.micro import MICRO
-from tests.support.random_weights import random_weights
+from tests.support.random_weights import random_weights, write_random
 from tests.support.torch_format import save
 from vimnp.cli import COMMANDS
 from vimnp.commands import info
@@ -433,7 +433,56 @@ def test_an_error_of_the_system_is_the_file_and_the_reason(
     assert run == (2, "", "vimnp: elsewhere: No such file or directory\n")
 
 
+def test_predict_with_a_network_without_a_head_is_one_line_on_stderr(
+    command: Command, picture: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(MICRO, num_classes=0)
+    weights = write_random(tmp_path / "headless.npz", config)
+    for options in ([], ["--json"]):
+        run = command("predict", picture, picture, "--weights", weights, *options)
+        assert_refused(run, "this network has no head", "call model.features(...)")
+
+
+def test_predict_turns_pictures_grey_for_a_network_of_one_channel(
+    command: Command, picture: Path, tmp_path: Path
+) -> None:
+    weights = write_random(tmp_path / "grey.npz", dataclasses.replace(MICRO, channels=1))
+    run = command("predict", picture, "--weights", weights, "--top-k", 1)
+    (best,) = VisionMamba.from_npz(weights).predict(Image.open(picture).convert("L"), top_k=1)
+    assert run == (0, f"{picture}\n  {best.score:7.2%}  class {best.index}\n", "")
+
+
+def test_predict_says_of_each_picture_that_a_network_of_four_channels_takes_none(
+    command: Command, picture: Path, tmp_path: Path
+) -> None:
+    weights = write_random(tmp_path / "four.npz", dataclasses.replace(MICRO, channels=4))
+    run = command("predict", picture, "--weights", weights)
+    assert_refused(run, f"{picture}: a picture has 1 or 3 channels, and the network takes 4")
+
+
+@pytest.mark.parametrize("change", [{"channels": 1}, {"channels": 4}, {"num_classes": 0}])
+def test_a_network_of_any_kind_is_measured(
+    change: dict[str, int], command: Command, tmp_path: Path
+) -> None:
+    weights = write_random(tmp_path / "micro.npz", dataclasses.replace(MICRO, **change))
+    for name in ("bench", "profile"):
+        run = command(name, "--weights", weights, "--rounds", 1, "--batch", 2)
+        assert run.code == 0
+
+
 # ---- info ----------------------------------------------------------------------------------------
+
+
+def test_info_describes_a_backbone_of_four_channels(command: Command, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        MICRO, channels=4, num_classes=0, patch_size=(8, 4), stride=4, expand=1.5
+    )
+    run = command("info", write_random(tmp_path / "backbone.npz", config))
+    assert (run.code, run.err) == (0, "")
+    found = facts(run.out)
+    names = ("channels", "num_classes", "patch_size", "expand", "labels", "mean")
+    values = ("4", "0", "8x4", "1.5", "none", "(0.0, 0.0, 0.0, 0.0)")
+    assert tuple(found[name] for name in names) == values
 
 
 def test_info_describes_the_weights(command: Command, micro_npz: Path) -> None:

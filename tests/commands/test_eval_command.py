@@ -425,6 +425,16 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
         ["{val}", "--weights", "{all}", "--resume", "{new}"],
         ["final_pool_type is 'all'"],
     ),
+    (
+        "no head",
+        ["{val}", "--weights", "{headless}", "--resume", "{new}"],
+        ["no head", "call model.features"],
+    ),
+    (
+        "four channels",
+        ["{val}", "--weights", "{four}", "--resume", "{new}"],
+        ["1 or 3 channels, and the network takes 4"],
+    ),
 ]
 
 
@@ -440,6 +450,9 @@ def test_wrong_use_is_one_line_on_stderr(
     write_weights(micro_npz, LABELLED, tensors)
     every = write_random(tmp_path / "all.npz", ALL_TOKENS)
     names = {"npz": micro_npz, "val": tmp_path / "val", "dir": tmp_path, "all": every}
+    for name, change in (("headless", {"num_classes": 0}), ("four", {"channels": 4})):
+        config = dataclasses.replace(MICRO, **change)
+        names[name] = write_random(tmp_path / f"{name}.npz", config)
     names["new"] = tmp_path / "new.jsonl"
     given = [text.format(**names) for text in arguments]
     if "--weights" not in given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import weakref
 from pathlib import Path
@@ -24,8 +25,8 @@ from tests.support.labelled import model as model
 from tests.support.micro import MICRO
 from vimnp.errors import ConfigError, ImageError
 from vimnp.evaluate import accuracy as module
-from vimnp.evaluate.accuracy import Accuracy, Evaluation, rank_of
-from vimnp.evaluate.image_folder import Sample
+from vimnp.evaluate.accuracy import Accuracy, Evaluation, evaluate, rank_of
+from vimnp.evaluate.image_folder import Sample, find_pictures
 from vimnp.evaluate.results import ResultsFile
 from vimnp.images.preprocessing import read_image
 from vimnp.models.vim.model import VisionMamba
@@ -171,3 +172,21 @@ def test_a_wrong_batch_is_refused(batch: int, model: VisionMamba, folder: Path) 
 def test_a_network_with_logits_for_every_token_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="final_pool_type is 'all'"):
         evaluated(VisionMamba.random(config=ALL_TOKENS), folder)
+
+
+def test_a_network_without_a_head_is_refused(model: VisionMamba, folder: Path) -> None:
+    found = find_pictures(folder, model.metadata)
+    headless = VisionMamba.random(config=dataclasses.replace(MICRO, num_classes=0))
+    with pytest.raises(ConfigError, match="no head"):
+        evaluate(headless, found.path, found.samples)
+
+
+def test_a_network_that_takes_no_pictures_is_refused(folder: Path) -> None:
+    four = VisionMamba.random(config=dataclasses.replace(MICRO, channels=4))
+    with pytest.raises(ImageError, match="1 or 3 channels, and the network takes 4"):
+        evaluated(four, folder)
+
+
+def test_a_network_of_one_channel_is_evaluated(model: VisionMamba, folder: Path) -> None:
+    found = evaluated(VisionMamba.random(config=dataclasses.replace(MICRO, channels=1)), folder)
+    assert len(found.ranks) == len(evaluated(model, folder).ranks)

@@ -576,6 +576,111 @@ def test_a_way_to_what_is_expected_is_told(picture: Any, hint: str) -> None:
     assert hint in str(caught.value)
 
 
+# ---- Other channels than red, green and blue -----------------------------------------------------
+
+IN_GREY = Preprocessing.of_channels(1)
+FOUR = Preprocessing.of_channels(4)
+
+
+def test_grey_numbers_worked_out_by_hand() -> None:
+    """A grey is 0.299 red, 0.587 green and 0.114 blue, rounded: pillow's "L"."""
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[0], picture[1], picture[2] = [255, 0, 0], [0, 255, 0], [0, 0, 255]
+    found = preprocess(Image.fromarray(picture), (4, 4), Preprocessing(1.0, (0.2,), (0.5,)))
+    assert (found.shape, found.dtype) == ((1, 4, 4), np.float32)
+    assert found.flags.c_contiguous
+    grey = np.array([76, 150, 29, 0]) / 255
+    np.testing.assert_allclose(found[0, :, 0], (grey - 0.2) / 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("image", [pytest.param(row[1], id=row[0]) for row in MODES])
+def test_every_mode_becomes_grey(image: Image.Image) -> None:
+    expected = np.asarray(to_rgb(image).convert("L"))
+    found = preprocess(image, (4, 4), Preprocessing(1.0, (0.0,), (1.0,)))
+    np.testing.assert_array_equal(np.rint(found[0] * 255), expected)
+
+
+def test_a_grey_picture_is_one_channel_of_its_rgb() -> None:
+    """Bit for bit, since resizing and normalising do to one channel what they do to three."""
+    grey = random_picture(50, 40).convert("L")
+    same = Preprocessing(0.875, (0.3,) * 3, (0.2,) * 3)
+    expected = preprocess(grey, (16, 24), same)[:1]
+    found = preprocess(grey, (16, 24), Preprocessing(0.875, (0.3,), (0.2,)))
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3), (20, 30, 4)])
+def test_a_uint8_array_is_a_picture_that_is_turned_grey(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    image = Image.fromarray(array[..., 0] if shape[2:] == (1,) else array)
+    expected = preprocess(image, (16, 16), IN_GREY)
+    found = to_input(array, (16, 16), IN_GREY)
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_a_file_is_turned_grey(tmp_path: Path) -> None:
+    image = random_picture(30, 20)
+    image.save(tmp_path / "cat.png")
+    expected = preprocess(image, (16, 16), IN_GREY)
+    np.testing.assert_array_equal(to_input(tmp_path / "cat.png", (16, 16), IN_GREY), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 64])
+def test_a_normalised_array_of_any_channels_passes_through(channels: int) -> None:
+    preprocessing = Preprocessing.of_channels(channels)
+    array = np.full((channels, 16, 24), np.pi, np.float32)
+    assert to_input(array, (16, 24), preprocessing) is array
+    found = to_input(array.astype(np.float64), (16, 24), preprocessing)
+    np.testing.assert_array_equal(found, array, strict=True)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 64])
+@pytest.mark.parametrize("shape", [(3, 16, 24), (16, 24), (1, 16, 25), (1, 1, 16, 24)])
+def test_a_normalised_array_of_other_channels_is_refused(
+    channels: int, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(ImageError, match=rf"; expected .* array \({channels}, 16, 24\)"):
+        to_input(np.zeros(shape, np.float32), (16, 24), Preprocessing.of_channels(channels))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 64])
+def test_a_picture_for_a_network_of_other_channels_is_refused(
+    channels: int, tmp_path: Path
+) -> None:
+    words = (
+        f"a picture has 1 or 3 channels, and the network takes {channels}; expected an array of "
+        rf"floats \({channels}, height, width\) that is normalised already$"
+    )
+    preprocessing = Preprocessing.of_channels(channels)
+    image = random_picture(30, 20)
+    image.save(tmp_path / "cat.png")
+    for picture in (image, np.asarray(image), np.zeros((20, 30), np.uint8)):
+        with pytest.raises(ImageError, match=f"^{words}"):
+            to_input(picture, (16, 24), preprocessing)
+    for picture in (tmp_path / "cat.png", io.BytesIO(encoded("PNG")), tmp_path / "missing.png"):
+        with pytest.raises(ImageError, match=f"png: {words}|<BytesIO>: {words}"):
+            to_input(picture, (16, 24), preprocessing)
+
+
+@pytest.mark.parametrize("picture", [np.zeros((4, 20, 30), np.uint8), None, b"\xff\xd8", [[0]]])
+def test_what_is_no_picture_of_other_channels_either_is_refused(picture: Any) -> None:
+    with pytest.raises(ImageError) as caught:
+        to_input(picture, (16, 24), FOUR)
+    assert "array (4, 16, 24)" in str(caught.value)
+    assert "PIL" not in str(caught.value)
+    assert "transpose" not in str(caught.value)
+
+
+def test_what_is_done_if_nothing_else_is_said() -> None:
+    assert Preprocessing.of_channels(3) == IMAGENET
+    assert dataclasses.astuple(IN_GREY) == (0.875, (0.449,), (0.226,))
+    np.testing.assert_allclose(IN_GREY.mean, np.mean(IMAGENET_MEAN))
+    np.testing.assert_allclose(IN_GREY.std, np.mean(IMAGENET_STD))
+    assert dataclasses.astuple(FOUR) == (0.875, (0.0,) * 4, (1.0,) * 4)
+    given = Preprocessing.of_channels(1, crop_pct=1.0, std=(0.5,))
+    assert given == Preprocessing(1.0, (0.449,), (0.5,))
+
+
 # ---- Files ---------------------------------------------------------------------------------------
 
 
@@ -1261,6 +1366,8 @@ def test_settings_that_are_taken(field: str, value: Any) -> None:
         ("crop_pct", None),
         ("mean", (0.5, 0.5)),
         ("mean", (0.5, 0.5, 0.5, 0.5)),
+        ("mean", ()),
+        ("mean", (0.5,) * 65),
         ("mean", [0.5, 0.5, 0.5]),
         ("mean", 0.5),
         ("mean", None),
@@ -1275,6 +1382,9 @@ def test_settings_that_are_taken(field: str, value: Any) -> None:
         ("std", (0.5, 0.5, 1e-300)),
         ("std", (0.5, 0.5, float("nan"))),
         ("std", (0.5, 0.5)),
+        ("std", (0.5,)),
+        ("std", ()),
+        ("std", (0.5,) * 65),
     ],
 )
 def test_a_wrong_setting_is_named(field: str, value: Any) -> None:

@@ -11,20 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.configurations import configurations
+from tests.support.configurations import configurations, patch_sizes
 from vimnp.config import BIMAMBA_TYPES, PUBLISHED, VIM_BASE, VIM_SMALL, VIM_TINY, VimConfig
 from vimnp.errors import ConfigError, VimnpError
 
 COUNTS = {
+    "channels": 64,
     "patch_size": 1024,
     "stride": 1024,
     "depth": 512,
     "embed_dim": 16384,
     "d_state": 256,
     "d_conv": 64,
-    "expand": 64,
     "dt_rank": 16384,
-    "num_classes": 1_000_000,
     "pt_hw_seq_len": 16384,
 }
 FLAGS = (
@@ -38,8 +37,12 @@ FLAGS = (
     "if_rope",
     "if_rope_residual",
     "if_layer_scale",
+    "conv_bias",
+    "bias",
     "use_fast_path",
 )
+NO_EXPANDS = (0, -1, 65, 0.0, math.nan, math.inf, "2", True, None, [2])
+NO_PATCHES = ((16,), [16, 16, 16], (0, 16), (16, 1025), (16.0, 16), "ab", (True, 16))
 NO_TOKEN = {"if_cls_token": False}
 FIRST_TOKEN = {"use_middle_cls_token": False}
 DOUBLE_TOKEN = {"use_double_cls_token": True}
@@ -301,6 +304,24 @@ A_BACKWARD = "layers.0.mixer.A_b_log"
             OF_BACKWARD,
             {"layers.0.mixer.gamma": (12,)},
         ),
+        ({"num_classes": 0}, {"head.weight", "head.bias"}, {}),
+        ({"norm_epsilon": 0.0}, set(), {}),
+        (
+            {"conv_bias": False},
+            {"layers.0.mixer.conv1d.bias", "layers.0.mixer.conv1d_b.bias"},
+            {},
+        ),
+        (
+            {"bias": True},
+            set(),
+            {"layers.0.mixer.in_proj.bias": (72,), "layers.0.mixer.out_proj.bias": (12,)},
+        ),
+        ({"channels": 4}, set(), {"patch_embed.proj.weight": (12, 4, 4, 4)}),
+        (
+            {"patch_size": (2, 4), "stride": 4},
+            set(),
+            {"patch_embed.proj.weight": (12, 3, 2, 4)},
+        ),
     ],
 )
 def test_tensors_that_depend_on_a_setting(
@@ -339,6 +360,13 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     *((name, 1, "true or false") for name in FLAGS),
     *((name, None, "true or false") for name in FLAGS),
     *((name, "true", "'true'") for name in FLAGS),
+    *(("expand", value, "a number up to 64 by which") for value in NO_EXPANDS),
+    *(("patch_size", value, "patch_size is ") for value in NO_PATCHES),
+    ("num_classes", -1, "from 0 to 1000000"),
+    ("num_classes", 1_000_001, "from 0 to 1000000"),
+    ("num_classes", 2.0, "whole number"),
+    ("num_classes", True, "True"),
+    ("num_classes", None, "None"),
     ("img_size", 224, "(height, width)"),
     ("img_size", [224], "(height, width)"),
     ("img_size", "ab", "(height, width)"),
@@ -351,12 +379,10 @@ WRONG_VALUES: list[tuple[str, Any, str]] = [
     ("img_size", (15, 224), "patch_size 16"),
     ("img_size", (224, 15), "one whole patch"),
     ("img_size", (16384, 16384), "262144"),
-    ("norm_epsilon", 0.0, "between 0 and 1"),
-    ("norm_epsilon", 1.0, "between 0 and 1"),
+    ("norm_epsilon", 1.0, "from 0 to below 1"),
     ("norm_epsilon", -1e-5, "-1e-05"),
     ("norm_epsilon", math.nan, "nan"),
     ("norm_epsilon", math.inf, "inf"),
-    ("norm_epsilon", 0, "between 0 and 1"),
     ("norm_epsilon", "1e-5", "'1e-5'"),
     ("norm_epsilon", None, "None"),
     ("final_pool_type", "median", "expected one of ('none', 'mean', 'max', 'all')"),
@@ -493,12 +519,66 @@ def test_the_bounds_themselves_are_allowed(field: str, limit: int) -> None:
     assert getattr(VimConfig(img_size=(16, 16), **{field: 1}), field) == 1
 
 
-MOST = {"embed_dim": 200, "expand": 8}  # together with the largest picture within the bounds
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("expand", 64), ("num_classes", 0), ("num_classes", 1_000_000), ("norm_epsilon", 0.0)],
+)
+def test_the_ends_of_other_ranges_are_allowed(field: str, value: float) -> None:
+    assert getattr(VimConfig(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("expand", "embed_dim", "kept", "d_inner"),
+    [
+        (2.0, 192, 2, 384),
+        (1.5, 192, 1.5, 288),
+        (0.5, 192, 0.5, 96),
+        (1.5, 5, 1.5, 7),  # what is left of a channel is dropped
+        (np.float64(0.5), 2, 0.5, 1),
+        (np.int64(3), 2, 3, 6),
+    ],
+)
+def test_a_mixer_may_be_of_any_width(
+    expand: float, embed_dim: int, kept: float, d_inner: int
+) -> None:
+    config = VimConfig(expand=expand, embed_dim=embed_dim)
+    assert (config.expand, type(config.expand)) == (kept, type(kept))
+    assert config.d_inner == d_inner
+    assert config.parameter_shapes()["layers.0.mixer.D"] == (d_inner,)
+
+
+def test_a_mixer_has_a_channel_at_least() -> None:
+    with pytest.raises(ConfigError, match=r"expand is 0\.5; .* embed_dim of 1 makes a channel"):
+        VimConfig(expand=0.5, embed_dim=1)
+
+
+@pytest.mark.parametrize("patch_size", [(16, 8), [16, 8], np.array([16, 8])])
+def test_patches_may_have_two_sides(patch_size: Any) -> None:
+    config = VimConfig(img_size=(64, 64), patch_size=patch_size, stride=8)
+    assert (config.patch_size, config.patch, config.grid_size) == ((16, 8), (16, 8), (7, 8))
+    assert config.parameter_shapes()["patch_embed.proj.weight"] == (192, 3, 16, 8)
+    assert VimConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_square_is_told_by_one_side() -> None:
+    assert VimConfig(patch_size=(16, 16)) == VimConfig(patch_size=16) == VIM_TINY
+    assert VIM_TINY.patch == (16, 16)
+
+
+def test_a_patch_has_to_fit_into_the_picture_both_ways() -> None:
+    for patch_size in ((33, 8), (8, 33)):
+        with pytest.raises(ConfigError, match=r"img_size is 32x32 with patch_size \("):
+            VimConfig(img_size=(32, 32), patch_size=patch_size)
+
+
+MOST = {"embed_dim": 200}  # together with the largest picture within the bounds
 any_config = configurations(
     img_size=st.tuples(st.integers(16, 200), st.integers(16, 200)),
-    patch_size=st.integers(1, 16),
+    patch_size=patch_sizes(1, 16),
+    expand=st.integers(1, 8) | st.floats(0.5, 8),
+    num_classes=st.integers(0, 2000),
     dt_rank=st.none() | st.integers(1, 100),
-    norm_epsilon=st.floats(1e-12, 0.5),
+    norm_epsilon=st.just(0.0) | st.floats(1e-12, 0.5),
     pt_hw_seq_len=st.integers(1, 16384),
     **{
         name: st.integers(1, MOST.get(name, min(limit, 2000)))
@@ -519,8 +599,9 @@ def test_a_configuration_survives_json(config: VimConfig) -> None:
 @given(config=any_config)
 def test_derived_sizes_agree_with_the_shapes(config: VimConfig) -> None:
     rows, columns = config.grid_size
-    for count, side in ((rows, config.img_size[0]), (columns, config.img_size[1])):
-        end = (count - 1) * config.stride + config.patch_size
+    sides = zip((rows, columns), config.img_size, config.patch, strict=True)
+    for count, side, length in sides:
+        end = (count - 1) * config.stride + length
         assert end <= side < end + config.stride  # one more patch would not fit
     assert config.num_tokens - config.num_patches == len(config.class_tokens)
     assert all(0 <= index < config.num_tokens for index in config.class_tokens.values())
@@ -529,9 +610,18 @@ def test_derived_sizes_agree_with_the_shapes(config: VimConfig) -> None:
     assert shapes["layers.0.mixer.D"] == (config.d_inner,)
     assert ("layers.0.mixer.A_b_log" in shapes) == (config.bimamba_type != "none")
     assert sum(name.endswith(".out_proj.weight") for name in shapes) == config.depth
+    assert ("head.weight" in shapes) == ("head.bias" in shapes) == (config.num_classes > 0)
+    assert ("layers.0.mixer.in_proj.bias" in shapes) == config.bias
+    assert ("layers.0.mixer.conv1d.bias" in shapes) == config.conv_bias
 
 
-LATER_FIELDS = {"use_fast_path": True, "flip_img_sequences_ratio": 0.0}
+LATER_FIELDS = {
+    "use_fast_path": True,
+    "flip_img_sequences_ratio": 0.0,
+    "conv_bias": True,
+    "bias": False,
+    "channels": 3,
+}
 
 
 @pytest.mark.parametrize("field", sorted(VIM_TINY.to_dict().keys() - LATER_FIELDS.keys()))

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 import vimnp
 from tests.support import golden_cases, plain_vim
-from tests.support.configurations import configurations
+from tests.support.configurations import EXPANDS, configurations
 from tests.support.implementations import (
     COMPILED_WAYS,
     NATIVE_WAYS,
@@ -46,8 +46,8 @@ def picture(width=40, height=50, seed=0) -> Image.Image:
     return Image.fromarray(values)
 
 
-def normalised(batch=None, size=(32, 32), seed=0) -> np.ndarray:
-    shape = (3, *size) if batch is None else (batch, 3, *size)
+def normalised(batch=None, size=(32, 32), seed=0, channels=3) -> np.ndarray:
+    shape = (channels, *size) if batch is None else (batch, channels, *size)
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
@@ -55,15 +55,16 @@ def normalised(batch=None, size=(32, 32), seed=0) -> np.ndarray:
 
 any_configuration = configurations(
     img_size=st.tuples(st.integers(16, 40), st.integers(16, 40)),
-    patch_size=st.sampled_from([5, 8, 16]),
+    patch_size=st.sampled_from([5, 8, 16, (5, 8), (16, 4)]),
     stride=st.sampled_from([4, 7, 8, 16]),
     depth=st.integers(1, 4),
     embed_dim=st.sampled_from([8, 20, 30, 32]),
     d_state=st.sampled_from([1, 8, 16]),
     d_conv=st.sampled_from([1, 3, 4]),
-    expand=st.sampled_from([1, 2]),
+    expand=EXPANDS,
     dt_rank=st.sampled_from([None, 1, 5]),
-    num_classes=st.integers(1, 12),
+    num_classes=st.integers(0, 12),
+    norm_epsilon=st.sampled_from([1e-5, 0.0]),
 )
 
 examples = settings(
@@ -89,7 +90,10 @@ def assert_close(found: np.ndarray, truth: np.ndarray, magnification: float = 1.
 @given(config=any_configuration)
 def test_every_configuration_agrees_with_float64(scan, config):
     model = vimnp.VisionMamba.random(seed=1, config=config, scan=scan)
-    pixels, read = normalised(size=config.img_size), random_reader(config, 1)
+    pixels, read = (
+        normalised(size=config.img_size, channels=config.channels),
+        random_reader(config, 1),
+    )
     times = plain_vim.last_magnification(config, read, pixels)
     assert_close(model(pixels), plain_vim.logits(config, read, pixels), times)
     assert_close(model.features(pixels), plain_vim.features(config, read, pixels), times)
@@ -111,7 +115,10 @@ def test_a_small_token_before_the_last_norm_is_within_the_bound():
         bimamba_type="v1",
     )
     model = vimnp.VisionMamba.random(seed=1, config=config)
-    pixels, read = normalised(size=config.img_size), random_reader(config, 1)
+    pixels, read = (
+        normalised(size=config.img_size, channels=config.channels),
+        random_reader(config, 1),
+    )
     times = plain_vim.last_magnification(config, read, pixels)
     assert times > 30
     assert_close(model.features(pixels), plain_vim.features(config, read, pixels), times)
@@ -445,6 +452,88 @@ def test_predict_of_a_network_with_logits_for_every_token_says_so():
             model.predict(images)
 
 
+# ---- Without a head, and of other channels -------------------------------------------------------
+
+
+NO_HEADS = {
+    "token": {},
+    "mean": {"if_cls_token": False},
+    "every token": {"if_cls_token": False, "final_pool_type": "all"},
+}
+
+
+@pytest.mark.parametrize("name", NO_HEADS)
+def test_the_logits_of_a_network_without_a_head_are_its_features(name):
+    config = dataclasses.replace(MICRO, num_classes=0, **NO_HEADS[name])
+    model = vimnp.VisionMamba.random(config=config)
+    for pictures in (normalised(), normalised(batch=9), [picture()], []):
+        np.testing.assert_array_equal(model(pictures), model.features(pictures), strict=True)
+    headed = vimnp.VisionMamba.random(config=dataclasses.replace(config, num_classes=7))
+    np.testing.assert_array_equal(model(normalised()), headed.features(normalised()))
+
+
+def test_without_a_head_the_largest_of_each_channel_is_given():
+    config = dataclasses.replace(MICRO, num_classes=0, if_cls_token=False, final_pool_type="max")
+    model = vimnp.VisionMamba.random(config=config)
+    batch = normalised(batch=2)
+    np.testing.assert_array_equal(model(batch), model.features(batch).max(axis=1))
+
+
+def test_predict_of_a_network_without_a_head_says_so():
+    model = vimnp.VisionMamba.random(config=dataclasses.replace(MICRO, num_classes=0))
+    words = r"no head, .* expected one with a head: call model\.features\(\.\.\.\)"
+    for images in (picture(), normalised(batch=2), []):
+        with pytest.raises(vimnp.ConfigError, match=words):
+            model.predict(images)
+
+
+def test_a_network_without_a_head_says_so_of_itself():
+    model = vimnp.VisionMamba.random(config=dataclasses.replace(MICRO, num_classes=0))
+    assert "depth 2, no head; " in repr(model)
+    assert "  classes     no head: the logits are features\n" in model.summary()
+
+
+def test_a_network_of_one_channel_sees_pictures_in_grey(tmp_path: Path):
+    model = vimnp.VisionMamba.random(config=dataclasses.replace(MICRO, channels=1))
+    image, grey = picture(), picture().convert("L")
+    image.save(tmp_path / "cat.png")
+    expected = model(grey)
+    assert model.preprocess(image).shape == (1, 32, 32)
+    for given_picture in (image, np.asarray(image), np.asarray(grey), tmp_path / "cat.png"):
+        np.testing.assert_array_equal(model(given_picture), expected)
+    batch = np.stack([np.asarray(grey)[..., None]] * 2)
+    np.testing.assert_array_equal(model(batch), np.stack([expected] * 2))
+    assert len(model.predict([image, normalised(channels=1)])) == 2
+    assert "  pictures    32x32 pixels in grey, 0.875 of a picture's" in model.summary()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_network_of_other_channels_takes_normalised_arrays(channels):
+    config = dataclasses.replace(MICRO, channels=channels)
+    model, batch = vimnp.VisionMamba.random(config=config), normalised(batch=9, channels=channels)
+    logits, read = model(batch), random_reader(config, 0)
+    for pixels, row in zip(batch, logits, strict=True):
+        np.testing.assert_array_equal(model(pixels), row)
+    np.testing.assert_array_equal(model(list(batch)), logits)
+    assert_close(logits[0], plain_vim.logits(config, read, batch[0]))
+    with pytest.raises(vimnp.ImageError, match=rf"expected .* array \({channels}, 32, 32\)"):
+        model(normalised(channels=3))
+
+
+def test_a_network_of_four_channels_takes_no_pictures(tmp_path: Path):
+    model = vimnp.VisionMamba.random(config=dataclasses.replace(MICRO, channels=4))
+    picture().save(tmp_path / "cat.png")
+    words = r"a picture has 1 or 3 channels, and the network takes 4; expected an array of floats"
+    for images in (picture(), np.asarray(picture())):
+        with pytest.raises(vimnp.ImageError, match=f"^{words}"):
+            model(images)
+    with pytest.raises(vimnp.ImageError, match=rf"cat\.png: {words}"):
+        model.predict(tmp_path / "cat.png")
+    with pytest.raises(vimnp.ImageError, match=rf"^images\[1\]: {words}"):
+        model([normalised(channels=4), picture()])
+    assert "  pictures    32x32 pixels of 4 channels, normalised arrays only\n" in model.summary()
+
+
 # ---- Making a model ------------------------------------------------------------------------------
 
 
@@ -596,7 +685,7 @@ def test_every_number_of_threads_gives_the_same_logits(scan):
 @given(config=any_configuration, num_threads=st.integers(2, 9))
 def test_no_split_of_any_configuration_changes_a_bit(config, num_threads):
     """Among as many threads as have tokens, channels or classes of their own, and more."""
-    pixels = normalised(size=config.img_size)
+    pixels = normalised(size=config.img_size, channels=config.channels)
     alone, together = (
         vimnp.VisionMamba.random(config=config, num_threads=n) for n in (1, num_threads)
     )

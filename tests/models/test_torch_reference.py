@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import golden_cases, plain_vim
-from tests.support.configurations import configurations
+from tests.support.configurations import EXPANDS, configurations, patch_sizes
 from tests.support.options import OPTIONS
 from vimnp.config import VimConfig
 
@@ -58,7 +58,7 @@ def assert_is_plain(config, seed=0):
     """Logits, features and tokens in float64 are plain_vim's."""
     torch.manual_seed(seed)
     model = perturb(torch_vim.VisionMamba(config).double())
-    images = torch.randn(2, 3, *config.img_size).double()
+    images = torch.randn(2, config.channels, *config.img_size).double()
     stages = {
         plain_vim.logits: model,
         plain_vim.features: model.forward_features,
@@ -148,7 +148,7 @@ def test_state_dict_is_what_the_configuration_implies(model):
 
 def test_every_parameter_has_a_gradient(model):
     config = model.config
-    images = torch.randn(2, 3, *config.img_size)
+    images = torch.randn(2, config.channels, *config.img_size)
     model(images).square().sum().backward()
     layers = list(range(config.depth))
     # With if_bidirectional, the last of an odd number of layers takes no part.
@@ -182,15 +182,15 @@ def test_each_option_is_plain_vims(name):
 
 any_small = configurations(
     img_size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
-    patch_size=st.integers(1, 4),
+    patch_size=patch_sizes(1, 4),
     stride=st.integers(2, 5),
     depth=st.integers(1, 4),
     embed_dim=st.integers(1, 8),
     d_state=st.integers(1, 3),
     d_conv=st.integers(1, 4),
-    expand=st.integers(1, 2),
+    expand=EXPANDS,
     dt_rank=st.none() | st.integers(1, 3),
-    num_classes=st.integers(1, 4),
+    num_classes=st.integers(0, 4),
 )
 
 

@@ -30,6 +30,15 @@ OPTIONS = {
 }
 
 
+EXPANDS = st.sampled_from([0.5, 1, 1.5, 2])
+
+
+def patch_sizes(least: int, most: int) -> st.SearchStrategy[int | tuple[int, int]]:
+    """Squares, and patches of two sides."""
+    side = st.integers(least, most)
+    return side | st.tuples(side, side)
+
+
 def configurations(**sizes: st.SearchStrategy[Any]) -> st.SearchStrategy[VimConfig]:
     """Configurations of these sizes, with every combination of options that is allowed."""
     return st.builds(_fitting, **(OPTIONS | sizes))
@@ -39,6 +48,8 @@ def _fitting(**values: Any) -> VimConfig:
     """Give way where two options exclude each other."""
     if values["final_pool_type"] == "max":
         values["if_cls_token"] = False
+    if values.get("expand", 1) < 1:
+        values["embed_dim"] = max(values["embed_dim"], 2)  # or a mixer has no channel
     if values["if_rope"]:
         values["use_double_cls_token"] &= not values["if_cls_token"]
         values["embed_dim"] = -(-values["embed_dim"] // 4) * 4

@@ -41,6 +41,11 @@ OPTIONS = {
     "vim/micro_eps": {"norm_epsilon": "1e-2"},
     "vim/micro_slowpath": {"use_fast_path": "false"},
     "vim/micro_noconvbias": {},
+    "vim/micro_projbias": {},
+    "vim/micro_expand1p5": {},
+    "vim/micro_gray": {},
+    "vim/micro_nohead": {},
+    "vim/micro_rectpatch": {},
     "vim/micro_flip": {"flip_img_sequences_ratio": "1"},
 }
 NETWORKS: dict[str, dict[str, str]] = {
@@ -57,15 +62,6 @@ NETWORKS: dict[str, dict[str, str]] = {
 }
 """What ``vimnp convert`` cannot see in the weights, as its settings, by the case's name."""
 
-REFUSED = {
-    "vim/micro_projbias": "8 not part of a Vision Mamba",
-    "vim/micro_expand1p5": "expected a whole multiple",
-    "vim/micro_gray": "expected 3 (RGB)",
-    "vim/micro_nohead": "'head.weight' is missing",
-    "vim/micro_rectpatch": "expected squares",
-}
-"""What the message says of networks that the original runs and vimnp does not."""
-
 # The original's unfused path keeps the residual in float32 even when all else is float64.
 FLOAT32_RESIDUAL = {"micro_layernorm": 3e-7}
 
@@ -79,5 +75,5 @@ def original_config(golden: Path, case: str) -> VimConfig:
     known = {field.name for field in dataclasses.fields(VimConfig)}
     values = {name: value for name, value in arguments.items() if name in known}
     side = values["img_size"]
-    values["img_size"] = tuple(side) if isinstance(side, list) else (side, side)
+    values["img_size"] = side if isinstance(side, list) else (side, side)
     return VimConfig(**values)

@@ -107,6 +107,12 @@ def test_extreme_values_survive(dtype: str, path: Path) -> None:
         Metadata(config=TINY, preprocessing=Preprocessing(1.0, (0.5, 0.25, 0.0), (1.0, 2.0, 0.5))),
         Metadata(config=TINY, preprocessing=Preprocessing(1, (0, 0, 0), (1, 1, 1))),
         Metadata(config=TINY, labels=("", 'a"b\\c\nd', "猫 \U0001f431")),
+        Metadata(config=dataclasses.replace(TINY, channels=1)),
+        Metadata(config=dataclasses.replace(TINY, channels=5, num_classes=0)),
+        Metadata(
+            config=dataclasses.replace(TINY, channels=2, patch_size=(4, 2), expand=1.5, bias=True),
+            preprocessing=Preprocessing(1.0, (0.5, 0.25), (1.0, 2.0)),
+        ),
     ],
 )
 def test_metadata_come_back(metadata: Metadata, path: Path) -> None:
@@ -173,6 +179,24 @@ def test_a_size_and_a_crop_that_make_too_large_a_picture_are_refused() -> None:
     sound = Metadata(config=TINY, preprocessing=Preprocessing(crop_pct=0.1))
     with pytest.raises(ConfigError, match="crop_pct"):  # what another img_size at loading does
         dataclasses.replace(sound, config=config)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 64])
+def test_the_preprocessing_fits_the_channels(channels: int) -> None:
+    config = dataclasses.replace(TINY, channels=channels)
+    assert Metadata(config=config).preprocessing == Preprocessing.of_channels(channels)
+    for other in {1, 3, 64} - {channels}:
+        words = f"of {other} channels, and the network takes {channels}; expected one number each"
+        with pytest.raises(ConfigError, match=words):
+            Metadata(config=config, preprocessing=Preprocessing.of_channels(other))
+
+
+@pytest.mark.parametrize("labels", [(), ("a",)])
+def test_a_network_without_a_head_has_no_labels(labels: tuple[str, ...]) -> None:
+    config = dataclasses.replace(TINY, num_classes=0)
+    assert Metadata(config=config).labels is None
+    with pytest.raises(ConfigError, match="labels for a network without a head"):
+        Metadata(config=config, labels=labels)
 
 
 @pytest.mark.parametrize(
@@ -467,6 +491,11 @@ def json_inside(field: str, **changes: Any) -> Callable[[Path], None]:
     return json_values(**{field: values[field] | changes})
 
 
+def json_of(config: VimConfig) -> dict[str, Any]:
+    """What the metadata of another network say, without labels."""
+    return json.loads(Metadata(config=config).to_json())  # type: ignore[no-any-return]
+
+
 def cut(share: float) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         write_zip(path, good_members())
@@ -560,18 +589,22 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "bool": [None, 1, 0.0, "true", [True], {}],
     "int": [None, True, 1.0, "1", [1], {}, 0, -1, 10**30],
     "int | None": [True, 1.0, "1", [1], {}, 0, -1, 10**30],
-    "float": [None, True, 1, "1e-5", [1e-5], {}, 0.0, -1e-5, 1.0],
+    "float": [None, True, 1, "1e-5", [1e-5], {}, -1e-5, 1.0],
     "str": [None, True, 1, "v3", ["v2"], {}],
     "tuple[int, int]": [None, 4, "44", {}, [4], [4, True], [4.0, 4], [0, 4], [4, -4]],
+    "int | tuple[int, int]": [None, True, 1.0, "4", {}, 0, [4], [4, 4, 4], [4, True], [0, 4]],
 }
-# Another range than that of the other number of its kind.
-WRONG_RATIOS: list[Any] = [None, True, "1", [1.0], {}, 0.5, -1.0, 2]
+# Fields of another range than that of the others of their kind.
+WRONG_NUMBERS: dict[str, list[Any]] = {
+    "flip_img_sequences_ratio": [None, True, "1", [1.0], {}, 0.5, -1.0, 2],
+    "expand": [None, True, "2", [2], {}, 0, 0.0, -1.5, 65, 10**30, math.nan, math.inf],
+    "num_classes": [None, True, 1.0, "1", [1], {}, -1, 10**30],
+    "channels": [None, True, 1.0, "1", [1], {}, 0, -1, 65],
+}
 WRONG_FIELDS = [
     (field.name, value)
     for field in dataclasses.fields(VimConfig)
-    for value in (
-        WRONG_RATIOS if field.name == "flip_img_sequences_ratio" else WRONG_VALUES[str(field.type)]
-    )
+    for value in WRONG_NUMBERS.get(field.name) or WRONG_VALUES[str(field.type)]
 ]
 
 # (name of the case, how the file is made, what the message must name, what it must say)
@@ -736,6 +769,19 @@ BAD_FILES: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("crop_pct tiny", json_inside("preprocessing", crop_pct=1e-9), METADATA, "crop_pct"),
     ("crop_pct true", json_inside("preprocessing", crop_pct=True), METADATA, "crop_pct"),
     ("mean of two", json_inside("preprocessing", mean=[0.5, 0.5]), METADATA, "mean"),
+    ("mean of none", json_inside("preprocessing", mean=[], std=[]), METADATA, "mean is ()"),
+    ("mean of 65", json_inside("preprocessing", mean=[0.5] * 65, std=[1.0] * 65), METADATA,
+     "of 1 to 64"),
+    ("mean and std of one", json_inside("preprocessing", mean=[0.5], std=[1.0]), METADATA,
+     "of 1 channels, and the network takes 3"),
+    ("mean of three for four", json_inside("config", channels=4), METADATA,
+     "of 3 channels, and the network takes 4"),
+    ("channels of another network",
+     json_values(**json_of(dataclasses.replace(TINY, channels=4))), "patch_embed", "(2, 4, 2, 2)"),
+    ("config without a head", json_values(**json_of(dataclasses.replace(TINY, num_classes=0))),
+     "head.bias.npy", "remove"),
+    ("labels without a head", json_inside("config", num_classes=0), METADATA,
+     "labels for a network without a head"),
     ("mean of lists", json_inside("preprocessing", mean=[[1.0]] * 3), METADATA, "mean"),
     ("std of 0", json_inside("preprocessing", std=[1.0, 0.0, 1.0]), METADATA, "std"),
     ("std next to 0", json_inside("preprocessing", std=[1.0, 1e-300, 1.0]), METADATA, "std"),

@@ -13,7 +13,7 @@ from vimnp.commands.console import FAILURE, INTERRUPTED, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.commands.options import add_count, file_name
 from vimnp.commands.progress import progress_bar
-from vimnp.evaluate.accuracy import Accuracy, Evaluation, evaluate
+from vimnp.evaluate.accuracy import Accuracy, Evaluation, evaluate, expect_logits
 from vimnp.evaluate.image_folder import ImageFolder, Sample, find_pictures, spread
 from vimnp.evaluate.results import ResultsFile
 from vimnp.models.vim.model import VisionMamba
@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     model = load_model(options)
+    expect_logits(model)  # before folders are held against classes that it may not have
     folder = find_pictures(options.folder, model.metadata, options.classes)
     samples = folder.samples
     if options.limit is not None:

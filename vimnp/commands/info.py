@@ -57,5 +57,6 @@ def _print_weights(file: WeightsFile) -> None:
 
 
 def _print_fact(name: str, value: object) -> None:
-    text = "x".join(map(str, value)) if name == "img_size" and isinstance(value, list) else value
+    sides = ("img_size", "patch_size")
+    text = "x".join(map(str, value)) if name in sides and isinstance(value, list) else value
     print(f"  {name:<20} {printable(text)}")

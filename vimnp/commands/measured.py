@@ -11,7 +11,7 @@ from vimnp.commands.console import printable
 from vimnp.commands.model_options import random_name
 from vimnp.commands.options import add_count
 from vimnp.measure.machine import describe_machine
-from vimnp.models.vim.config import CHANNELS, VimConfig
+from vimnp.models.vim.config import VimConfig
 
 
 class Measured(NamedTuple):
@@ -19,7 +19,7 @@ class Measured(NamedTuple):
 
     Parameters
     ----------
-    images : ndarray of float32, shape (batch, 3, H, W)
+    images : ndarray of float32, shape (batch, channels, H, W)
         Noise, of the size that the network takes.
     lines : list of str
         The machine and the network, for people.
@@ -41,7 +41,7 @@ def add_measured(parser: argparse.ArgumentParser) -> None:
 def describe(options: argparse.Namespace, config: VimConfig) -> Measured:
     """The network's input, the machine and the network."""
     height, width = config.img_size
-    shape = (options.batch, CHANNELS, height, width)
+    shape = (options.batch, config.channels, height, width)
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
     source = options.weights or f"{random_name(options)}, random weights"
     machine = describe_machine()

@@ -129,13 +129,13 @@ def evaluate(
     Raises
     ------
     ConfigError
-        If `batch` is less than 1, the network has logits for every token, or another process
-        writes to the results' file.
+        If `batch` is less than 1, another process writes to the results' file, or what
+        :func:`expect_logits` raises.
     OSError
         If the results cannot be written.
     """
     batch = checked_count("batch", batch)
-    model.predict([])  # raises its error if the network has no logits for a picture
+    expect_logits(model)
     outcomes: dict[Sample, Outcome] = {}
     if results is not None:
         results.append({})  # a file that cannot be written is noticed now
@@ -157,6 +157,22 @@ def evaluate(
         new=len(new),
         seconds=seconds,
     )
+
+
+def expect_logits(model: VisionMamba) -> None:
+    """Make sure that a network says of a picture in which class it is.
+
+    Raises
+    ------
+    ConfigError
+        If it has no head, or logits for every token.
+    ImageError
+        If it takes no pictures, but arrays of other channels.
+    """
+    model.predict([])
+    preprocessing = model.metadata.preprocessing
+    assert preprocessing is not None  # metadata of a network of pictures have it
+    preprocessing.expect_pictures()
 
 
 def rank_of(logits: np.ndarray, target: int) -> int:

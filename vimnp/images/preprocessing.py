@@ -2,7 +2,8 @@
 
 Bit for bit what torchvision's ``Resize(size / 0.875, bicubic)``, ``CenterCrop(size)``,
 ``ToTensor()`` and ``Normalize(mean, std)`` make of a PIL image (``build_transform`` in
-``vim/datasets.py`` of hustvl/Vim).
+``vim/datasets.py`` of hustvl/Vim). A network of one channel sees pictures in grey; what has other
+numbers of channels than 1 and 3 is no picture that a file holds, and comes as an array.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -18,12 +19,19 @@ from vimnp.errors import ConfigError, ImageError, excerpt
 from vimnp.images import image_file
 from vimnp.images.image_file import PictureFile, decode, is_picture_file, name_of, naming
 from vimnp.images.image_file import read_image as read_image
+from vimnp.images.sizes import MOST_CHANNELS
 
 if TYPE_CHECKING:  # pillow loads when the first picture does, not with the package
     from PIL import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Grey and RGB. In grey, red, green and blue have a part in each number.
+_OF_PICTURES: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    1: ((0.449,), (0.226,)),  # the average of ImageNet's three
+    3: (IMAGENET_MEAN, IMAGENET_STD),
+}
 
 FORMATS: tuple[str, ...]
 """See :mod:`vimnp.images.image_file`: pillow loads when they are asked for."""
@@ -49,17 +57,29 @@ class Preprocessing:
     crop_pct : float
         Share of the resized picture's side that the centre crop keeps, 0.1 to 1.
     mean, std : tuple of float
-        Per RGB channel, on the scale 0 to 1.
+        One for each of the network's channels, on the scale 0 to 1: of red, green and blue, or of
+        grey. Those of another number of channels are not applied, since pictures have none such:
+        the network takes arrays that are normalised already.
 
     Raises
     ------
     ConfigError
-        If a value is out of range.
+        If a value is out of range, or there are not as many means as deviations.
     """
 
     crop_pct: float = 0.875
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    @classmethod
+    def of_channels(cls, channels: int, **given: Any) -> Self:
+        """What a network of so many channels does if nothing else is said.
+
+        It normalises by ImageNet's numbers, in grey by their average, and by none where it takes no
+        pictures.
+        """
+        mean, std = _OF_PICTURES.get(channels) or ((0.0,) * channels, (1.0,) * channels)
+        return cls(**{"mean": mean, "std": std, **given})
 
     def __post_init__(self) -> None:
         # The lower bound keeps a damaged file from asking for a picture that fills the memory.
@@ -69,13 +89,38 @@ class Preprocessing:
             values = getattr(self, name)
             if not (
                 isinstance(values, tuple)
-                and len(values) == 3
+                and 1 <= len(values) <= MOST_CHANNELS
                 and all(_is_number(value) and abs(value) < 1e6 for value in values)
                 and (name == "mean" or min(values) >= 1e-6)
             ):
                 raise ConfigError(
-                    f"{name} is {values!r}; expected three numbers below 1e6, std from 1e-6 up"
+                    f"{name} is {values!r}; expected a number below 1e6 for each channel, of 1 to "
+                    f"{MOST_CHANNELS}, std from 1e-6 up"
                 )
+        if len(self.mean) != len(self.std):
+            name, other = ("std", "mean") if self.takes_pictures else ("mean", "std")
+            raise ConfigError(
+                f"{name} is {getattr(self, name)!r}; expected as many numbers as {other} has, "
+                f"{len(getattr(self, other))}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Of the network's input."""
+        return len(self.mean)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a picture has as many channels, and not only an array can have them."""
+        return self.channels in _OF_PICTURES
+
+    def expect_pictures(self) -> None:
+        """Raise ImageError if a picture cannot become the input."""
+        if not self.takes_pictures:
+            raise ImageError(
+                f"a picture has 1 or 3 channels, and the network takes {self.channels}; expected "
+                f"an array of floats ({self.channels}, height, width) that is normalised already"
+            )
 
 
 def _is_number(value: object) -> bool:
@@ -135,10 +180,18 @@ def preprocess(
 
     Returns
     -------
-    ndarray of float32, shape (3, height, width)
+    ndarray of float32, shape (channels, height, width)
+
+    Raises
+    ------
+    ImageError
+        If the channels are those of no picture, its sides are out of proportion, or what
+        :func:`to_rgb` raises.
     """
-    image = _resize(to_rgb(image), img_size, preprocessing.crop_pct)
-    pixels = np.asarray(_centre_crop(image, img_size)).transpose(2, 0, 1)
+    preprocessing.expect_pictures()
+    image = to_rgb(image) if preprocessing.channels == 3 else to_rgb(image).convert("L")
+    image = _resize(image, img_size, preprocessing.crop_pct)
+    pixels = np.atleast_3d(np.asarray(_centre_crop(image, img_size))).transpose(2, 0, 1)
     # The order and the dtype of these three steps are torchvision's: that makes the bits agree.
     array = pixels.astype(np.float32, order="C")
     array /= np.float32(255)
@@ -167,34 +220,39 @@ def to_input(
     picture : PIL.Image.Image, ndarray, path-like, or binary file
         A picture of any size and mode, or the file that one is in; an array of uint8, which is
         treated as a picture: (H, W, 3), RGB, (H, W, 4), RGB with an alpha, which is dropped,
-        (H, W) or (H, W, 1), grey; or an array of floats (3, height, width) that is normalised
-        already. What NumPy can make one of these arrays of is taken for it.
+        (H, W) or (H, W, 1), grey; or an array of floats (channels, height, width) that is
+        normalised already. What NumPy can make one of these arrays of is taken for it. For another
+        number of channels than 1 or 3, only such an array of floats can be taken.
     img_size : (height, width)
     preprocessing : Preprocessing
+        Has as many means as the network has channels.
 
     Returns
     -------
-    ndarray of float32, shape (3, height, width)
+    ndarray of float32, shape (channels, height, width)
 
     Raises
     ------
     ImageError
         If it is none of these, or what :func:`read_image` and :func:`preprocess` raise.
     """
+    channels = preprocessing.channels
     if _is_pil(picture):
         return preprocess(picture, img_size, preprocessing)
     if is_picture_file(picture):
+        with naming(name_of(picture)):
+            preprocessing.expect_pictures()
         image = read_image(picture)
         with naming(name_of(picture)):
             return preprocess(image, img_size, preprocessing)
     if not _is_array(picture):
-        raise _no_picture(_described(picture), img_size, _hint(picture))
+        raise _no_picture(_described(picture), (channels, *img_size), _hint(picture))
     try:
         array = np.asarray(picture)
     except Exception as error:  # each library has exceptions of its own
         reason = f"{_described(picture)} ({excerpt(error, 200)})"
-        raise _no_picture(reason, img_size) from None
-    if array.dtype.kind == "f" and array.shape == (3, *img_size):
+        raise _no_picture(reason, (channels, *img_size)) from None
+    if array.dtype.kind == "f" and array.shape == (channels, *img_size):
         with np.errstate(over="ignore"):  # infinite values go through, as NaN does
             return array.astype(np.float32, copy=False)
     if array.dtype == np.uint8 and _is_picture_shaped(array):
@@ -203,7 +261,8 @@ def to_input(
         pixels = array[..., 0] if array.shape[2:] == (1,) else array
         return preprocess(Image.fromarray(pixels), img_size, preprocessing)
     found = f"an array of {array.dtype} with shape {array.shape}"
-    raise _no_picture(found, img_size, _hint_of_array(array))
+    hint = _hint_of_array(array) if preprocessing.takes_pictures else ""
+    raise _no_picture(found, (channels, *img_size), hint)
 
 
 def is_batch(pictures: Picture | Iterable[Picture]) -> TypeGuard[Iterable[Picture]]:
@@ -254,12 +313,13 @@ def _hint_of_array(array: np.ndarray) -> str:
     return ""
 
 
-def _no_picture(found: str, img_size: tuple[int, int], hint: str = "") -> ImageError:
-    height, width = img_size
+def _no_picture(found: str, shape: tuple[int, int, int], hint: str = "") -> ImageError:
+    normalised = f"a normalised float64, float16 or float32 array {shape}"
+    if shape[0] not in _OF_PICTURES:
+        return ImageError(f"the picture is {found}; expected {normalised}{hint}")
     return ImageError(
         f"the picture is {found}; expected a PIL image, a uint8 array (H, W, 3), (H, W, 4), "
-        f"(H, W, 1) or (H, W), a normalised float64, float16 or float32 array "
-        f"(3, {height}, {width}), or a path or binary file{hint}"
+        f"(H, W, 1) or (H, W), {normalised}, or a path or binary file{hint}"
     )
 
 

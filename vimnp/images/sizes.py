@@ -1,4 +1,4 @@
-"""Sizes of pictures: how they are written, and how large they may be."""
+"""Sizes of pictures: how they are written, how large they may be, and of how many channels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 
 MOST_PIXELS = 1 << 26
 """Of a picture, and of what it is resized to before it is cropped; as float32 these take 0.8 GB."""
+
+MOST_CHANNELS = 64
+"""Of what a network looks at."""
 
 
 def parse_img_size(text: str) -> tuple[int, int]:

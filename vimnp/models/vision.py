@@ -323,13 +323,16 @@ class VisionModel:
             size. What NumPy can make such an array of, as a tensor on the CPU, is taken for it.
             A batch: an array with one dimension more, (B, H, W, 3) or (B, 3, H, W); a list; or
             anything else that gives pictures in an order, as a generator, of which only as many
-            are in memory at once as go through the network together.
+            are in memory at once as go through the network together. A network of one channel sees
+            pictures in grey, and takes floats (1, H, W); one of another number of channels than 1
+            or 3 takes arrays of floats alone.
 
         Returns
         -------
         ndarray of float32, shape (classes,), or (B, classes) for a batch
             With ``final_pool_type`` "all" and no class token, those of every token: (L, classes),
-            or (B, L, classes).
+            or (B, L, classes). Of a network without a head (``num_classes`` 0) the features, in
+            place of the classes.
 
         Raises
         ------
@@ -384,11 +387,17 @@ class VisionModel:
         Raises
         ------
         ConfigError
-            If `top_k` is no whole number from 1 up, or the network has logits for every token.
+            If `top_k` is no whole number from 1 up, or the network has no head, or logits for
+            every token.
         ImageError
             As for calling the model, or if the logits are not finite.
         """
         top_k = checked_count("top_k", top_k)
+        if not self.config.num_classes:
+            raise ConfigError(
+                "this network has no head, and so no classes to predict; expected one with a head: "
+                "call model.features(...) for what a head would read"
+            )
         if len(self._shape_of("logits")) > 1:
             raise ConfigError(
                 "final_pool_type is 'all', so there are logits for every token, and none for the "
@@ -424,12 +433,19 @@ class VisionModel:
 
     def summary(self) -> str:
         """What the network is made of and how it runs, in a few lines to be printed."""
-        (height, width), of_picture = self.config.img_size, self._preprocessing.crop_pct
+        (height, width), preprocessing = self.config.img_size, self._preprocessing
+        pictures = f"{height}x{width} pixels"
+        if preprocessing.takes_pictures:
+            grey = " in grey" if preprocessing.channels == 1 else ""
+            pictures += f"{grey}, {preprocessing.crop_pct} of a picture's height or width"
+        else:
+            pictures += f" of {preprocessing.channels} channels, normalised arrays only"
         labels = "with" if self.labels else "without"
+        classes = f"{self.config.num_classes:,}, {labels} labels"
         facts = {
-            "pictures": f"{height}x{width} pixels, {of_picture} of a picture's height or width",
+            "pictures": pictures,
             **self._facts(),
-            "classes": f"{self.config.num_classes:,}, {labels} labels",
+            "classes": classes if self.config.num_classes else "no head: the logits are features",
             "parameters": f"{self.num_parameters:,}, "
             f"{4 * self.num_parameters / 1e6:.1f} MB in memory",
             "runs": str(self.way),
@@ -447,7 +463,7 @@ class VisionModel:
 
         Returns
         -------
-        ndarray of float32, shape (3, H, W)
+        ndarray of float32, shape (channels, H, W)
             Of the size ``config.img_size``. The model takes it in the picture's place.
 
         Raises

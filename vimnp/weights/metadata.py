@@ -21,15 +21,20 @@ MENDING = "convert the checkpoint again with `vimnp convert`"
 _READ_VERSIONS = (2, FORMAT_VERSION)
 _ONLY_FAMILY = "vim"
 
+_FITTING = Preprocessing()  # stands for that of the network's number of channels
+
 C = TypeVar("C", bound=Configuration)
 
 
 @runtime_checkable
 class OfPictures(Protocol):
-    """What the configuration of a network tells that takes pictures and knows classes."""
+    """What the configuration of a network tells that takes pictures and may know classes."""
 
     @property
     def img_size(self) -> tuple[int, int]: ...
+
+    @property
+    def channels(self) -> int: ...
 
     @property
     def num_classes(self) -> int: ...
@@ -44,7 +49,7 @@ class Metadata(Generic[C]):
     config : Configuration
         Of a network of any family.
     preprocessing : Preprocessing, optional
-        Of pictures; None for a network that takes none.
+        Of pictures, by default ImageNet's; None for a network that takes none.
     dtype : {"float32", "float16"}
         As stored; the network computes in float32 either way.
     labels : tuple of str, optional
@@ -56,7 +61,7 @@ class Metadata(Generic[C]):
     """
 
     config: C
-    preprocessing: Preprocessing | None = Preprocessing()
+    preprocessing: Preprocessing | None = _FITTING
     dtype: str = "float32"
     labels: tuple[str, ...] | None = None
     source: str | None = None
@@ -66,7 +71,10 @@ class Metadata(Generic[C]):
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; expected one of {DTYPES}")
         if isinstance(self.config, OfPictures):
-            self._check_resized_picture(self.config)
+            if self.preprocessing is _FITTING:
+                fitting = Preprocessing.of_channels(self.config.channels)
+                object.__setattr__(self, "preprocessing", fitting)
+            self._check_preprocessing(self.config)
             self._check_labels(self.config)
         elif (self.preprocessing, self.labels) != (None, None):
             raise ConfigError(
@@ -80,10 +88,16 @@ class Metadata(Generic[C]):
             if text is not None and not _is_unicode(text):
                 raise ConfigError(f"{text!a} is half a character; expected Unicode text")
 
-    def _check_resized_picture(self, config: OfPictures) -> None:
-        """Refuse a size and a crop that are in bounds each, and make a picture that is not."""
+    def _check_preprocessing(self, config: OfPictures) -> None:
+        """Refuse one of other channels, or a size and a crop that make a picture out of bounds."""
         if self.preprocessing is None:
             raise ConfigError("preprocessing is null; expected what the network does to pictures")
+        found = self.preprocessing.channels
+        if found != config.channels:
+            raise ConfigError(
+                f"mean and std of the preprocessing are of {found} channels, and the network takes "
+                f"{config.channels}; expected one number each for every channel"
+            )
         sides, crop_pct = config.img_size, self.preprocessing.crop_pct
         height, width = (int(side / crop_pct) for side in sides)
         if height * width > MOST_PIXELS:
@@ -96,6 +110,8 @@ class Metadata(Generic[C]):
     def _check_labels(self, config: OfPictures) -> None:
         if self.labels is None:
             return
+        if not config.num_classes:
+            raise ConfigError("there are labels for a network without a head; expected null")
         if not all(isinstance(label, str) for label in self.labels):
             raise ConfigError("labels holds something that is no text; expected only text")
         if len(self.labels) != config.num_classes:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
-from vimnp.images.sizes import MOST_PIXELS
+from vimnp.images.sizes import MOST_CHANNELS, MOST_PIXELS
 from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE
 from vimnp.weights.family import Configuration
 
@@ -26,7 +26,7 @@ BIMAMBA_TYPES = ("none", "v1", "v2")
 # Bounds far beyond any Vision Mamba: a damaged file then fails on a number that it names, before
 # anything is computed or allocated from it.
 _LIMITS = {
-    "channels": 64,
+    "channels": MOST_CHANNELS,
     "stride": 1024,
     "depth": 512,
     "embed_dim": 16384,

@@ -85,9 +85,10 @@ class VisionMamba(VisionModel):
     def __repr__(self) -> str:
         config = self.config
         height, width = config.img_size
+        head = f"{config.num_classes} classes" if config.num_classes else "no head"
         return (
             f"{type(self).__name__}({height}x{width} pixels, {config.num_tokens} tokens, "
-            f"embed_dim {config.embed_dim}, depth {config.depth}, {config.num_classes} classes; "
+            f"embed_dim {config.embed_dim}, depth {config.depth}, {head}; "
             f"{self.way})"
         )
 

@@ -15,16 +15,17 @@ from vimnp.models.vim import rope
 from vimnp.models.vim.config import VimConfig
 from vimnp.weights.family import Initial, Tensor
 
-SIZES = {
+SIZES: dict[str, tuple[str, int, int | slice]] = {
     "embed_dim": ("patch_embed.proj.weight", 4, 0),
-    "patch_size": ("patch_embed.proj.weight", 4, 2),
+    "channels": ("patch_embed.proj.weight", 4, 1),
+    "patch_size": ("patch_embed.proj.weight", 4, slice(2, 4)),
     "d_inner": ("layers.0.mixer.conv1d.weight", 3, 0),
     "d_conv": ("layers.0.mixer.conv1d.weight", 3, 2),
     "d_state": ("layers.0.mixer.A_log", 2, 1),
     "dt_rank": ("layers.0.mixer.dt_proj.weight", 2, 1),
     "num_classes": ("head.weight", 2, 0),
 }
-"""Which tensor tells a size, how many dimensions it has, and which of them it is."""
+"""Which tensor tells a size, how many dimensions it has, and which of them it is, or are."""
 
 OPTIONS: dict[str, dict[Any, tuple[str, ...]]] = {
     "rms_norm": {False: ("norm_f.bias",), True: ()},
