@@ -16,8 +16,9 @@ from tests.support.implementations import NATIVE_WAYS, Way, only
 from tests.support.micro import MICRO
 from tests.support.options import OPTIONS
 from vimnp.engine import program as engine
+from vimnp.engine.builder import Builder
 from vimnp.engine.packing import PackedMatrix, Packing, sizes_only
-from vimnp.engine.program import Array, Builder, Filter, Program, ProgramError, ScanDirection
+from vimnp.engine.program import Array, Filter, Program, ProgramError, ScanDirection
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.parameters import load_parameters
 from vimnp.models.vim.program import build

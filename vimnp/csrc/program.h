@@ -1,4 +1,4 @@
-/* A network's program, as vimnp/engine/program.py has built it: stages of operations on arrays.
+/* A network's program, as vimnp/engine/builder.py has built it: stages of operations on arrays.
  *
  * A stage is split among the threads, and over when all of it is done. A part of it goes through the
  * stage's operations back to back, while its data is in the cache. Everything was checked when the

@@ -1,25 +1,20 @@
-"""A network's program: stages of operations on arrays, built once and run by every pass.
+"""What a program is: stages of operations on arrays, as data.
 
-A network's family writes it down with a :class:`Builder`, in the order of the network. A stage is
-split among the threads and ends when all of it is done; a part of it goes through the stage's
-operations back to back, while its data is in the cache. The builder checks that operands fit each
-other and their stage, so that the compiled interpreter (``csrc/interpreter.h``) can trust a
-program, and counts what each operation computes and moves.
+A stage is split among the threads and ends when all of it is done; a part of it goes through the
+stage's operations back to back, while its data is in the cache. A network's family writes its
+programs down with a :class:`vimnp.engine.builder.Builder`; the compiled interpreter
+(``csrc/interpreter.h``) goes through them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from vimnp.engine import costs
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
-from vimnp.ops.kernels import LINE
 
 INPUT, OUT = 0, 1
 """Buffers that the caller of a pass gives; the others are the workspace's."""
@@ -40,12 +35,10 @@ class ProgramError(ValueError):
     """Operands that do not fit each other or their stage: a mistake in a family's program."""
 
 
-def _expect(fits: bool, problem: str) -> None:
+def expect(fits: bool, problem: str) -> None:
+    """Raise ProgramError with this problem unless it `fits`."""
     if not fits:
         raise ProgramError(problem)
-
-
-# ---- What a program is made of -------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,19 +72,19 @@ class Array:
 
     def part(self, begin: int, rows: int) -> Array:
         """So many rows from one on."""
-        _expect(0 <= begin <= begin + rows <= self.rows, f"rows {begin} to {begin + rows}")
+        expect(0 <= begin <= begin + rows <= self.rows, f"rows {begin} to {begin + rows}")
         return dataclasses.replace(self, offset=self.offset + begin * self.stride, rows=rows)
 
     def every(self, stride: int, *, begin: int = 0) -> Array:
         """The rows from `begin` on that lie so many apart."""
-        _expect(0 <= begin < self.rows and stride >= 1, f"no row {begin} of {self.rows}")
+        expect(0 <= begin < self.rows and stride >= 1, f"no row {begin} of {self.rows}")
         rows = -(-(self.rows - begin) // stride)
         offset = self.offset + begin * self.stride
         return dataclasses.replace(self, offset=offset, stride=stride * self.stride, rows=rows)
 
     def columns(self, begin: int, end: int) -> Array:
         """Some neighbouring channels of every row."""
-        _expect(
+        expect(
             0 <= begin <= end <= self.channels,
             f"channels {begin} to {end} of {self.channels} are asked for",
         )
@@ -255,384 +248,3 @@ class Program(NamedTuple):
     labels: tuple[str, ...]
     costs: dict[str, Cost]
     elements: int
-
-
-# ---- How it is built -----------------------------------------------------------------------------
-
-
-class Builder:
-    """Takes down a program: arrays, stages, and the operations of each stage.
-
-    Parameters
-    ----------
-    inputs : tuple of int
-        Shape of an input.
-    out : tuple of int
-        Rows and channels of what the program makes of it.
-
-    Raises
-    ------
-    ProgramError
-        By every method, if operands do not fit each other or the stage.
-    """
-
-    def __init__(self, inputs: tuple[int, ...], out: tuple[int, int]) -> None:
-        self.input = Array(INPUT, 0, inputs[-1], int(np.prod(inputs[:-1])), inputs[-1])
-        self.out = Array(OUT, 0, out[1], out[0], out[1])
-        self.layer = NO_LAYER
-        self._inputs, self._out_shape = inputs, out
-        self._buffers: list[int] = []
-        self._stages: list[Stage] = []
-        self._operations: list[Operation] | None = None
-        self._split: Split = "rows"
-        self._length = self._rows = self._elements = self._scratch = 0
-        self._labels = {"wait": 0}
-        self._costs: dict[str, Cost] = {}
-        self._read: set[tuple[str, Array]] = set()
-
-    def program(self) -> Program:
-        """What was taken down."""
-        _expect(self._operations is None, "a stage is still open")
-        return Program(
-            tuple(self._stages),
-            self._inputs,
-            self._out_shape,
-            tuple(self._buffers),
-            self._scratch,
-            tuple(self._labels),
-            self._costs,
-            self._elements,
-        )
-
-    def array(self, rows: int, channels: int) -> Array:
-        """An array of the workspace, in a buffer of its own."""
-        _expect(len(self._buffers) + 2 < MOST_BUFFERS, f"more than {MOST_BUFFERS} buffers")
-        self._buffers.append(-(-rows * channels // LINE) * LINE)
-        return Array(len(self._buffers) + 1, 0, channels, rows, channels)
-
-    @contextlib.contextmanager
-    def rows(self, length: int) -> Iterator[None]:
-        """A stage whose rows are split among the threads."""
-        with self._stage("rows", length, length, length):
-            yield
-
-    @contextlib.contextmanager
-    def columns(self, length: int, rows: int, *, block: int | None = None) -> Iterator[None]:
-        """A stage whose columns are split.
-
-        Parameters
-        ----------
-        length : int
-            Columns.
-        rows : int
-        block : int, optional
-            A part passes so many rows at a time, so that what an operation has written of them is
-            in the cache when the next one reads it. All by default.
-        """
-        with self._stage("columns", length, rows, block or rows):
-            yield
-
-    @contextlib.contextmanager
-    def _stage(self, split: Split, length: int, rows: int, block: int) -> Iterator[None]:
-        _expect(self._operations is None, "a stage is opened within another one")
-        _expect(length >= 1 and rows >= 1 and block >= 1, f"a stage of {length} and {rows} rows")
-        self._operations = []
-        self._split, self._length, self._rows = split, length, rows
-        self._read.clear()
-        yield
-        _expect(bool(self._operations), "a stage has no operation")
-        self._stages.append(Stage(split, length, rows, block, tuple(self._operations)))
-        self._operations = None
-
-    # ---- Operations ----
-
-    def embed(
-        self,
-        out: Array,
-        patch_proj: PackedMatrix,
-        offset: np.ndarray,
-        patches: np.ndarray,
-        *,
-        patch: tuple[int, int],
-        stride: int,
-    ) -> None:
-        """The input's patches, (channels, height, width), to tokens.
-
-        Parameters
-        ----------
-        out : Array
-        patch_proj : PackedMatrix
-            From a patch, (channels * height * width,).
-        offset : ndarray of float32, shape (rows, channels)
-            What is added to each.
-        patches : ndarray of intc, shape (rows,)
-            The number of each row's patch, from left to right and top to bottom; -1 where it has
-            none, and is the offset alone.
-        patch : tuple of int
-            Height and width in pixels.
-        stride : int
-            Pixels from a patch to the next.
-        """
-        channels, height, width = self._inputs
-        down, across = ((a - b) // stride + 1 for a, b in zip((height, width), patch, strict=True))
-        self._expect_matrix(patch_proj, channels * patch[0] * patch[1], out.channels)
-        self._expect_shape(offset, (out.rows, out.channels), "offset")
-        self._expect_shape(patches, (out.rows,), "patches")
-        _expect(patches.dtype == np.intc, "patches are not of intc")
-        _expect(patches.min() >= -1 and patches.max() < down * across, "a patch is no patch")
-        self._expect_split("rows", out)
-        task = Embed(
-            (channels, height, width),
-            patch,
-            stride,
-            across,
-            patches,
-            patch_proj,
-            offset,
-            self.input,
-            out,
-        )
-        self._scratch = max(self._scratch, PATCHES * patch_proj.inputs)
-        rows = int((patches >= 0).sum())
-        floats = out.rows * out.channels
-        cost = costs.product(rows, patch_proj.inputs, patch_proj.outputs)
-        cost = cost.plus(costs.addition(floats)).plus(costs.moved(floats))
-        self._add("embed", task, cost, [self.input])
-
-    def rotate(self, tokens: Array, cos: np.ndarray, sin: np.ndarray, rows: Rows) -> None:
-        """Rotate these rows in place; `sin` is negative for the first channel of a pair."""
-        for name, table in (("cos", cos), ("sin", sin)):
-            self._expect_shape(table, (tokens.rows, tokens.channels), name)
-        _expect(tokens.channels % 2 == 0, "channels have no partner")
-        self._expect_split("rows", tokens)
-        floats = self._number(rows, tokens) * tokens.channels
-        cost = costs.rotation(floats).plus(costs.moved(2 * floats))
-        self._add("rotate", Rotate(tokens, cos, sin), cost, rows=rows)
-
-    def norm(
-        self,
-        residual: Array,
-        out: Array,
-        weight: np.ndarray,
-        bias: np.ndarray | None,
-        epsilon: float,
-        *,
-        add: Array | None = None,
-        rows: Rows | None = None,
-    ) -> None:
-        """``residual += add``, and its norm into `out`."""
-        channels = residual.channels
-        self._expect_shape(weight, (channels,), "weight")
-        if bias is not None:
-            self._expect_shape(bias, (channels,), "bias")
-        operands = [residual, out] + ([add] if add is not None else [])
-        self._expect_alike(operands)
-        self._expect_split("rows", *operands)
-        number = self._number(rows, residual)
-        cost = costs.norm(number, channels, is_layer_norm=bias is not None, adds=add is not None)
-        cost = cost.plus(costs.moved(number * channels * (4 if add is not None else 2)))
-        self._add("norm", Norm(residual, add, out, weight, bias, epsilon), cost, rows=rows)
-
-    def product(
-        self,
-        label: str,
-        x: Array,
-        weights: PackedMatrix,
-        out: Array,
-        *,
-        add: Array | None = None,
-        bias: np.ndarray | None = None,
-        column: int = 0,
-        rows: Rows | None = None,
-    ) -> None:
-        """``out = add + x @ weights + bias``.
-
-        Parameters
-        ----------
-        label : str
-            Under which its time and costs are booked.
-        x, out : Array
-        weights : PackedMatrix
-        add : Array, optional
-            May be `out`.
-        bias : ndarray of float32, shape (outputs,), optional
-        column : int
-            Where columns are split, those from this one on are computed. They begin with the
-            vector that it lies in, or the next: a product writes whole vectors, and the one before
-            belongs to whom the columns before belong.
-        rows : tuple of int, optional
-            The first of the rows that are computed, and the one after the last.
-        """
-        self._expect_matrix(weights, x.channels, out.channels)
-        self._expect_rows_alike(x, out)
-        if add is not None:
-            self._expect_alike([add, out])
-        if bias is not None:
-            self._expect_shape(bias, (out.channels,), "bias")
-        outputs = out.channels
-        if self._split == "columns":
-            _expect(0 <= column <= column + self._length <= outputs, f"no column {column}")
-            _expect(out.rows == self._rows, f"{label}: {out.rows} rows in a stage of {self._rows}")
-            outputs = self._length
-        else:
-            _expect(column == 0, f"{label}: columns are asked for, but rows are split")
-            self._expect_split("rows", out)
-        packing = weights.packing
-        first = -(-column // packing.width) * packing.width
-        number = self._number(rows, out)
-        cost = costs.product(number, weights.inputs, outputs).plus(costs.moved(number * outputs))
-        for summand in (add, bias):
-            if summand is not None:
-                cost = cost.plus(costs.addition(number * outputs))
-        read = [x if rows is None else x.first(number)]
-        self._add(label, Product(x, weights, out, add, bias, first), cost, read, rows=rows)
-
-    def conv1d(self, x: Array, filters: Sequence[Filter], *, silu: bool = True) -> None:
-        """Causal depthwise convolution, with a second filter an anti-causal one beside."""
-        _expect(1 <= len(filters) <= 2, f"{len(filters)} filters")
-        taps = len(filters[0].weight)
-        for filter in filters:
-            self._expect_shape(filter.weight, (taps, x.channels), "weight")
-            if filter.bias is not None:
-                self._expect_shape(filter.bias, (x.channels,), "bias")
-            self._expect_alike([x, filter.out])
-        self._expect_split("columns", x)
-        results = len(filters) * x.rows * x.channels
-        cost = costs.conv1d(results, taps, silu).plus(costs.moved(results))
-        self._add("conv1d", Conv1d(x, tuple(filters), silu), cost, [x])
-
-    def scan(self, directions: Sequence[ScanDirection], *, scale: float = 1.0) -> None:
-        """The sum of some selective scans, the last one's z gates it, times `scale`."""
-        _expect(1 <= len(directions) <= MOST_DIRECTIONS, f"{len(directions)} directions")
-        A = directions[0].A
-        _expect(A.ndim == 2, f"a parameter does not fit: A has the shape {A.shape}; expected two")
-        d_state, channels = A.shape
-        cost = Cost()
-        for d in directions:
-            self._expect_direction(d, d_state, channels)
-            cost = cost.plus(self._cost_of(d))
-        _expect(
-            all(d.z is None for d in directions[:-1]), "only the last direction completes the sum"
-        )
-        longest = max(d.u.rows for d in directions)
-        self._elements += longest * channels
-        self._add("scan", Scan(tuple(directions), scale), cost)
-
-    def _expect_direction(self, d: ScanDirection, d_state: int, channels: int) -> None:
-        self._expect_shape(d.A, (d_state, channels), "A")
-        for name, vector in (("D", d.D), ("delta_bias", d.delta_bias)):
-            self._expect_shape(vector, (channels,), name)
-        of_channels = [d.u, d.out, *(a for a in (d.z, d.delta) if a is not None)]
-        self._expect_alike(of_channels)
-        self._expect_split("columns", d.u, whole=False)
-        self._expect_rows_alike(d.u, d.B, d.C)
-        _expect(d.B.channels == d.C.channels == d_state, "B and C do not have d_state channels")
-        _expect((d.delta is None) != (d.dt_proj is None), "delta is given, or projected")
-        _expect((d.dt is None) == (d.dt_proj is None), "dt and its projection belong together")
-        if d.dt is not None and d.dt_proj is not None:
-            self._expect_rows_alike(d.u, d.dt)
-            self._expect_matrix(d.dt_proj, d.dt.channels, channels)
-            self._scratch = max(self._scratch, CHUNK * channels)
-
-    def _cost_of(self, d: ScanDirection) -> Cost:
-        """The states, and dt_proj and the gate where the direction has them."""
-        rows, channels = d.u.rows, d.u.channels
-        cost = costs.scan(rows * channels, d.B.channels)
-        cost = cost.plus(costs.moved(rows * (channels + 2 * d.B.channels)))  # u, B, C
-        if d.dt_proj is not None:
-            cost = cost.plus(costs.product(rows, d.dt_proj.inputs, channels))
-            cost = cost.plus(costs.moved(rows * d.dt_proj.inputs))
-        else:
-            cost = cost.plus(costs.moved(rows * channels))
-        if d.z is not None:
-            cost = cost.plus(costs.gate(rows * channels)).plus(costs.moved(2 * rows * channels))
-        return cost
-
-    def mean(self, label: str, x: Array, out: Array) -> None:
-        """The mean of the rows of x, (1, channels)."""
-        _expect(x.rows >= 1 and (out.rows, out.channels) == (1, x.channels), "a mean is one row")
-        _expect(self._split == "rows" and self._rows == 1, "a mean is not split")
-        floats = (x.rows + 1) * x.channels
-        cost = Cost(flops=x.rows * x.channels).plus(costs.moved(floats))
-        self._add(label, Reduction("mean", x, out), cost, rows=(0, 1))
-
-    def largest(self, label: str, x: Array, out: Array) -> None:
-        """Of each column of x the largest number, (1, channels)."""
-        _expect(x.rows >= 1 and (out.rows, out.channels) == (1, x.channels), "it is one row")
-        self._expect_split("columns", x)
-        cost = costs.moved((x.rows + 1) * x.channels)
-        self._add(label, Reduction("largest", x, out), cost)
-
-    def copy(self, label: str, x: Array, out: Array, rows: Rows | None = None) -> None:
-        """The rows of x into those of `out`."""
-        self._expect_alike([x, out])
-        self._expect_split("rows", x)
-        cost = costs.moved(2 * self._number(rows, x) * x.channels)
-        self._add(label, Reduction("copy", x, out), cost, rows=rows)
-
-    # ---- Checks and counts ----
-
-    def _add(
-        self,
-        label: str,
-        task: Task,
-        cost: Cost,
-        read: Sequence[Array] = (),
-        *,
-        rows: Rows | None = None,
-    ) -> None:
-        """Take an operation down; what it has in `read` counts once for a stage and a label."""
-        if self._operations is None:
-            raise ProgramError(f"{label} stands in no stage")
-        for array in read:
-            if (label, array) not in self._read:
-                self._read.add((label, array))
-                cost = cost.plus(costs.moved(array.rows * array.channels))
-        self._labels.setdefault(label, len(self._labels))
-        self._costs[label] = self._costs.get(label, Cost()).plus(cost)
-        self._operations.append(Operation(task, rows or (0, self._rows), label, self.layer))
-
-    def _number(self, rows: Rows | None, array: Array) -> int:
-        if rows is None:
-            return array.rows
-        _expect(0 <= rows[0] <= rows[1] <= array.rows, f"rows {rows} of {array.rows}")
-        return rows[1] - rows[0]
-
-    def _expect_split(self, split: Split, *arrays: Array, whole: bool = True) -> None:
-        _expect(self._split == split, f"a stage of split {self._split} has one of {split}")
-        for array in arrays:
-            if split == "columns":
-                fits = array.channels == self._length
-                fits &= array.rows == self._rows if whole else array.rows <= self._rows
-            else:
-                fits = array.rows == self._length
-            _expect(fits, f"{array} is not split as its stage of {self._length} {split}")
-
-    def _expect_alike(self, arrays: Sequence[Array]) -> None:
-        shapes = {(array.rows, array.channels) for array in arrays}
-        _expect(len(shapes) == 1, f"arrays of the shapes {sorted(shapes)}; expected one shape")
-        self._expect_input_is_read(arrays)
-
-    def _expect_rows_alike(self, *arrays: Array) -> None:
-        rows = {array.rows for array in arrays}
-        _expect(len(rows) == 1, f"arrays of {sorted(rows)} rows; expected as many of each")
-        self._expect_input_is_read(arrays)
-
-    def _expect_input_is_read(self, arrays: Sequence[Array]) -> None:
-        _expect(
-            all(array.buffer != INPUT for array in arrays),
-            "only an embedding reads the input, and nothing writes it",
-        )
-
-    def _expect_matrix(self, matrix: PackedMatrix, inputs: int, outputs: int) -> None:
-        found = (matrix.inputs, matrix.outputs)
-        _expect(
-            found == (inputs, outputs),
-            f"a parameter does not fit: a matrix is {found}; expected ({inputs}, {outputs})",
-        )
-
-    def _expect_shape(self, array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
-        _expect(
-            array.shape == shape,
-            f"a parameter does not fit: {name} has the shape {array.shape}; expected {shape}",
-        )

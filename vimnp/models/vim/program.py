@@ -12,9 +12,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from vimnp.engine.builder import Builder
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, sizes_only
-from vimnp.engine.program import NO_LAYER, Array, Builder, Filter, Program, Rows, ScanDirection
+from vimnp.engine.program import NO_LAYER, Array, Filter, Program, Rows, ScanDirection
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Layers, Output, shape_of

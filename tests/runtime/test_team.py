@@ -11,8 +11,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from processes import run
 
+from tests.support.processes import run
 from vimnp.engine.settings import BACKENDS
 from vimnp.runtime import extension
 
