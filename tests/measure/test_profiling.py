@@ -128,7 +128,9 @@ def test_products_cost_what_numpy_multiplies(option: str, monkeypatch: pytest.Mo
     tokens = config.num_tokens * config.embed_dim
     embedding = costs["embed"].flops - tokens  # the positions' sum
     pairs = config.num_active_layers // 2 * config.if_bidirectional * tokens  # the pairs' sums
-    assert products + embedding == sum(multiplied) + pairs
+    biases = config.bias * config.num_active_layers * config.num_tokens
+    biases *= 2 * config.d_inner + config.embed_dim  # of in_proj and out_proj
+    assert products + embedding == sum(multiplied) + pairs + biases
 
 
 def test_the_costs_of_tiny() -> None:

@@ -108,6 +108,17 @@ def test_the_first_of_a_pair_is_refused() -> None:
         model.intermediate_features(normalised(config), [0, 1])
 
 
+@pytest.mark.parametrize("changes", [{}, {"if_cls_token": False}, {"if_bidirectional": True}])
+@pytest.mark.parametrize("kind", ["hidden", "residual"])
+def test_the_last_layer_of_a_backbone_without_a_head(changes, kind) -> None:
+    """What a detector reads; the last norm, which follows, must not take its place."""
+    config = dataclasses.replace(DEEPER, num_classes=0, **changes)
+    model, pixels = vimnp.VisionMamba.random(config=config), normalised(config)
+    (found,) = model.intermediate_features(pixels, [config.depth - 1], kind=kind)
+    truth = expected(config, pixels, kind)[-1]
+    assert np.abs(found - truth).max() / max(1, np.abs(truth).max()) < 4e-6
+
+
 def test_the_originals_activations(golden: Path, tmp_path: Path) -> None:
     path, case = tmp_path / "tiny.npz", "vim_tiny_patch16_224"
     convert_checkpoint(golden / f"{case}.pth", path)

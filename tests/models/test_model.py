@@ -142,6 +142,20 @@ def test_each_option_changes_the_logits(option):
     assert one.shape != other.shape or np.abs(one - other).max() > 1e-4
 
 
+@pytest.mark.parametrize("pooling", ["none", "mean", "max", "all"])
+@pytest.mark.parametrize("num_classes", [0, 7])
+def test_a_single_token_agrees_with_float64(pooling, num_classes):
+    """The features of one token have as many rows as the tokens, and yet are pooled."""
+    config = dataclasses.replace(
+        MICRO, img_size=(8, 8), if_cls_token=False, final_pool_type=pooling, num_classes=num_classes
+    )
+    model, read = vimnp.VisionMamba.random(config=config), random_reader(config, 0)
+    pixels = normalised(size=(8, 8))
+    assert_close(model(pixels), plain_vim.logits(config, read, pixels))
+    assert_close(model.features(pixels), plain_vim.features(config, read, pixels))
+    assert_close(model.forward_features(pixels), plain_vim.tokens(config, read, pixels))
+
+
 def test_features_go_into_the_head():
     model = micro()
     features = model.features(normalised())

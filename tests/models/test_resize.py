@@ -138,6 +138,8 @@ OPTIONS = {
     "no positions": {"if_abs_pos_embed": False},
     "rotation": {"if_rope": True, "if_rope_residual": True},
     "two tokens": {"use_double_cls_token": True},
+    "patches of two sides": {"patch_size": (8, 4), "stride": 4},
+    "four channels, no head": {"channels": 4, "num_classes": 0},
 }
 
 
@@ -150,7 +152,8 @@ def test_a_resized_network_agrees_with_float64(option: str, tmp_path: Path) -> N
         model = vimnp.VisionMamba.from_npz(path, img_size=img_size)
         sides = (64, 64) if img_size == 64 else img_size
         assert model.config == model.metadata.config == dataclasses.replace(config, img_size=sides)
-        pixels = np.random.default_rng(0).standard_normal((3, *sides)).astype(np.float32)
+        shape = (config.channels, *sides)
+        pixels = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         new, read = resized(config, random_reader(config, 0), img_size)
         truth = plain_vim.logits(new, read, pixels)
         assert np.abs(model(pixels) - truth).max() <= 2e-6  # as in test_model.py

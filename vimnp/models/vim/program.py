@@ -173,13 +173,15 @@ class _Vim:
 
     def last_norm(self) -> Array:
         """Where the norm after the last layer goes: to the caller, if that is what is asked for."""
-        goes_out = self.output == "tokens" or (self.gives_features and not self.takes_largest)
-        return self.b.out if goes_out and self.b.out.rows == self.length else self.normed[0]
+        is_of_every_token = self.config.reads_every_token and not self.takes_largest
+        goes_out = self.output == "tokens" or (self.gives_features and is_of_every_token)
+        return self.b.out if goes_out else self.normed[0]
 
     @property
     def gives_features(self) -> bool:
         """Whether what the head would read is what is asked for."""
-        return self.output == "features" or self.parameters.head is None
+        has_head = self.parameters.head is not None
+        return self.output == "features" or (self.output == "logits" and not has_head)
 
     @property
     def takes_largest(self) -> bool:
