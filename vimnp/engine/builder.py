@@ -166,15 +166,15 @@ class Builder:
         expect(patches.min() >= -1 and patches.max() < down * across, "a patch is no patch")
         self._expect_split("rows", out)
         task = Embed(
-            (channels, height, width),
-            patch,
-            stride,
-            across,
-            patches,
-            patch_proj,
-            offset,
-            self.input,
-            out,
+            picture=(channels, height, width),
+            patch=patch,
+            stride=stride,
+            grid_columns=across,
+            patches=patches,
+            patch_proj=patch_proj,
+            offset=offset,
+            pixels=self.input,
+            out=out,
         )
         self._scratch = max(self._scratch, PATCHES * patch_proj.inputs)
         rows = int((patches >= 0).sum())
@@ -191,7 +191,7 @@ class Builder:
         self._expect_split("rows", tokens)
         floats = self._number(rows, tokens) * tokens.channels
         cost = costs.rotation(floats).plus(costs.moved(2 * floats))
-        self._add("rotate", Rotate(tokens, cos, sin), cost, rows=rows)
+        self._add("rotate", Rotate(tokens=tokens, cos=cos, sin=sin), cost, rows=rows)
 
     def norm(
         self,
@@ -215,7 +215,10 @@ class Builder:
         number = self._number(rows, residual)
         cost = costs.norm(number, channels, is_layer_norm=bias is not None, adds=add is not None)
         cost = cost.plus(costs.moved(number * channels * (4 if add is not None else 2)))
-        self._add("norm", Norm(residual, add, out, weight, bias, epsilon), cost, rows=rows)
+        task = Norm(
+            residual=residual, hidden=add, out=out, weight=weight, bias=bias, epsilon=epsilon
+        )
+        self._add("norm", task, cost, rows=rows)
 
     def product(
         self,
@@ -269,7 +272,8 @@ class Builder:
             if summand is not None:
                 cost = cost.plus(costs.addition(number * outputs))
         read = [x if rows is None else x.first(number)]
-        self._add(label, Product(x, weights, out, add, bias, first), cost, read, rows=rows)
+        task = Product(x=x, weights=weights, out=out, add=add, bias=bias, column=first)
+        self._add(label, task, cost, read, rows=rows)
 
     def conv1d(self, x: Array, filters: Sequence[Filter], *, silu: bool = True) -> None:
         """Causal depthwise convolution, with a second filter an anti-causal one beside."""
@@ -283,7 +287,7 @@ class Builder:
         self._expect_split("columns", x)
         results = len(filters) * x.rows * x.channels
         cost = costs.conv1d(results, taps, silu).plus(costs.moved(results))
-        self._add("conv1d", Conv1d(x, tuple(filters), silu), cost, [x])
+        self._add("conv1d", Conv1d(x=x, filters=tuple(filters), silu=silu), cost, [x])
 
     def scan(self, directions: Sequence[ScanDirection], *, scale: float = 1.0) -> None:
         """The sum of some selective scans, the last one's z gates it, times `scale`."""
@@ -300,7 +304,7 @@ class Builder:
         )
         longest = max(d.u.rows for d in directions)
         self._elements += longest * channels
-        self._add("scan", Scan(tuple(directions), scale), cost)
+        self._add("scan", Scan(directions=tuple(directions), scale=scale), cost)
 
     def _expect_direction(self, d: ScanDirection, d_state: int, channels: int) -> None:
         self._expect_shape(d.A, (d_state, channels), "A")
@@ -338,21 +342,21 @@ class Builder:
         expect(self._split == "rows" and self._rows == 1, "a mean is not split")
         floats = (x.rows + 1) * x.channels
         cost = Cost(flops=x.rows * x.channels).plus(costs.moved(floats))
-        self._add(label, Reduction("mean", x, out), cost, rows=(0, 1))
+        self._add(label, Reduction(kind="mean", x=x, out=out), cost, rows=(0, 1))
 
     def largest(self, label: str, x: Array, out: Array) -> None:
         """Of each column of x the largest number, (1, channels)."""
         expect(x.rows >= 1 and (out.rows, out.channels) == (1, x.channels), "it is one row")
         self._expect_split("columns", x)
         cost = costs.moved((x.rows + 1) * x.channels)
-        self._add(label, Reduction("largest", x, out), cost)
+        self._add(label, Reduction(kind="largest", x=x, out=out), cost)
 
     def copy(self, label: str, x: Array, out: Array, rows: Rows | None = None) -> None:
         """The rows of x into those of `out`."""
         self._expect_alike([x, out])
         self._expect_split("rows", x)
         cost = costs.moved(2 * self._number(rows, x) * x.channels)
-        self._add(label, Reduction("copy", x, out), cost, rows=rows)
+        self._add(label, Reduction(kind="copy", x=x, out=out), cost, rows=rows)
 
     # ---- Checks and counts ----
 

@@ -35,7 +35,11 @@ class Cost(NamedTuple):
 
     def plus(self, other: Cost) -> Cost:
         """Of both."""
-        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
+        return Cost(
+            self.flops + other.flops,
+            self.exponentials + other.exponentials,
+            self.bytes + other.bytes,
+        )
 
     def times(self, number: int) -> Cost:
         """Of so many."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from vimnp.ops.kernels import aligned_empty
 Parameters = TypeVar("Parameters")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Packing:
+class Packing(NamedTuple):
     """How an instruction set wants its matrices.
 
     Parameters
@@ -43,7 +42,7 @@ class Packing:
         return PackedMatrix(inputs, outputs, panels, self)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class PackedMatrix:
     """A matrix (inputs, outputs), packed.
 

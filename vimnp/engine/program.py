@@ -8,7 +8,7 @@ programs down with a :class:`vimnp.engine.builder.Builder`; the compiled interpr
 
 from __future__ import annotations
 
-import dataclasses
+from types import SimpleNamespace
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -41,8 +41,7 @@ def expect(fits: bool, problem: str) -> None:
         raise ProgramError(problem)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Array:
+class Array(NamedTuple):
     """Rows of float32 in a buffer, in the order in which an operation passes them.
 
     Parameters
@@ -64,7 +63,7 @@ class Array:
     def backward(self) -> Array:
         """The same rows, the last one first."""
         last = self.offset + (self.rows - 1) * self.stride
-        return dataclasses.replace(self, offset=last, stride=-self.stride)
+        return Array(self.buffer, last, -self.stride, self.rows, self.channels)
 
     def first(self, rows: int) -> Array:
         """So many rows from the first on."""
@@ -73,14 +72,15 @@ class Array:
     def part(self, begin: int, rows: int) -> Array:
         """So many rows from one on."""
         expect(0 <= begin <= begin + rows <= self.rows, f"rows {begin} to {begin + rows}")
-        return dataclasses.replace(self, offset=self.offset + begin * self.stride, rows=rows)
+        offset = self.offset + begin * self.stride
+        return Array(self.buffer, offset, self.stride, rows, self.channels)
 
     def every(self, stride: int, *, begin: int = 0) -> Array:
         """The rows from `begin` on that lie so many apart."""
         expect(0 <= begin < self.rows and stride >= 1, f"no row {begin} of {self.rows}")
         rows = -(-(self.rows - begin) // stride)
         offset = self.offset + begin * self.stride
-        return dataclasses.replace(self, offset=offset, stride=stride * self.stride, rows=rows)
+        return Array(self.buffer, offset, stride * self.stride, rows, self.channels)
 
     def columns(self, begin: int, end: int) -> Array:
         """Some neighbouring channels of every row."""
@@ -88,10 +88,14 @@ class Array:
             0 <= begin <= end <= self.channels,
             f"channels {begin} to {end} of {self.channels} are asked for",
         )
-        return dataclasses.replace(self, offset=self.offset + begin, channels=end - begin)
+        return Array(self.buffer, self.offset + begin, self.stride, self.rows, end - begin)
 
 
-class Embed(NamedTuple):
+# Tasks are plain namespaces: to define a NamedTuple takes a third of a millisecond, which every
+# process would pay at its start.
+
+
+class Embed(SimpleNamespace):
     """Patches of a picture -> tokens, ``offset + patch @ patch_proj``, or the offset alone."""
 
     picture: tuple[int, int, int]  # channels, height, width
@@ -105,7 +109,7 @@ class Embed(NamedTuple):
     out: Array
 
 
-class Rotate(NamedTuple):
+class Rotate(SimpleNamespace):
     """Pairs of neighbouring channels, rotated in place."""
 
     tokens: Array
@@ -113,7 +117,7 @@ class Rotate(NamedTuple):
     sin: np.ndarray
 
 
-class Norm(NamedTuple):
+class Norm(SimpleNamespace):
     """``residual += hidden`` where there is one; out = its RMSNorm, or with a bias LayerNorm."""
 
     residual: Array
@@ -124,7 +128,7 @@ class Norm(NamedTuple):
     epsilon: float
 
 
-class Product(NamedTuple):
+class Product(SimpleNamespace):
     """``out = add + x @ weights + bias``, in the outputs from `column` on."""
 
     x: Array
@@ -143,7 +147,7 @@ class Filter(NamedTuple):
     out: Array
 
 
-class Conv1d(NamedTuple):
+class Conv1d(SimpleNamespace):
     """x -> a causal convolution by the first filter, and an anti-causal one by the second."""
 
     x: Array
@@ -170,14 +174,14 @@ class ScanDirection(NamedTuple):
     D: np.ndarray
 
 
-class Scan(NamedTuple):
+class Scan(SimpleNamespace):
     """The sum of some directions' scans; the last one's z gates it."""
 
     directions: tuple[ScanDirection, ...]
     scale: float
 
 
-class Reduction(NamedTuple):
+class Reduction(SimpleNamespace):
     """Over the rows of x: their mean, or the largest of each column; or their copies."""
 
     kind: Literal["mean", "largest", "copy"]

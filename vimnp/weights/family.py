@@ -19,8 +19,11 @@ from vimnp.errors import ConfigError
 ReadTensor = Callable[[str], np.ndarray]
 """Gives a tensor by its name in the PyTorch state dict, float32."""
 
-Initial = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
-"""Makes values of a shape as they are before training, about."""
+Initial = Callable[[tuple[int, ...], "np.random.Generator"], np.ndarray]
+"""Makes values of a shape as they are before training, about.
+
+In quotes, because NumPy loads its generators when they are first named.
+"""
 
 
 class Tensor(NamedTuple):

@@ -1,0 +1,96 @@
+"""Two builds of vimnp in turn: time of passes, of loading, and memory, before and after a change.
+
+    python bench/builds.py --other PYTHON [--rounds 10]
+
+PYTHON is one that has the other build. Each figure is the median over processes that take turns: of
+a process's median pass, or of what the process takes in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+from surroundings import begin, print_table
+
+PASSES = """
+import sys, time, numpy, vimnp
+backend, threads, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+config = vimnp.VimConfig(img_size=(side, side))
+model = vimnp.VimTiny.random(config=config, backend=backend, num_threads=threads)
+image = numpy.random.default_rng(0).standard_normal((3, side, side)).astype(numpy.float32)
+seconds = []
+for _ in range(5 + 40 * 224 // side):
+    start = time.perf_counter()
+    model(image)
+    seconds.append(time.perf_counter() - start)
+print(1e3 * float(numpy.median(seconds[5:])))
+"""
+MEMORY = """
+import sys, numpy, vimnp
+model = vimnp.VimTiny.random(backend=sys.argv[1])
+model(numpy.zeros((3, 224, 224), numpy.float32))
+facts = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(int(facts["VmHWM"].split()[0]) / 1e3)
+"""
+START = """
+import time
+start = time.perf_counter()
+import vimnp
+model = vimnp.load("digits", backend="native")
+import numpy
+model(numpy.zeros((3, 32, 32), numpy.float32))
+print(1e3 * (time.perf_counter() - start))
+"""
+
+MEASUREMENTS = {
+    **{
+        f"{backend}, {threads} thread{'s' * (threads > 1)}, {side}x{side}, ms": (
+            PASSES,
+            (backend, threads, side),
+        )
+        for backend, side in (("native", 224), ("native", 448), ("numpy", 224))
+        for threads in (1, 2)
+    },
+    "peak memory, native, MB": (MEMORY, ("native",)),
+    "peak memory, numpy, MB": (MEMORY, ("numpy",)),
+    "import, load and one pass of the bundled model, ms": (START, ()),
+}
+
+
+def measure(python: str, code: str, arguments: tuple[object, ...]) -> float:
+    """What a process prints."""
+    command = [python, "-c", code, *map(str, arguments)]
+    # An installed package's modules are compiled once.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, check=True, capture_output=True, cwd="/", env=environment)
+    return float(done.stdout)
+
+
+def rows(other: str, rounds: int) -> Iterator[tuple[str, ...]]:
+    """What, of the other build, of this one, and the ratio of both in turn."""
+    for name, (code, arguments) in MEASUREMENTS.items():
+        builds = [partial(measure, python, code, arguments) for python in (other, sys.executable)]
+        pairs = [[build() for build in builds] for _ in range(rounds)]
+        before, after = (statistics.median(values) for values in zip(*pairs, strict=True))
+        ratio = statistics.median(b / a for a, b in pairs)
+        yield name, f"{before:.1f}", f"{after:.1f}", f"{ratio:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--other", metavar="PYTHON", required=True)
+    parser.add_argument("--rounds", type=int, default=10)
+    options = parser.parse_args()
+    begin()
+    columns = ("what", "the other build", "this build", "this over the other, median of pairs")
+    print_table(columns, rows(options.other, options.rounds))
+
+
+if __name__ == "__main__":
+    main()
