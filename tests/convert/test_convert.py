@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.support import golden_cases
@@ -29,6 +29,7 @@ from tests.support.torch_format import save, training_dump
 from vimnp.config import PUBLISHED, VIM_SMALL, VIM_TINY, VIM_TINY_ROPE, VimConfig
 from vimnp.convert import Conversion, convert_checkpoint
 from vimnp.convert.labels import read_labels
+from vimnp.convert.vim import geometry
 from vimnp.convert.vim.geometry import infer_geometry
 from vimnp.convert.vim.infer import find_expand, infer_config
 from vimnp.errors import CheckpointError
@@ -471,6 +472,31 @@ def test_geometry(told: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
 def test_geometry_that_does_not_go_together(told: tuple[Any, ...], culprit: str) -> None:
     with pytest.raises(CheckpointError, match=culprit):
         infer_geometry(*told)
+
+
+@given(
+    patch_size=patch_sizes(1, 30),
+    stride=st.integers(1, 40),
+    steps=st.integers(0, 30),
+    longer=st.booleans(),
+    is_given=st.booleans(),
+)
+@settings(deadline=None)
+def test_a_square_picture_is_found_that_has_as_many_patches(
+    patch_size: int | tuple[int, int], stride: int, steps: int, longer: bool, is_given: bool
+) -> None:
+    """Where it leaves no margin one way at least."""
+    height, width = patch_size if isinstance(patch_size, tuple) else (patch_size, patch_size)
+    stride = stride if is_given else min(height, width)
+    end = max(height, width) if longer else min(height, width)
+    side = max(end + steps * stride, height, width)
+    assume((side - end) % stride == 0)
+    config = VimConfig(img_size=(side, side), patch_size=patch_size, stride=stride)
+    given = stride if is_given else None
+    assume(given or (config.patch_size, config.num_patches) not in geometry._PUBLISHED)
+    found = infer_geometry(config.patch_size, config.num_patches, given, None)
+    assert found[0] == stride
+    assert dataclasses.replace(config, img_size=found[1]).num_patches == config.num_patches
 
 
 def renamed(old: str, new: str) -> dict[str, np.ndarray]:
