@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from surroundings import begin, print_table
 
@@ -48,6 +49,18 @@ model(numpy.zeros((3, 32, 32), numpy.float32))
 print(1e3 * (time.perf_counter() - start))
 """
 
+PREDICT = """
+import os, sys, time
+begin = time.time() - float(open("/proc/uptime").read().split()[0])  # of the machine
+ticks = int(open("/proc/self/stat").read().rpartition(")")[2].split()[19])
+began = begin + ticks / os.sysconf("SC_CLK_TCK")
+from vimnp.cli import main
+out, sys.stdout = sys.stdout, open(os.devnull, "w")
+assert main(["predict", sys.argv[1]]) == 0
+print(1e3 * (time.time() - began), file=out)
+"""
+DIGIT = next((Path(__file__).parents[1] / "tests" / "data").glob("digit_7_*.png"))
+
 MEASUREMENTS = {
     **{
         f"{backend}, {threads} thread{'s' * (threads > 1)}, {side}x{side}, ms": (
@@ -60,6 +73,7 @@ MEASUREMENTS = {
     "peak memory, native, MB": (MEMORY, ("native",)),
     "peak memory, numpy, MB": (MEMORY, ("numpy",)),
     "import, load and one pass of the bundled model, ms": (START, ()),
+    "`vimnp predict` of a scan, from the start of its process, ms": (PREDICT, (DIGIT,)),
 }
 
 

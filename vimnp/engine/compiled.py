@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -18,6 +18,14 @@ from vimnp.runtime import extension
 
 if TYPE_CHECKING:
     from vimnp import _scan
+
+
+class _Ready(NamedTuple):
+    """A program that can run, the names of its operations, and how much there is to split."""
+
+    program: _scan.Program
+    labels: tuple[str, ...]
+    elements: int
 
 
 class CompiledNetwork:
@@ -53,7 +61,7 @@ class CompiledNetwork:
         self._parameters = load(Packing(self.kernels.width, self.kernels.panel).pack)
         self.inputs_at_once = self.kernels.inputs_at_once
         self._build = build
-        self._programs: dict[Hashable, tuple[_scan.Program, Program]] = {}
+        self._programs: dict[Hashable, _Ready] = {}
         self._most_threads = -(-channels // self.kernels.width)
         self.num_threads = min(num_threads, self._most_threads)
         self._spares = SpareMemory()
@@ -80,15 +88,14 @@ class CompiledNetwork:
         """Nothing: NumPy multiplies nothing here."""
         return nullcontext()
 
-    def program(self, output: Hashable) -> Program:
-        """How the network gets to an output."""
-        return self._program(output)[1]
-
-    def _program(self, output: Hashable) -> tuple[_scan.Program, Program]:
+    def _program(self, output: Hashable) -> _Ready:
+        """How the network gets to an output; its description is not kept, which is large."""
         found = self._programs.get(output)
         if found is None:
             described = self._build(self._parameters, output)
-            found = self._programs[output] = (self.kernels.program(described), described)
+            compiled = self.kernels.program(described)
+            found = _Ready(compiled, described.labels, described.elements)
+            self._programs[output] = found
         return found
 
     def forward(
@@ -101,9 +108,9 @@ class CompiledNetwork:
         trace: Trace | None = None,
     ) -> None:
         """What is asked for of some inputs, in one region."""
-        program, described = self._program(output)
-        num_threads = threads_for("forward", described.elements, self.num_threads)
-        records = None if trace is None else trace.records(num_threads, described.labels)
+        program, labels, elements = self._program(output)
+        num_threads = threads_for("forward", elements, self.num_threads)
+        records = None if trace is None else trace.records(num_threads, labels)
         with self._spares.one(program.workspace_size(num_threads)) as memory:
             program.forward(
                 [np.require(each, requirements=["C", "ALIGNED"]) for each in inputs],

@@ -150,7 +150,7 @@ class _Vim:
             self.b.layer = NO_LAYER
             self.norm(self.parameters.norm_f, self.last_norm(), hidden, needed)
         for i, layer in enumerate(layers):
-            self.b.layer = first + i if i == 0 else first
+            self.b.layer = first
             if i == 0:
                 self.rotate(hidden, needed)
             self.norm(layer.norm, self.normed[i], None if i else hidden, needed)
