@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -53,11 +52,12 @@ class Trace:
         self._records: list[tuple[float, np.ndarray, Sequence[str]]] = []
         self._last_end = 0.0
 
-    @contextmanager
-    def span(self, operation: str, layer: int | None) -> Iterator[None]:
+    def span(self, operation: str, layer: int | None) -> _OpenSpan:
         """Note what is done within, on the calling thread. A span within this one has its time."""
-        begin = time.perf_counter()
-        yield
+        return _OpenSpan(self, operation, layer)
+
+    def close(self, operation: str, layer: int | None, begin: float) -> None:
+        """Note a span that ends now."""
         end = time.perf_counter()
         self._spans.append(Span(operation, layer, 0, max(begin, self._last_end), end))
         self._last_end = end
@@ -77,6 +77,19 @@ class Trace:
     def spans(self) -> list[Span]:
         """What was noted, of each pass thread by thread."""
         return [*self._spans, *(span for part in self._records for span in _spans_of(*part))]
+
+
+class _OpenSpan:
+    """A class: a generator's context manager takes several times as long to enter and leave."""
+
+    def __init__(self, trace: Trace, operation: str, layer: int | None) -> None:
+        self._trace, self._operation, self._layer = trace, operation, layer
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self._trace.close(self._operation, self._layer, self._begin)
 
 
 def _spans_of(begin: float, records: np.ndarray, labels: Sequence[str]) -> Iterator[Span]:
