@@ -144,6 +144,9 @@ def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_ne
         "vimnp.ops.checked",
         "vimnp.models.vim.resize",
         "vimnp.images.tiff",
+        "vimnp.models.vim.network",
+        "vimnp.runtime.blas",
+        "numpy.random",
         "vimnp.convert",
     ]
     code = f"import numpy, sys; before = set(sys.modules); import vimnp; late = {late}; "

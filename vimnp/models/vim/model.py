@@ -12,7 +12,6 @@ from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
-from vimnp.models.vim.network import NumpyVim
 from vimnp.models.vim.outputs import Kind, Layers, Output, shape_of
 from vimnp.models.vim.published import VIM_BASE, VIM_SMALL, VIM_TINY
 from vimnp.models.vision import VisionModel
@@ -200,7 +199,10 @@ class VisionMamba(VisionModel):
         return parameters.lay_out(self.config, plain, pack)
 
     def _make_network(self, load: parameters.Load, num_threads: int) -> Network:
+        # Each backend's modules load where it runs: every process would pay for both.
         if self.backend == "numpy":
+            from vimnp.models.vim.network import NumpyVim
+
             return NumpyVim(self.config, load, num_threads, self.scan)
         from vimnp.engine.compiled import CompiledNetwork
         from vimnp.models.vim.program import build

@@ -193,8 +193,9 @@ class NumpyVim:
         """A picture -> two terms of its tokens, w.residual and w.hidden: (L, E) each."""
         w.layer = None
         self._embed(w, pixels)  # w.residual: the tokens
-        number = len(self._parameters.blocks[0])  # layers that read the same tokens
-        for index, (layer, *partner) in enumerate(self._parameters.blocks):
+        blocks = self._parameters.blocks
+        number = len(blocks[0])  # layers that read the same tokens
+        for index, (layer, *partner) in enumerate(blocks):
             w.layer = index * number
             self._rotate(w, is_first=index == 0)
             self._add_norm(w, w.residual, w.hidden if index else None, layer.norm, w.normed)
