@@ -17,7 +17,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import checkout  # noqa: F401  (finds tests.support)
 from surroundings import begin, print_table
+
+from tests.support.processes import peak_memory
 
 PASSES = """
 import sys, time, numpy, vimnp
@@ -36,8 +39,6 @@ MEMORY = """
 import sys, numpy, vimnp
 model = vimnp.VimTiny.random(backend=sys.argv[1])
 model(numpy.zeros((3, 224, 224), numpy.float32))
-facts = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(int(facts["VmHWM"].split()[0]) / 1e3)
 """
 START = """
 import time
@@ -61,36 +62,43 @@ print(1e3 * (time.time() - began), file=out)
 """
 DIGIT = next((Path(__file__).parents[1] / "tests" / "data").glob("digit_7_*.png"))
 
+ELSEWHERE = Path("/")  # in a checkout its own vimnp would come first
+
+
+def printed(code: str, *arguments: object, python: str) -> float:
+    """What a process prints."""
+    command = [python, "-c", code, *map(str, arguments)]
+    return float(subprocess.run(command, check=True, capture_output=True, cwd=ELSEWHERE).stdout)
+
+
+def megabytes(code: str, *arguments: object, python: str) -> float:
+    """Peak memory of a process."""
+    return peak_memory(code, *arguments, python=python, cwd=ELSEWHERE) / 1e6
+
+
 MEASUREMENTS = {
     **{
-        f"{backend}, {threads} thread{'s' * (threads > 1)}, {side}x{side}, ms": (
-            PASSES,
-            (backend, threads, side),
+        f"{backend}, {threads} thread{'s' * (threads > 1)}, {side}x{side}, ms": partial(
+            printed, PASSES, backend, threads, side
         )
         for backend, side in (("native", 224), ("native", 448), ("numpy", 224))
         for threads in (1, 2)
     },
-    "peak memory, native, MB": (MEMORY, ("native",)),
-    "peak memory, numpy, MB": (MEMORY, ("numpy",)),
-    "import, load and one pass of the bundled model, ms": (START, ()),
-    "`vimnp predict` of a scan, from the start of its process, ms": (PREDICT, (DIGIT,)),
+    "peak memory, native, MB": partial(megabytes, MEMORY, "native"),
+    "peak memory, numpy, MB": partial(megabytes, MEMORY, "numpy"),
+    "import, load and one pass of the bundled model, ms": partial(printed, START),
+    "`vimnp predict` of a scan, from the start of its process, ms": partial(
+        printed, PREDICT, DIGIT
+    ),
 }
-
-
-def measure(python: str, code: str, arguments: tuple[object, ...]) -> float:
-    """What a process prints."""
-    command = [python, "-c", code, *map(str, arguments)]
-    # An installed package's modules are compiled once.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(command, check=True, capture_output=True, cwd="/", env=environment)
-    return float(done.stdout)
 
 
 def rows(other: str, rounds: int) -> Iterator[tuple[str, ...]]:
     """What, of the other build, of this one, and the ratio of both in turn."""
-    for name, (code, arguments) in MEASUREMENTS.items():
-        builds = [partial(measure, python, code, arguments) for python in (other, sys.executable)]
-        pairs = [[build() for build in builds] for _ in range(rounds)]
+    for name, measure in MEASUREMENTS.items():
+        pairs = [
+            [measure(python=python) for python in (other, sys.executable)] for _ in range(rounds)
+        ]
         before, after = (statistics.median(values) for values in zip(*pairs, strict=True))
         ratio = statistics.median(b / a for a, b in pairs)
         yield name, f"{before:.1f}", f"{after:.1f}", f"{ratio:.3f}"
@@ -102,6 +110,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     begin()
+    # An installed package's modules are compiled once; these processes are to do so, too.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     columns = ("what", "the other build", "this build", "this over the other, median of pairs")
     print_table(columns, rows(options.other, options.rounds))
 

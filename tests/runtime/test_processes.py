@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.support.processes import run
+from tests.support.processes import NO_MORE_THREADS, run
 from vimnp.engine.settings import BACKENDS
 from vimnp.runtime import extension
 
@@ -77,19 +77,11 @@ def test_a_pool_of_forked_workers_computes_the_same_and_does_not_hang(backend):
 
 # ---- Threads that cannot be created --------------------------------------------------------------
 
-# A third thread, where two have worked. The user nobody stands in for root, who has no limit.
-NO_MORE_THREADS = """
-import os, resource, sys, threading, warnings
+# A third thread, where two have worked.
+THIRD_THREAD = f"""
+import warnings
 model = vimnp.VisionMamba.random(config=config, num_threads=3)
-resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-if os.getuid() == 0:
-    os.setuid(65534)
-try:
-    threading.Thread(target=int).start()
-except RuntimeError:
-    pass
-else:
-    sys.exit(77)
+{NO_MORE_THREADS}
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     assert logits() == first and logits() == first
@@ -101,7 +93,7 @@ assert "one thread" in str(caught[0].message)
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limit of threads")
 @every_backend
 def test_where_no_thread_can_be_created_one_does_the_work(backend):
-    result = run(NETWORK + NO_MORE_THREADS, OPENBLAS_NUM_THREADS="1", VIMNP_BACKEND=backend)
+    result = run(NETWORK + THIRD_THREAD, OPENBLAS_NUM_THREADS="1", VIMNP_BACKEND=backend)
     if result.returncode == 77:
         pytest.skip("this system does not heed the limit of threads")
     assert result.returncode == 0, result.stderr
