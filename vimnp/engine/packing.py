@@ -1,4 +1,4 @@
-"""Matrices as the compiled products read them: packed in panels of outputs, once."""
+"""Matrices as products read them: for NumPy transposed, compiled in panels of outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ import numpy as np
 from vimnp.engine.arena import Allocate
 from vimnp.ops.kernels import aligned_empty
 
+Matrix = TypeVar("Matrix")
 Parameters = TypeVar("Parameters")
+
+PackMatrix = Callable[[np.ndarray, Allocate], Matrix]
+"""Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
+
+
+def transposed(matrix: np.ndarray, empty: Allocate) -> np.ndarray:
+    """A contiguous copy of the transpose: what NumPy's products read."""
+    copy = empty(*matrix.shape[::-1])
+    copy[...] = matrix.T
+    return copy
 
 
 class Packing(NamedTuple):
