@@ -104,7 +104,7 @@ class CompiledNetwork:
         out: np.ndarray,
         *,
         output: Hashable,
-        state: None = None,
+        state: State | None = None,
         trace: Trace | None = None,
     ) -> None:
         """What is asked for of some inputs, in one region."""
@@ -114,8 +114,9 @@ class CompiledNetwork:
         with self._spares.one(program.workspace_size(num_threads)) as memory:
             program.forward(
                 [np.require(each, requirements=["C", "ALIGNED"]) for each in inputs],
-                out.reshape(len(out), -1),
+                out.reshape(len(inputs), -1),
                 memory,
+                state=None if state is None else state.memory.reshape(-1),
                 num_threads=num_threads,
                 spans=records,
             )
