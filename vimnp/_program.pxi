@@ -195,7 +195,7 @@ cdef class Program:
 
     def forward(
         self, list inputs not None, float[:, ::1] out not None, float[::1] memory not None, *,
-        float[::1] state, int num_threads, span[:, ::1] spans,
+        float[::1] state=None, int num_threads, span[:, ::1] spans,
     ):
         """What is asked for of each input: a row of out. Spans: a row for each thread."""
         cdef forward_pass task

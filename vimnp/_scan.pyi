@@ -79,7 +79,7 @@ class Program:
         out: np.ndarray,
         memory: np.ndarray,
         *,
-        state: np.ndarray | None,
+        state: np.ndarray | None = None,
         num_threads: int,
         spans: np.ndarray | None,
     ) -> None: ...

@@ -20,7 +20,7 @@ import copy
 import functools
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -34,6 +34,9 @@ from vimnp.models.vim.parameters import Norm
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
 from vimnp.runtime import blas, extension
+
+if TYPE_CHECKING:
+    from vimnp.engine.state import State
 
 Layer: TypeAlias = parameters.Layer[np.ndarray]
 Direction: TypeAlias = parameters.DirectionParameters[np.ndarray]
@@ -164,7 +167,7 @@ class NumpyVim:
         out: np.ndarray,
         *,
         output: Hashable,
-        state: None = None,
+        state: State | None = None,
         trace: Trace | None = None,
     ) -> None:
         """What is asked for, an :data:`Output`, of some pictures (channels, H, W), one by one."""
