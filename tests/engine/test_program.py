@@ -361,7 +361,8 @@ class Recurrent:
                 part, of, out = (a.part(i * length, length) for a in (u, coefficients, b.out))
                 of = of.columns(0, STATES)
                 state = b.state(i * of_sequence + (self.TAPS - 1) * channels, STATES, channels)
-                b.scan([ScanDirection(part, None, None, part, of, of, None, out, bias, A, D, state)])
+                of_scan = (part, None, None, part, of, of, None, out, bias, A, D, state)
+                b.scan([ScanDirection(*of_scan)])
         self.program = b.program()
         self.state = np.zeros(batch * of_sequence, np.float32)
 

@@ -117,7 +117,7 @@ class Builder:
         return array
 
     def state(self, offset: int, rows: int, channels: int) -> Array:
-        """An array of what is carried from a pass to the next, so many floats from its beginning."""
+        """An array of what passes hand on to the next, so many floats from its beginning."""
         expect(0 <= offset <= self._state - rows * channels, f"the state has {self._state} floats")
         return Array(STATE, offset, channels, rows, channels)
 

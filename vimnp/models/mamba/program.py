@@ -1,10 +1,9 @@
 """Mamba as a program for the compiled backend: the steps of ``network.py``, in its order.
 
 A prompt passes a chunk of tokens at a time, later tokens one by one. Threads split columns, so that
-a pass reads each matrix once, whatever its number of tokens. What needs all columns of a token, its
-norm, each thread computes for itself where there are few tokens; of many, a stage of its own splits
-the rows. Letters as in ``network.py``; B is the number of sequences, whose tokens stand one sequence
-after the other.
+a pass reads each matrix once, whatever its number of tokens. A norm needs all columns of a token:
+where there are few tokens, each thread computes it for itself; of many, a stage of its own splits
+the rows. Letters as in ``network.py``. The tokens of a batch stand one sequence after the other.
 """
 
 from __future__ import annotations
