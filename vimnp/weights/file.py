@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import shlex
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -122,6 +121,8 @@ class WeightsFile:
         """Say what to do with a checkpoint, which is told by what is in it or by its name."""
         is_torch = any(name.endswith("/data.pkl") for name in members)
         if is_torch or self.path.suffix.lower() in _CHECKPOINTS:
+            import shlex
+
             raise WeightsError(
                 f"{self.path}: a checkpoint, it seems; expected a weights file. Convert it first: "
                 f"vimnp convert {shlex.quote(str(self.path))} OUT.npz"

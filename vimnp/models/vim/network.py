@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable, Sequence
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -33,6 +33,9 @@ from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Kind, Layers, Output
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
+
+if TYPE_CHECKING:
+    from vimnp.engine.state import State
 
 Layer: TypeAlias = parameters.Layer[np.ndarray]
 Direction: TypeAlias = parameters.DirectionParameters[np.ndarray]
@@ -102,7 +105,7 @@ class NumpyVim(NumpyNetwork[Parameters]):
         out: np.ndarray,
         *,
         output: Hashable,
-        state: None = None,
+        state: State | None = None,
         trace: Trace | None = None,
     ) -> None:
         """What is asked for, an :data:`Output`, of some pictures (channels, H, W), one by one."""
