@@ -62,7 +62,9 @@ def weights(golden: Path, case: str) -> Iterator[Callable[[str], np.ndarray]]:
     """Gives each tensor by the original's name for it."""
     if case == "falcon":  # which the original does not have
         with SafetensorsFile(golden / "mamba" / case / "model.safetensors") as file:
-            yield lambda name: file.read(name.replace("backbone.embedding.", "backbone.embeddings."))
+            yield lambda name: file.read(
+                name.replace("backbone.embedding.", "backbone.embeddings.")
+            )
     else:
         with Checkpoint(golden / "mamba" / f"{case}.pth") as checkpoint:
             yield checkpoint.read
