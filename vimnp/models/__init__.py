@@ -8,7 +8,7 @@ from vimnp.engine.settings import Backend, Scan
 from vimnp.models.vim import tensors as vim_tensors
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VisionMamba
-from vimnp.weights.family import Family, register
+from vimnp.weights.family import Family, register, register_module
 from vimnp.weights.file import BUNDLED_DIGITS, WeightsFile
 
 BUNDLED = {"digits": BUNDLED_DIGITS}
@@ -17,6 +17,7 @@ NETWORKS = {"vim": VisionMamba}
 """Each family's network, by the family's name in weights files."""
 
 register(Family("vim", VimConfig, vim_tensors.tensors))
+register_module("mamba", "vimnp.models.mamba")  # no picture's network has to wait for it
 
 
 def load(

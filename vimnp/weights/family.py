@@ -8,8 +8,10 @@ configuration implies. The networks make themselves known here (:mod:`vimnp.mode
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -79,7 +81,7 @@ class Configuration:
     @property
     def family(self) -> Family:
         """The family of networks that has such configurations."""
-        for family in _families.values():
+        for family in _loaded_families():
             if isinstance(self, family.configuration):
                 return family
         raise TypeError(f"{type(self).__name__} belongs to no family that is registered")
@@ -116,11 +118,25 @@ class Family(NamedTuple):
 
 
 _families: dict[str, Family] = {}
+_modules: dict[str, str] = {}
 
 
 def register(family: Family) -> None:
     """Make a family known, so that its files can be read and written."""
     _families[family.name] = family
+
+
+def register_module(name: str, module: str) -> None:
+    """Make a family known that loads when a file names it, or when somebody imports it.
+
+    Parameters
+    ----------
+    name : str
+        The family's.
+    module : str
+        Whose attribute ``FAMILY`` is the family.
+    """
+    _modules[name] = module
 
 
 def family_named(name: object) -> Family:
@@ -131,8 +147,17 @@ def family_named(name: object) -> Family:
     ConfigError
         If none that is known has it.
     """
-    family = _families.get(name) if isinstance(name, str) else None
-    if family is None:
-        known = " or ".join(map(repr, _families))
-        raise ConfigError(f"family is {repr(name)[:100]}; this vimnp reads {known}")
-    return family
+    if isinstance(name, str):
+        if name in _families:
+            return _families[name]
+        if name in _modules:
+            return importlib.import_module(_modules[name]).FAMILY
+    known = " or ".join(map(repr, [*_families, *_modules]))
+    raise ConfigError(f"family is {repr(name)[:100]}; this vimnp reads {known}")
+
+
+def _loaded_families() -> Iterator[Family]:
+    yield from _families.values()
+    for module in map(sys.modules.get, _modules.values()):
+        if module is not None:
+            yield module.FAMILY

@@ -1,0 +1,1 @@
+"""Mamba language models: their state dicts told from others, and their configuration inferred."""
