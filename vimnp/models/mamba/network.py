@@ -150,9 +150,7 @@ class NumpyMamba(NumpyNetwork[Parameters]):
         every = output.length if output.kind != "logits" else 1
         last = slice(every - 1, None, every)
         features = out if output.kind == "features" else w.normed[: len(out)]
-        self._add_norm(
-            w, w.residual[last], w.hidden[last], self._parameters.norm_f, features
-        )
+        self._add_norm(w, w.residual[last], w.hidden[last], self._parameters.norm_f, features)
         if output.kind != "features":
             self._head(w, features, out)
 
