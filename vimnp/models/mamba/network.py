@@ -150,16 +150,14 @@ class NumpyMamba(NumpyNetwork[Parameters]):
         every = output.length if output.kind != "logits" else 1
         last = slice(every - 1, None, every)
         features = out if output.kind == "features" else w.normed[: len(out)]
-        self._add_norm(
-            w, w.residual[last], w.hidden[last], self._parameters.norm_f, features
-        )
+        self._add_norm(w, w.residual[last], w.hidden[last], self._parameters.norm_f, features)
         if output.kind != "features":
             self._head(w, features, out)
 
     @operation("embed")
     def _embed(self, w: Pass, ids: np.ndarray) -> None:
         """Ids (L,) -> tokens, w.residual (L, E)."""
-        np.take(self._parameters.embedding, ids, axis=1, out=w.residual.T, mode="clip")
+        w.residual[...] = self._parameters.embedding[:, ids].T
 
     def _mixer(self, w: Pass, layer: Layer, conv: np.ndarray, ssm: np.ndarray) -> None:
         """The Mamba block: w.normed (L, E) -> w.hidden (L, E), past the layer's states."""
