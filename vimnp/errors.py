@@ -25,6 +25,10 @@ class ImageError(VimnpError):
     """A picture cannot be read, or an array is not a picture that the network takes."""
 
 
+class TextError(VimnpError):
+    """A prompt, a tokenizer's file or a chat template cannot be used."""
+
+
 def excerpt(reason: object, length: int = 100) -> str:
     """What another library says of a damaged file, fit for our message: cut short, and printable.
 
