@@ -157,7 +157,7 @@ class NumpyMamba(NumpyNetwork[Parameters]):
     @operation("embed")
     def _embed(self, w: Pass, ids: np.ndarray) -> None:
         """Ids (L,) -> tokens, w.residual (L, E)."""
-        np.take(self._parameters.embedding, ids, axis=1, out=w.residual.T, mode="clip")
+        w.residual[...] = self._parameters.embedding[:, ids].T
 
     def _mixer(self, w: Pass, layer: Layer, conv: np.ndarray, ssm: np.ndarray) -> None:
         """The Mamba block: w.normed (L, E) -> w.hidden (L, E), past the layer's states."""
