@@ -1,7 +1,5 @@
 # Part of _scan.pyx: programs, run in one parallel region.
 
-from libc.stdlib cimport calloc, free
-
 cdef extern from "isa.h" nogil:
     enum:
         MAX_INPUTS
@@ -366,14 +364,11 @@ cdef class Program:
     cdef matrix _matrix(self, object packed) except *:
         """Of no matrix, one without inputs."""
         cdef matrix found
-        cdef Py_ssize_t width = self.table.width
         found.inputs = found.outputs = 0
-        found.panels = NULL
+        found.dtype, found.panels, found.codes, found.scales = DTYPE_FLOAT32, NULL, NULL, NULL
         if packed is not None:
-            found.inputs, found.outputs = packed.inputs, packed.outputs
-            padded = (packed.outputs + width - 1) // width * width
-            _expect(packed.panels.size == packed.inputs * padded, "a parameter")
-            found.panels = self._floats(packed.panels)
+            weights = packed.panels if packed.encoded is None else packed.encoded
+            found = _matrix(weights, packed.inputs, packed.outputs, self.table.width, self.arrays)
         return found
 
     cdef const float *_floats(self, object array) except? NULL:

@@ -63,7 +63,7 @@ class Kernels:
     def product(
         self,
         x: np.ndarray,
-        panels: np.ndarray,
+        panels: object,
         addend: np.ndarray | None,
         out: np.ndarray,
         *,
