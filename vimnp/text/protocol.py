@@ -70,3 +70,23 @@ def expect_known(ids: Sequence[int], vocab_size: int) -> None:
                 f"id {token} at position {position} is not in the tokenizer's vocabulary; expected "
                 f"ids from 0 to {vocab_size - 1}"
             )
+
+
+def expect_fitting(tokenizer: TextCodec, vocab_size: int) -> None:
+    """Refuse a tokenizer that has more ids than a network knows.
+
+    Parameters
+    ----------
+    tokenizer : TextCodec
+    vocab_size : int
+        The network's.
+
+    Raises
+    ------
+    TextError
+    """
+    if tokenizer.vocab_size > vocab_size:
+        raise TextError(
+            f"the tokenizer has {tokenizer.vocab_size} ids, and the network knows {vocab_size}; "
+            "expected the tokenizer that the network was trained with"
+        )
