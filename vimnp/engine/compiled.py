@@ -12,12 +12,12 @@ import numpy as np
 from vimnp.engine.arena import SpareMemory
 from vimnp.engine.packing import PackedMatrix, Packing, with_arrays
 from vimnp.engine.program import Program
-from vimnp.engine.trace import Trace
 from vimnp.ops.kernels import threads_for
 from vimnp.runtime import extension
 
 if TYPE_CHECKING:
     from vimnp import _scan
+    from vimnp.engine.trace import Trace
 
 
 class _Ready(NamedTuple):
