@@ -21,6 +21,11 @@ class StateSizes(NamedTuple):
     d_inner: int
     d_state: int
 
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        """Those of a network with this configuration."""
+        return cls(*(getattr(config, name) for name in cls._fields))
+
     @property
     def conv(self) -> tuple[int, int]:
         """Of a layer: the convolution's last inputs."""
