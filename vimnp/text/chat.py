@@ -30,6 +30,8 @@ class PlainChat:
 
     stop = ("\nUser:",)
     """What begins where the assistant has ended."""
+    has_special_tokens = False
+    """Whether it writes all of the tokens that a text of the model has, the first one, too."""
 
     def render(self, messages: Sequence[Message]) -> str:
         """The text, up to where the assistant is to go on."""
@@ -61,6 +63,8 @@ class ChatTemplate:
 
     stop: tuple[str, ...] = ()
     """The model ends its message with an id of its own."""
+    has_special_tokens = True
+    """As for :class:`PlainChat`."""
 
     def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
         if len(source) > _LONGEST_TEMPLATE:
