@@ -33,6 +33,7 @@ cdef extern from "isa.h" nogil:
         const float *x
         Py_ssize_t x_stride
         filter filters[2]
+        float *state
 
     Py_ssize_t last_position(const convolution *c)
 
@@ -74,6 +75,7 @@ cdef extern from "isa.h" nogil:
         const float *delta_bias
         Py_ssize_t u_stride, delta_stride, B_stride, C_stride, z_stride, out_stride
         float *out
+        const float *initial_state
         float *last_state
         product_task dt_proj
 
@@ -201,7 +203,8 @@ cdef class Kernels:
             self.table.apply(functions[name], &x[0], &out[0], x.shape[0])
 
     def causal_conv1d(
-        self, const float[:, :] x, tuple filters not None, tuple outs not None, *, bint silu, int num_threads
+        self, const float[:, :] x, tuple filters not None, tuple outs not None,
+        *, bint silu, int num_threads, float[:, ::1] state=None,
     ):
         """Convolve forward, or forward and backward; see vimnp.ops.kernels."""
         cdef convolution c
@@ -226,8 +229,12 @@ cdef class Kernels:
                 c.filters[i].weight = &weight[0, 0]
                 c.filters[i].bias = NULL if bias is None else &bias[0]
                 c.filters[i].out, c.filters[i].out_stride = &out[0, 0], _stride(out, False)
+        _expect(state is None or c.directions == 1, "state")
+        if state is not None:
+            _expect_shape(state, c.taps - 1, c.channels, "state")
         if c.length == 0 or c.channels == 0:
             return
+        c.state = NULL if state is None or c.taps == 1 else &state[0, 0]
         c.x, c.x_stride = &x[0, 0], _stride(x, False)
         c.positions.begin, c.positions.end = 0, last_position(&c)
 
@@ -264,6 +271,7 @@ cdef class Kernels:
     def selective_scan(
         self, tuple directions not None, const float[:, :] z, float[:, :] out,
         *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
+        tuple initial_states=None,
     ):
         """Scan in one direction, or in two and add up; see vimnp.ops.kernels."""
         cdef scan of_direction[2]
@@ -276,11 +284,18 @@ cdef class Kernels:
             of_direction[i].length, of_direction[i].channels = length, channels
             of_direction[i].delta_softplus, of_direction[i].fixlen = delta_softplus, fixlen
             of_direction[i].accumulate, of_direction[i].scale = i > 0, 1.0
-            of_direction[i].z = of_direction[i].last_state = NULL
+            of_direction[i].z = of_direction[i].initial_state = of_direction[i].last_state = NULL
             of_direction[i].out, of_direction[i].out_stride = NULL, 0
             of_direction[i].dt_proj.weights.inputs = 0
             views.append(_fill(&of_direction[i], directions[i], i > 0))
+        cdef const float[:, ::1] initial_state
         cdef float[:, ::1] last_state
+        if initial_states is not None:
+            for i in range(number):
+                initial_state = initial_states[i]
+                _expect_shape(initial_state, of_direction[i].d_state, channels, "initial_state")
+                of_direction[i].initial_state = &initial_state[0, 0]
+                views.append(initial_state)
         if last_states is not None:
             for i in range(number):
                 last_state = last_states[i]

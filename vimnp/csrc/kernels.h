@@ -41,6 +41,7 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 #include "norm.h"
 #include "rotate.h"
 #include "embed.h"
+#include "lookup.h"
 #include "reductions.h"
 #include "interpreter.h"
 

@@ -97,6 +97,9 @@ struct convolution {
     const float *x;
     ptrdiff_t x_stride;
     struct filter filters[2];
+    /* (taps - 1, channels), of one direction: the inputs before the first, newest last. The positions
+     * that end the sequence leave its last inputs here. NULL: zeros came before. */
+    float *state;
 };
 
 /* Where the window has left the sequence, and the backward direction's last outputs are ready. */
@@ -105,7 +108,7 @@ static ptrdiff_t last_position(const struct convolution *c)
     return c->length + (c->directions - 1) * (c->taps - 1);
 }
 
-/* One direction of a selective scan; A and last_state are (d_state, channels). */
+/* One direction of a selective scan; A and the states are (d_state, channels). */
 struct scan {
     ptrdiff_t length, channels;
     int d_state, delta_softplus, fixlen;
@@ -115,7 +118,11 @@ struct scan {
     const float *u, *delta, *A, *B, *C;
     const float *D, *z, *delta_bias; /* each may be NULL */
     ptrdiff_t u_stride, delta_stride, B_stride, C_stride, z_stride, out_stride;
-    float *out, *last_state; /* last_state may be NULL */
+    float *out;
+    /* Before the first token, NULL if zero, and after the last one, NULL if not wanted. They may be the
+     * same memory. */
+    const float *initial_state;
+    float *last_state;
     struct product dt_proj;  /* if it has inputs, fills `delta`, which then has the tokens of one chunk */
 };
 

@@ -1,4 +1,4 @@
-"""Matrices as the compiled products read them: packed in panels of outputs, once."""
+"""Matrices as products read them: for NumPy transposed, compiled in panels of outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ from vimnp.ops.kernels import aligned_empty
 if TYPE_CHECKING:  # else every process would pay for it at its start
     from vimnp.weights.encodings import Encoded
 
+Matrix = TypeVar("Matrix")
 Parameters = TypeVar("Parameters")
+
+PackMatrix = Callable[[np.ndarray, Allocate], Matrix]
+"""Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
+
+
+def transposed(matrix: np.ndarray, empty: Allocate) -> np.ndarray:
+    """A contiguous copy of the transpose: what NumPy's products read."""
+    copy = empty(*matrix.shape[::-1])
+    copy[...] = matrix.T
+    return copy
 
 
 class Packing(NamedTuple):
@@ -47,7 +58,7 @@ class Packing(NamedTuple):
         return PackedMatrix(inputs, outputs, panels, self)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)  # not frozen: every process would wait for that
 class PackedMatrix:
     """A matrix (inputs, outputs), packed.
 

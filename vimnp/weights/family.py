@@ -38,19 +38,24 @@ class Tensor(NamedTuple):
         Makes its values where a network has random weights.
     is_weight : bool
         False for a table, which is computed and not learnt.
+    fewest_bits : {32, 16, 8, 4}
+        Of a number in a weights file, at least, however small the file's dtype is. Only matrices
+        may have less than 16.
     """
 
     shape: tuple[int, ...]
     initial: Initial
     is_weight: bool = True
+    fewest_bits: int = 16
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Sizes and options of a network: the base of each family's own.
+    """Sizes and options of a network: the base of each family's own, a frozen dataclass.
 
     A field has the original's name for it, and JSON can hold its value.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     later_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that older weights files lack, which hold networks that the defaults are right for."""
@@ -110,11 +115,14 @@ class Family(NamedTuple):
     configuration : type
     tensors : callable
         Gives the tensors that a configuration implies, by name.
+    dtypes : tuple of str
+        What its files can be stored as.
     """
 
     name: str
     configuration: type[Configuration]
     tensors: Callable[[Any], dict[str, Tensor]]
+    dtypes: tuple[str, ...] = ("float32", "float16")
 
 
 _families: dict[str, Family] = {}
