@@ -9,7 +9,14 @@ The modules are there as attributes, such as ``vimnp.profiling``, and load when 
 import importlib
 from typing import TYPE_CHECKING
 
-from vimnp.errors import CheckpointError, ConfigError, ImageError, VimnpError, WeightsError
+from vimnp.errors import (
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    TextError,
+    VimnpError,
+    WeightsError,
+)
 from vimnp.models import load
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VimBase, VimSmall, VimTiny, VisionMamba
@@ -55,6 +62,7 @@ __all__ = [
     "Direction",
     "ImageError",
     "Prediction",
+    "TextError",
     "VimBase",
     "VimConfig",
     "VimSmall",

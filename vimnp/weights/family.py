@@ -38,11 +38,15 @@ class Tensor(NamedTuple):
         Makes its values where a network has random weights.
     is_weight : bool
         False for a table, which is computed and not learnt.
+    fewest_bits : {32, 16, 8, 4}
+        Of a number in a weights file, at least, however small the file's dtype is. Only matrices
+        may have less than 16.
     """
 
     shape: tuple[int, ...]
     initial: Initial
     is_weight: bool = True
+    fewest_bits: int = 16
 
 
 class Configuration:
@@ -111,11 +115,14 @@ class Family(NamedTuple):
     configuration : type
     tensors : callable
         Gives the tensors that a configuration implies, by name.
+    dtypes : tuple of str
+        What its files can be stored as.
     """
 
     name: str
     configuration: type[Configuration]
     tensors: Callable[[Any], dict[str, Tensor]]
+    dtypes: tuple[str, ...] = ("float32", "float16")
 
 
 _families: dict[str, Family] = {}
