@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
+from vimnp.engine.settings import Way
 from vimnp.engine.state import State, StateSizes
+from vimnp.models.generation import GenerationStream, stream
 from vimnp.text.byte_tokenizer import Bytes
 from vimnp.text.protocol import TextCodec
 
@@ -82,3 +87,19 @@ class Scripted(Writer):
             if first + index >= 0:
                 logits[index, self._script[first + index]] = 1
         return logits
+
+
+class ScriptedModel(Scripted):
+    """The same with what commands ask a model for."""
+
+    way = Way("numpy", "fused", 1, "none")
+
+    def __init__(self, script: Sequence[int], prompt: int = 1, **options: Any) -> None:
+        self.metadata = SimpleNamespace(chat_template=options.pop("chat_template", None))
+        super().__init__(script, prompt, **options)
+
+    def stream(self, prompt: Any, **options: Any) -> GenerationStream:
+        return stream(self, prompt, **options)
+
+    def load_state(self, path: str | os.PathLike[str]) -> State:
+        return State.load(path, SIZES, digest="a writer's", num_ids=256)

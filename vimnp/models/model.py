@@ -17,9 +17,6 @@ from vimnp.weights.metadata import Metadata
 if TYPE_CHECKING:
     from vimnp.engine.network import Network
 
-_SETTLED = frozenset({"num_threads", "backend", "_network"})
-"""Attributes of a model that are decided, and made, where it is to run."""
-
 
 def _expect_scan(scan: str) -> None:
     if scan not in SCAN_MODES:
@@ -49,6 +46,9 @@ class Model:
 
     configuration: ClassVar[type[Configuration]]
     """That of the class's networks."""
+
+    _settled: ClassVar[frozenset[str]] = frozenset({"num_threads", "backend", "_network"})
+    """Attributes that are decided, and made, where a model is to run."""
 
     _network: Network
 
@@ -112,7 +112,7 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """What was given, the user's own attributes, and the parameters in no backend's layout."""
-        state = {name: value for name, value in self.__dict__.items() if name not in _SETTLED}
+        state = {name: value for name, value in self.__dict__.items() if name not in self._settled}
         state["_version"] = __version__
         state["_plain"] = self._network.plain()
         return state
@@ -136,7 +136,7 @@ class Model:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         other = memo[id(self)] = copy.copy(self)
         for name, value in self.__dict__.items():
-            if name not in _SETTLED:
+            if name not in self._settled:
                 other.__dict__[name] = copy.deepcopy(value, memo)
         return other
 

@@ -79,8 +79,16 @@ class Loader(Generic[AnyConfig, Matrix]):
         self._names = config.tensors().keys()
 
     def _matrix(self, name: str) -> Matrix:
-        """A tensor (outputs, inputs), as products read it."""
-        return self._packed(self._read(name))
+        """A tensor (outputs, inputs), as products read it: every matrix is read here.
+
+        The reader may give it encoded.
+        """
+        matrix: Any = self._read(name)
+        if not isinstance(matrix, np.ndarray):
+            from vimnp.weights.encodings import decode
+
+            matrix = decode(matrix)
+        return self._packed(matrix)
 
     def _packed(self, matrix: np.ndarray) -> Matrix:
         return self._pack(matrix, self._arena.empty)

@@ -153,6 +153,12 @@ class WeightsFile:
         except UnicodeDecodeError as error:
             raise self._error(TOKENIZER, f"not UTF-8 ({error.reason})") from None
 
+    def checksums(self) -> dict[str, int]:
+        """The CRC-32 of each member of a tensor, by the member's name, as the file has them."""
+        members = self._archive.members
+        names = [member.name for of_tensor in self._members.values() for member in of_tensor]
+        return {name: members[name].CRC for name in names}
+
     def verify(self) -> None:
         """Read every byte, a piece at a time, and look for damage.
 
