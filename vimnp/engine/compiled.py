@@ -12,13 +12,13 @@ import numpy as np
 from vimnp.engine.arena import SpareMemory
 from vimnp.engine.packing import PackedMatrix, Packing, with_arrays
 from vimnp.engine.program import Program
-from vimnp.engine.trace import Trace
 from vimnp.ops.kernels import threads_for
 from vimnp.runtime import extension
 
 if TYPE_CHECKING:
     from vimnp import _scan
     from vimnp.engine.state import State
+    from vimnp.engine.trace import Trace
 
 _MOST_PROGRAMS = 32
 """Kept of a network: a language model has one for each length of a prompt's last chunk."""

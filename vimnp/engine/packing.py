@@ -58,7 +58,7 @@ class Packing(NamedTuple):
         return PackedMatrix(inputs, outputs, panels, self)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)  # not frozen: every process would wait for that
 class PackedMatrix:
     """A matrix (inputs, outputs), packed.
 

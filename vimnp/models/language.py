@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["logits", "last", "features"]
 """The logits that every token has for the next, or the last one; or what the head reads of that."""
 
-CHUNK = 128
+CHUNK = 120
 """Tokens of a sequence that go through the network together: what a pass needs of memory does not
-grow with the prompt."""
+grow with the prompt. Products take 120 rows at a time (`ROWS_AT_ONCE` in ``csrc/operands.h``)."""
 
 _MOST_TOKENS = 1024  # of a pass, of all its sequences
 _DTYPES = ("float32", "bfloat16", "int8", "int4")

@@ -49,12 +49,13 @@ class Tensor(NamedTuple):
     fewest_bits: int = 16
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Sizes and options of a network: the base of each family's own.
+    """Sizes and options of a network: the base of each family's own, a frozen dataclass.
 
     A field has the original's name for it, and JSON can hold its value.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     later_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that older weights files lack, which hold networks that the defaults are right for."""

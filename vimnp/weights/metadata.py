@@ -16,6 +16,7 @@ METADATA = "vimnp.json"
 FORMAT_VERSION = 3
 DTYPES = ("float32", "float16", "bfloat16", "int8", "int4")
 TOKENIZER = "tokenizer.json"
+BYTES = "bytes"  # a tokenizer that needs no file: ids 0 to 255
 TOKENIZER_LIMIT = 32 << 20  # bytes; that of 250 thousand words takes 17 million
 MENDING = "convert the checkpoint again with `vimnp convert`"
 
@@ -26,7 +27,6 @@ _ONLY_FAMILY = "vim"
 # What files have that the language models of a later version brought: others do without.
 _LATER_FIELDS = frozenset({"tokenizer", "chat_template"})
 
-_BYTES = "bytes"  # a tokenizer that needs no file: ids 0 to 255
 _LONGEST_TEMPLATE = 1 << 17  # characters; those of published models have some thousand
 
 _FITTING = Preprocessing()  # stands for that of the network's number of channels
@@ -163,13 +163,13 @@ class Metadata(Generic[C]):
                     f"{self.config.family.name!r}, which takes no text; expected null"
                 )
             return
-        if self.tokenizer not in (None, _BYTES, TOKENIZER):
+        if self.tokenizer not in (None, BYTES, TOKENIZER):
             raise ConfigError(
-                f"tokenizer is {self.tokenizer!r}; expected {_BYTES!r}, {TOKENIZER!r} or null"
+                f"tokenizer is {self.tokenizer!r}; expected {BYTES!r}, {TOKENIZER!r} or null"
             )
-        if self.tokenizer == _BYTES and self.config.vocab_size < 256:
+        if self.tokenizer == BYTES and self.config.vocab_size < 256:
             raise ConfigError(
-                f"tokenizer is {_BYTES!r}, and vocab_size {self.config.vocab_size}; expected an id "
+                f"tokenizer is {BYTES!r}, and vocab_size {self.config.vocab_size}; expected an id "
                 "for each of the 256 bytes"
             )
         template = self.chat_template
