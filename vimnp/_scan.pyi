@@ -33,6 +33,7 @@ class Kernels:
         *,
         silu: bool,
         num_threads: int,
+        state: np.ndarray | None = None,
     ) -> None: ...
     def fused_add_norm(
         self,
@@ -57,11 +58,12 @@ class Kernels:
         scale: float,
         last_states: tuple[np.ndarray, ...] | None,
         num_threads: int,
+        initial_states: tuple[np.ndarray, ...] | None = None,
     ) -> None: ...
     def product(
         self,
         x: np.ndarray,
-        panels: np.ndarray,
+        panels: object,
         addend: np.ndarray | None,
         out: np.ndarray,
         *,
@@ -79,6 +81,7 @@ class Program:
         out: np.ndarray,
         memory: np.ndarray,
         *,
+        state: np.ndarray | None = None,
         num_threads: int,
         spans: np.ndarray | None,
     ) -> None: ...

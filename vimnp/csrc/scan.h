@@ -219,6 +219,19 @@ INLINE void FN(scan_chunk)(
     FN(gate_and_store)(s, chunk);
 }
 
+/* h_{-1} */
+INLINE void FN(load_initial_state)(
+    const struct scan *s, ptrdiff_t begin, ptrdiff_t end, FN(vec) *state)
+{
+    for (ptrdiff_t channel = begin; channel < end; channel += W)
+        for (int n = 0; n < s->d_state; n++, state++)
+            *state = s->initial_state
+                         ? FN(load)(
+                               s->initial_state + n * s->channels + channel,
+                               FN(lanes_from)(channel, end))
+                         : FN(set1)(0.0f);
+}
+
 INLINE void FN(store_last_state)(
     const struct scan *s, ptrdiff_t begin, ptrdiff_t end, const FN(vec) *state)
 {
@@ -245,8 +258,7 @@ INLINE const float *FN(delta_of_chunk)(
 static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
 {
     FN(vec) states[STATES / W];
-    for (ptrdiff_t i = 0; i < (end - begin + W - 1) / W * s->d_state; i++)
-        states[i] = FN(set1)(0.0f); /* h_{-1} */
+    FN(load_initial_state)(s, begin, end, states);
     struct FN(chunk) chunk;
     for (chunk.first = 0; chunk.first < s->length; chunk.first += CHUNK) {
         chunk.length = FN(chunk_from)(chunk.first, s->length, CHUNK);

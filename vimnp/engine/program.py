@@ -16,8 +16,11 @@ import numpy as np
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
 
-INPUT, OUT = 0, 1
-"""Buffers that the caller of a pass gives; the others are the workspace's."""
+INPUT, OUT, STATE, PRIVATE, FIRST_BUFFER = range(5)
+"""Buffers that the caller of a pass gives, and that of which each thread has one of its own.
+
+Those from `FIRST_BUFFER` on are the workspace's.
+"""
 
 CHUNK = 32
 """Tokens that a kernel takes through its phases together (``CHUNK`` in ``csrc/operands.h``)."""
@@ -109,6 +112,14 @@ class Embed(SimpleNamespace):
     out: Array
 
 
+class Lookup(SimpleNamespace):
+    """Tokens by their ids -> their embeddings, columns of the table."""
+
+    table: PackedMatrix
+    ids: Array
+    out: Array
+
+
 class Rotate(SimpleNamespace):
     """Pairs of neighbouring channels, rotated in place."""
 
@@ -148,17 +159,22 @@ class Filter(NamedTuple):
 
 
 class Conv1d(SimpleNamespace):
-    """x -> a causal convolution by the first filter, and an anti-causal one by the second."""
+    """x -> a causal convolution by the first filter, and an anti-causal one by the second.
+
+    With a state, a single filter goes on from the inputs that it holds, and leaves the last ones.
+    """
 
     x: Array
     filters: tuple[Filter, ...]
     silu: bool
+    state: Array | None  # (taps - 1, channels)
 
 
 class ScanDirection(NamedTuple):
     """One direction of a scan, every array in the order in which it passes the tokens.
 
-    Either `dt` is given and projected, some tokens at a time, or `delta` is there already.
+    Either `dt` is given and projected, some tokens at a time, or `delta` is there already. With a
+    `state` it goes on from there, and leaves the last one in its place.
     """
 
     u: Array
@@ -172,6 +188,7 @@ class ScanDirection(NamedTuple):
     delta_bias: np.ndarray
     A: np.ndarray  # (d_state, channels)
     D: np.ndarray
+    state: Array | None = None  # (d_state, channels)
 
 
 class Scan(SimpleNamespace):
@@ -189,7 +206,7 @@ class Reduction(SimpleNamespace):
     out: Array
 
 
-Task: TypeAlias = Embed | Rotate | Norm | Product | Conv1d | Scan | Reduction
+Task: TypeAlias = Embed | Lookup | Rotate | Norm | Product | Conv1d | Scan | Reduction
 
 
 class Operation(NamedTuple):
@@ -212,6 +229,8 @@ class Stage(NamedTuple):
         Of that.
     rows, block : int
         Where columns are split, a part of them takes all rows, so many at a time.
+    prepared : int
+        So many of the operations, the first, each thread does for itself before its first part.
     operations : tuple of Operation
     """
 
@@ -219,6 +238,7 @@ class Stage(NamedTuple):
     length: int
     rows: int
     block: int
+    prepared: int
     operations: tuple[Operation, ...]
 
 
@@ -230,12 +250,16 @@ class Program(NamedTuple):
     stages : tuple of Stage
     inputs : tuple of int
         Shape of an input.
+    ids : int, optional
+        How many there are, where the input is ids and not pixels.
     out : tuple of int
         Rows and channels of what is made of it.
     buffers : tuple of int
-        Floats of each buffer of the workspace, beginning with number 2.
-    scratch : int
-        Floats that each thread has of its own.
+        Floats of each buffer of the workspace, beginning with `FIRST_BUFFER`.
+    state : int
+        Floats of what is carried from a pass to the next.
+    scratch, private : int
+        Floats that each thread has of its own: for what operations keep, and for arrays.
     labels : tuple of str
         Names of the operations, "wait" first.
     costs : dict of str to Cost
@@ -246,9 +270,12 @@ class Program(NamedTuple):
 
     stages: tuple[Stage, ...]
     inputs: tuple[int, ...]
+    ids: int | None
     out: tuple[int, int]
     buffers: tuple[int, ...]
+    state: int
     scratch: int
+    private: int
     labels: tuple[str, ...]
     costs: dict[str, Cost]
     elements: int

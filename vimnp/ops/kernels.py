@@ -111,12 +111,13 @@ def causal_conv1d(
     *,
     silu: bool,
     num_threads: int,
+    state: np.ndarray | None = None,
     chosen: Choice | None = None,
 ) -> None:
     """Causal depthwise convolution of x, and with a second filter the anti-causal one too.
 
     ``out[t] = silu(bias + sum_k weight[k] * x[t - K + 1 + k])``, backwards
-    ``x[t + K - 1 - k]``; x is zero outside the sequence.
+    ``x[t + K - 1 - k]``; x is zero outside the sequence, or what the state says.
 
     Parameters
     ----------
@@ -126,20 +127,26 @@ def causal_conv1d(
     outs : ndarrays of shape (l, d), one for each direction
     silu : bool
     num_threads : int
+    state : ndarray, shape (K - 1, d), optional
+        Of one direction: the inputs before x, the newest last. The last ones of it and x replace
+        them, so that the next call goes on from here.
     chosen : Choice, optional
         What runs it; by default as the environment says now.
     """
     compiled = _kernels_for("causal_conv1d", chosen)
     if compiled is not None:
         num_threads = threads_for("causal_conv1d", x.size, min(num_threads, x.shape[1]))
-        compiled.causal_conv1d(x, filters, outs, silu=silu, num_threads=num_threads)
+        compiled.causal_conv1d(x, filters, outs, silu=silu, num_threads=num_threads, state=state)
         return
     activation = "silu" if silu else None
+    initial = None if state is None else state.T[None]
     for filter, out, step in zip(filters, outs, (1, -1), strict=False):
-        convolved = reference.causal_conv1d(
-            x[::step].T[None], filter.weight.T, filter.bias, activation
+        convolved = reference.convolve(
+            x[::step].T[None], filter.weight.T, filter.bias, activation, initial
         )
-        out[::step] = convolved[0].T
+        out[::step] = convolved.out[0].T
+    if state is not None:
+        state[...] = convolved.final_states[0].T
 
 
 def fused_add_norm(
@@ -189,6 +196,7 @@ def selective_scan(
     if_divide_out: bool = False,
     scan_mode: str,
     num_threads: int,
+    initial_states: tuple[np.ndarray, ...] | None = None,
     chosen: Choice | None = None,
 ) -> None:
     """Selective scan in one direction, or the sum of a forward and a backward one, into `out`.
@@ -209,6 +217,9 @@ def selective_scan(
         "fused" ones run both directions for a block of channels before they turn to the next
         block; of a single direction they make no difference.
     num_threads : int
+    initial_states : ndarrays of shape (n, d), one for each direction, optional
+        The state before the first token of the direction's time; zero by default. They may be the
+        arrays that `last_states` fills: then the next call goes on from here.
     chosen : Choice, optional
         What runs it; by default as the environment says now.
     """
@@ -224,6 +235,7 @@ def selective_scan(
             scale=0.5 if if_divide_out else 1.0,
             last_states=last_states,
             num_threads=threads_for("selective_scan", out.size, min(num_threads, out.shape[1])),
+            initial_states=initial_states,
         )
         return
     scan = reference.scan_directions(
@@ -232,6 +244,7 @@ def selective_scan(
         delta_softplus,
         if_divide_out,
         scan_mode,
+        [state.T[None] for state in initial_states] if initial_states else None,
     )
     out[...] = scan.out[0].T
     for target, state in zip(last_states or (), scan.last_states, strict=False):

@@ -14,8 +14,9 @@ Shapes: b batch, d channels, l tokens, n states, g groups, w taps.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Literal, NamedTuple, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -99,24 +100,70 @@ def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, epsilon: fl
     return out if bias is None else out + bias
 
 
-@_without_warnings
+@overload
 def causal_conv1d(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     activation: str | None = None,
-) -> np.ndarray:
+    *,
+    initial_states: np.ndarray | None = None,
+    return_final_states: Literal[False] = False,
+) -> np.ndarray: ...
+@overload
+def causal_conv1d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+    *,
+    initial_states: np.ndarray | None = None,
+    return_final_states: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...
+def causal_conv1d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+    *,
+    initial_states: np.ndarray | None = None,
+    return_final_states: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Depthwise causal convolution; see :func:`vimnp.ops.causal_conv1d`."""
+    convolved = convolve(x, weight, bias, activation, initial_states)
+    return (convolved.out, convolved.final_states) if return_final_states else convolved.out
+
+
+class Convolved(NamedTuple):
+    """Output (b, d, l), and the last inputs (b, d, w - 1), both of x's dtype."""
+
+    out: np.ndarray
+    final_states: np.ndarray
+
+
+@_without_warnings
+def convolve(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    activation: str | None,
+    initial_states: np.ndarray | None,
+) -> Convolved:
+    """Convolve x, before which came `initial_states` (b, d, w - 1), or zeros."""
     dtype = x.dtype
     x, weight, bias = _widened(x), _widened(weight), None if bias is None else _widened(bias)
     taps, length = weight.shape[1], x.shape[2]
-    padded = np.pad(x, ((0, 0), (0, 0), (taps - 1, 0)))  # (b, d, l + w - 1)
+    if initial_states is None:
+        initial_states = np.zeros((*x.shape[:2], taps - 1), x.dtype)
+    padded = np.concatenate([initial_states, x], axis=2, dtype=x.dtype)  # (b, d, w - 1 + l)
     out = np.zeros_like(x)
     for k in range(taps):
         out += weight[:, k, None] * padded[..., k : k + length]
     if bias is not None:
         out += bias[:, None]
-    return (out if activation is None else silu(out)).astype(dtype, copy=False)
+    if activation is not None:
+        out = silu(out)
+    return Convolved(out.astype(dtype, copy=False), padded[..., length:].astype(dtype, copy=False))
 
 
 def selective_scan(
@@ -131,11 +178,13 @@ def selective_scan(
     delta_softplus: bool = False,
     return_last_state: bool = False,
     *,
+    initial_state: np.ndarray | None = None,
     method: str = "sequential",
 ) -> np.ndarray | tuple[np.ndarray, ...]:
     """Selective scan; see :func:`vimnp.ops.selective_scan`."""
     direction = Direction(u, delta, A, B, C, D, delta_bias)
-    scan = scan_directions([direction], z, delta_softplus, False, method)
+    initial_states = None if initial_state is None else [initial_state]
+    scan = scan_directions([direction], z, delta_softplus, False, method, initial_states)
     return (scan.out, *scan.last_states) if return_last_state else scan.out
 
 
@@ -171,18 +220,31 @@ def scan_directions(
     delta_softplus: bool,
     if_divide_out: bool,
     method: str,
+    initial_states: list[np.ndarray] | None = None,
 ) -> ScanResult:
-    """Scan forward, and backward if there are two directions; add up, gate, halve where asked."""
+    """Scan forward, and backward if there are two directions; add up, gate, halve where asked.
+
+    `initial_states` (b, d, n), one for each direction, are zero by default.
+    """
     dtype = directions[0].u.dtype
+    initial_states = [_widened(state) for state in initial_states or ()]
     directions = [_widened_direction(direction) for direction in directions]
     if len(directions) == 2:
         directions = [directions[0], directions[1].reversed()]
     if method.startswith("fused") and len(directions) == 2:
         # One pass over time for both: two scans side by side in one batch.
-        both = _scan(_side_by_side(*directions), delta_softplus, method.endswith("fixlen"))
+        both = _scan(
+            _side_by_side(*directions),
+            delta_softplus,
+            method.endswith("fixlen"),
+            np.concatenate(initial_states) if initial_states else None,
+        )
         outs, states = (np.split(array, 2) for array in both)
     else:
-        scans = [_scan(d, delta_softplus, method == "fixlen") for d in directions]
+        scans = [
+            _scan(d, delta_softplus, method == "fixlen", state)
+            for d, state in itertools.zip_longest(directions, initial_states)
+        ]
         outs, states = ([scan[i] for scan in scans] for i in range(2))
     out = outs[0] if len(outs) == 1 else outs[0] + outs[1][..., ::-1]
     if z is not None:
@@ -206,7 +268,7 @@ def _widened_direction(direction: Direction) -> Direction:
 
 
 def _scan(
-    direction: Direction, delta_softplus: bool, fixlen: bool
+    direction: Direction, delta_softplus: bool, fixlen: bool, initial_state: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Output (b, d, l) before the gate, and last state (b, d, n).
 
@@ -221,6 +283,8 @@ def _scan(
     delta_u = _time_first(delta * u)[..., None]  # (l, b, d, 1)
     delta = _time_first(delta)[..., None]
     state = np.zeros((*u.shape[:2], A.shape[-1]), u.dtype)  # (b, d, n)
+    if initial_state is not None:
+        state[...] = initial_state
     states = np.empty((len(delta), *state.shape), u.dtype) if fixlen else None
     y = np.empty(delta.shape[:3], u.dtype)  # (l, b, d)
     for t in range(len(delta)):

@@ -1,0 +1,32 @@
+"""Inputs of the scan as the kernels take them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vimnp.ops.kernels import ScanInputs
+
+
+def one_direction(
+    rng: np.random.Generator,
+    length: int,
+    channels: int,
+    d_state: int,
+    constant: tuple[bool, bool],
+) -> ScanInputs:
+    """Random ones; `constant` says whether B and C are the same at all times."""
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    B, C = (normal(*((d_state, channels) if fixed else (length, d_state))) for fixed in constant)
+    return ScanInputs(
+        normal(length, channels),
+        normal(length, channels) - 2,
+        -np.exp(normal(d_state, channels)),
+        B,
+        C,
+        normal(channels),
+        normal(channels),
+        *constant,
+    )
