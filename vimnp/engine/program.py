@@ -26,6 +26,12 @@ CHUNK = 32
 """Tokens that a kernel takes through its phases together (``CHUNK`` in ``csrc/operands.h``)."""
 PATCHES = 60
 """Patches that a thread gathers before it multiplies them (``csrc/program.h``)."""
+SHARED = 32
+"""Inputs that share a scale in a matrix of int8 or int4 (``csrc/operands.h``)."""
+ROWS_AT_ONCE = 120
+"""Rows that a product with such a matrix quantises before it multiplies them."""
+FLOATS_OF_BLOCK = 10
+"""Room for as many inputs of a row, quantised."""
 MOST_DIRECTIONS = 4
 MOST_BUFFERS = 32
 NO_LAYER = -1
