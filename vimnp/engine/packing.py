@@ -21,6 +21,9 @@ PackMatrix = Callable[["np.ndarray | Encoded", Allocate], Matrix]
 """Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
 
 
+_BITS = {"float32": 32, "bfloat16": 16, "int8": 8.5, "int4": 4.5}
+
+
 def transposed(matrix: np.ndarray | Encoded, empty: Allocate) -> np.ndarray:
     """A contiguous copy of the transpose in float32: what NumPy's products read."""
     if not isinstance(matrix, np.ndarray):
@@ -87,6 +90,11 @@ class PackedMatrix:
     def dtype(self) -> str:
         """What the numbers are stored as."""
         return "float32" if self.encoded is None else self.encoded.dtype
+
+    @property
+    def bits(self) -> float:
+        """Bits that are read for a weight, with its part of a scale."""
+        return _BITS[self.dtype]
 
     def unpack(self) -> np.ndarray:
         """The numbers, shape (inputs, outputs)."""
