@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -603,6 +604,74 @@ def test_what_is_refused(case: str, tmp_path: Path) -> None:
     assert message.isprintable()
     assert len(message) < 800
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model-00002-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "config.json",
+        "tokenizer.json",
+    ],
+)
+def test_nothing_is_written_over_what_is_read(name: str, tmp_path: Path) -> None:
+    folder = write_transformers(tmp_path / "in", shards=2)
+    write_json(folder / "tokenizer.json", TOKENIZER)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(CheckpointError, match=f"{name}: is the destination as well"):
+        convert_checkpoint(folder, folder / name)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-2, 70)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["mamba", "falcon_mamba", "silu", "Mamba1", "a.safetensors", ".."]),
+    lambda values: (
+        st.lists(values, max_size=3)
+        | st.dictionaries(st.sampled_from(["layer", "vocab", "content", "id"]), values, max_size=3)
+    ),
+    max_leaves=5,
+)
+KEYS = {
+    "config.json": [*transformers_config(CONFIG), *original_config(CONFIG), "architectures"],
+    "tokenizer.json": ["model", "added_tokens"],
+    "tokenizer_config.json": ["chat_template", "eos_token"],
+    "model.safetensors.index.json": ["weight_map"],
+}
+CHANGES = st.sampled_from(sorted(KEYS)).flatmap(
+    lambda name: st.tuples(
+        st.just(name), st.dictionaries(st.sampled_from(KEYS[name]), JSON, min_size=1, max_size=2)
+    )
+)
+
+
+@settings(max_examples=200)
+@given(changes=st.lists(CHANGES, min_size=1, max_size=3))
+def test_whatever_lies_beside_the_weights(changes: list[tuple[str, dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        folder = write_transformers(Path(directory, "in"), shards=2)
+        write_json(folder / "tokenizer.json", TOKENIZER)
+        for name, values in changes:
+            path = folder / name
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            write_json(path, before | values)
+        out = Path(directory, "out.npz")
+        try:
+            convert_checkpoint(folder, out)
+        except CheckpointError as error:
+            message = str(error)
+            assert message.isprintable()
+            assert len(message) < 800 + len(directory)
+            assert not out.exists()
+        else:
+            with WeightsFile(out) as file:
+                file.verify()
 
 
 @pytest.mark.parametrize(

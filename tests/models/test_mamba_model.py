@@ -560,6 +560,15 @@ def test_a_pickle_runs_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_close(other(ids), logits.astype(np.float64))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
+def test_a_pickle_keeps_how_matrices_are_stored(dtype: str) -> None:
+    model, ids = model_of(dtype=dtype), ids_of(MICRO, 40)
+    other = through_a_pickle(model)
+    assert other.dtype == dtype
+    assert_is(other(ids), model(ids))
+    assert_is(through_a_pickle(other)(ids), model(ids))
+
+
 def test_random_weights_depend_on_the_seed() -> None:
     first, again, other = (vimnp.MambaLM.random(MICRO, seed) for seed in (0, 0, 1))
     ids = ids_of(MICRO, 5)

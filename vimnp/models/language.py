@@ -20,7 +20,7 @@ from vimnp.models.model import Model
 from vimnp.models.random_weights import random_reader
 from vimnp.weights.family import ReadTensor
 from vimnp.weights.file import WeightsFile
-from vimnp.weights.members import is_encoded, stored_dtype
+from vimnp.weights.members import as_stored, stored_dtype
 from vimnp.weights.metadata import TOKENIZER, Metadata
 
 if TYPE_CHECKING:
@@ -467,14 +467,13 @@ def _stored_as(dtype: str, read: ReadTensor, metadata: Metadata) -> ReadTensor:
     tensors = metadata.config.tensors()
 
     def read_as(name: str) -> Any:
-        from vimnp.weights.encodings import Encoded, decode, encode
+        from vimnp.weights.encodings import Encoded, decode
 
         tensor: Any = read(name)
-        stored = stored_dtype(tensors[name], dtype)
         if isinstance(tensor, Encoded):
-            if tensor.dtype == stored:
+            if tensor.dtype == stored_dtype(tensors[name], dtype):
                 return tensor
             tensor = decode(tensor)
-        return encode(stored, tensor) if is_encoded(stored) else tensor
+        return as_stored(tensors[name], dtype, tensor)
 
     return cast("ReadTensor", read_as)
