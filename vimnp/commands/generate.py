@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("prompt", nargs="?", metavar="PROMPT", help="a text")
     source.add_argument("-f", "--file", type=file_name, metavar="FILE", help="a text of UTF-8")
     add_language_model(parser)
-    add_sampling(parser)
+    add_sampling(parser, predict=128)
     parser.add_argument("--echo", action="store_true", help="print the prompt, too")
     parser.add_argument(
         "--stream",
