@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +101,7 @@ def convert_checkpoint(
         no file is left behind.
     """
     source, destination = Path(source), Path(destination)
-    if _is_same_file(source, destination):
-        raise CheckpointError(f"{source}: is the destination as well; expected another file")
+    _refuse_source([source], destination)
     published = [name for family in FAMILIES for name in family.published]
     if model is not None and model not in published:
         known = ", ".join(published)
@@ -111,6 +110,7 @@ def convert_checkpoint(
         network, metadata, beside, assumptions = _describe(
             checkpoint, dtype, settings or {}, model, tokenizer
         )
+        _refuse_source([*checkpoint.files, *beside.files], destination)
         if labels is not None:
             metadata = dataclasses.replace(metadata, labels=_read_labels(labels, metadata.config))
         size = _write(destination, metadata, network, beside.tokenizer)
@@ -279,6 +279,13 @@ def _write(
     except (OSError, ValueError) as error:  # ValueError: a path without a name, or a zero byte
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{destination}: cannot be written: {reason}") from None
+
+
+def _refuse_source(read: Iterable[Path], destination: Path) -> None:
+    """Refuse to write over what is read."""
+    for source in read:
+        if _is_same_file(source, destination):
+            raise CheckpointError(f"{source}: is the destination as well; expected another file")
 
 
 def _is_same_file(source: Path, destination: Path) -> bool:

@@ -48,6 +48,8 @@ class Beside(NamedTuple):
     tokens : int
         One more than the largest id that the tokenizer gives.
     chat_template : str, optional
+    files : tuple of Path
+        Those that may be read.
     """
 
     settings: Mapping[str, Any]
@@ -56,6 +58,7 @@ class Beside(NamedTuple):
     tokenizer: bytes | None = None
     tokens: int = 0
     chat_template: str | None = None
+    files: tuple[Path, ...] = ()
 
 
 NOTHING_BESIDE = Beside({}, {}, "")

@@ -142,6 +142,8 @@ def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_ne
         "vimnp.measure.machine",
         "vimnp.engine.compiled",
         "vimnp.ops.checked",
+        "vimnp.ops.reference",
+        "vimnp.weights.writing",
         "vimnp.models.vim.resize",
         "vimnp.images.tiff",
         "vimnp.models.vim.network",

@@ -146,6 +146,7 @@ cdef extern from "isa.h" nogil:
 
 PROGRAM_LIMITS = {
     "CHUNK": CHUNK, "PATCHES": PATCHES, "MOST_DIRECTIONS": MAX_DIRECTIONS, "MOST_BUFFERS": MAX_BUFFERS,
+    "SHARED": SHARED, "ROWS_AT_ONCE": ROWS_AT_ONCE, "FLOATS_OF_BLOCK": FLOATS_OF_BLOCK,
 }  # which vimnp.engine.program knows without the kernels
 _REDUCTIONS = {"mean": OPERATION_MEAN, "largest": OPERATION_LARGEST, "copy": OPERATION_COPY}
 
@@ -270,10 +271,16 @@ cdef class Program:
 
     cdef int _fill_stage(self, program_stage *to, object stage) except -1:
         to.split = SPLIT_ROWS if stage.split == "rows" else SPLIT_COLUMNS
-        to.grain = self.table.rows if stage.split == "rows" else self.table.width
+        to.grain = self.table.rows if stage.split == "rows" else self._columns_at_least(stage)
         to.length, to.rows, to.block = stage.length, stage.rows, stage.block
         to.prepared, to.count = stage.prepared, len(stage.operations)
         return 0
+
+    cdef int _columns_at_least(self, object stage) except -1:
+        """A vector; or a panel, which is stored together, if a matrix is stored small."""
+        products = [op.task for op in stage.operations if type(op.task).__name__ == "Product"]
+        small = any([product.weights.encoded is not None for product in products])
+        return max(self.table.width, SMALL_PANEL) if small else self.table.width
 
     cdef int _fill_operation(self, program_operation *to, object op) except -1:
         task, kind = op.task, type(op.task).__name__

@@ -16,6 +16,10 @@ cdef extern from "isa.h" nogil:
     const int CHUNK
     const int CHAINS
     const int LINE
+    const int SMALL_PANEL
+    const int SHARED
+    const int ROWS_AT_ONCE
+    const int FLOATS_OF_BLOCK
 
     struct filter:
         const float *weight

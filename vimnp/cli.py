@@ -26,6 +26,8 @@ from vimnp.errors import VimnpError
 
 COMMANDS = {
     "predict": "say what is in a picture",
+    "generate": "have a language model go on from a text",
+    "chat": "talk with a language model",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
     "eval": "measure top-1 and top-5 accuracy over a folder of pictures",

@@ -60,6 +60,10 @@ class Shards(Source):
             self.shapes = {name: file.shapes[name] for name, file in self._places.items()}
             self._opened = opened.pop_all()
 
+    @property
+    def files(self) -> list[Path]:
+        return [self.path, *(file.path for file in self._files.values())]
+
     def close(self) -> None:
         self._opened.close()
 

@@ -91,6 +91,11 @@ class Source(abc.ABC):
         """
         return self.read_rows(name, ...)
 
+    @property
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        return [self.path]
+
     def rows(self, name: str) -> Rows:
         """One tensor, to be read some rows at a time as :meth:`read` would."""
 

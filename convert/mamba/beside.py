@@ -48,13 +48,14 @@ def read_beside(folder: Path, tokenizer: Path | None, shapes: Shapes) -> Beside:
     CheckpointError
         If a file is not sound, or ``config.json`` is of a network that is no Mamba.
     """
-    files = read_tokenizer(tokenizer or folder / TOKENIZER)
-    if files is None and tokenizer is not None:
+    place = tokenizer or folder / TOKENIZER
+    found = read_tokenizer(place)
+    if found is None and tokenizer is not None:
         raise CheckpointError(f"{tokenizer}: cannot be read: No such file or directory")
     path = folder / _CONFIG
     data = read_side_file(path, _CONFIG_LIMIT)
     if data is None:
-        return _with_tokenizer(Beside({}, {}, str(path)), files)
+        return _with_tokenizer(Beside({}, {}, str(path), files=(place,)), found)
     try:
         values = parse_side_file(path, data)
         _refuse_kin(values)
@@ -62,7 +63,7 @@ def read_beside(folder: Path, tokenizer: Path | None, shapes: Shapes) -> Beside:
         settings = _settings(values, shapes)
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return _with_tokenizer(Beside(settings, claims, str(path)), files)
+    return _with_tokenizer(Beside(settings, claims, str(path), files=(place, path)), found)
 
 
 def _with_tokenizer(beside: Beside, tokenizer: TokenizerFiles | None) -> Beside:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.micro import MICRO
 from vimnp.errors import ConfigError, WeightsError
@@ -299,6 +302,21 @@ def test_a_file_that_another_writer_packed_is_read(dtype: str, path: Path) -> No
         assert file.read_encoded(IN_PROJ).codes.ctypes.data % 64 == 0
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_checksums_tell_weights_from_others(dtype: str, tmp_path: Path) -> None:
+    found = []
+    for changed in (False, False, True):
+        weights = tensors(CONFIG)
+        if changed:
+            weights[IN_PROJ] = weights[IN_PROJ][::-1]
+        metadata = Metadata(config=CONFIG, preprocessing=None, dtype=dtype)
+        write_weights(tmp_path / "w.npz", metadata, weights.items())
+        with WeightsFile(tmp_path / "w.npz") as file:
+            found.append({name: file.checksum(name) for name in weights})
+    assert found[0] == found[1]
+    assert {name for name in found[0] if found[0][name] != found[2][name]} == {IN_PROJ}
+
+
 def damaged(path: Path, member: str, at: int) -> None:
     with zipfile.ZipFile(path) as archive:
         content = archive.read(member)
@@ -399,3 +417,50 @@ def test_weights_that_do_not_fit_are_refused_by_name(path: Path) -> None:
             with pytest.raises(WeightsError, match=f"{IN_PROJ}: .*{words}"):
                 write_weights(path, metadata, given.items())
             assert not path.exists()
+
+
+# ---- Whatever a file holds -----------------------------------------------------------------------
+
+
+def sound_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder, "sound.npz"), tokenizer="tokenizer.json", dtype="int4")
+        return path.read_bytes()
+
+
+SOUND = sound_file()
+LIST = SOUND.rindex(b"PK\x01\x02", 0, SOUND.index(b"PK\x01\x02") + 5)  # of the members
+HEADERS = [at for at in range(len(SOUND)) if SOUND.startswith(b"PK\x03\x04", at)]
+POSITIONS = st.one_of(
+    st.integers(0, len(SOUND) - 1),
+    st.integers(LIST, len(SOUND) - 1),
+    st.builds(int.__add__, st.sampled_from(HEADERS), st.integers(0, 230)),
+)
+MUTATIONS = st.lists(
+    st.tuples(POSITIONS, st.integers(0, 255) | st.sampled_from([0, 1, 0x7F, 0xFF])),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(mutations=MUTATIONS, cut=st.none() | st.integers(0, len(SOUND)))
+@settings(deadline=None, max_examples=300)
+def test_mutated_bytes(mutations: list[tuple[int, int]], cut: int | None) -> None:
+    data = bytearray(SOUND)
+    for position, byte in mutations:
+        data[min(position, len(data) - 1)] = byte
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mutated.npz")
+        path.write_bytes(data[:cut])
+        try:
+            with WeightsFile(path) as file:
+                file.tokenizer_text()
+                shapes = file.metadata.config.parameter_shapes()
+                for name, shape in shapes.items():
+                    array = file.read(name)
+                    assert array.shape == shape
+                    assert np.isfinite(array).all()
+                file.verify()
+        except WeightsError as error:
+            message = str(error)
+            assert message.isprintable()

@@ -10,6 +10,15 @@
 #undef ADDED
 #define ADDED(dtype) ((dtype) == DTYPE_INT8 ? 128 : 8)
 
+/* Holds a sum where it is: left to itself, gcc makes all products of a block before it adds them up, and
+ * then has no registers for them. */
+#undef SETTLE
+#if ISA == ISA_AVX512
+#define SETTLE(sum) __asm__("" : "+v"(sum))
+#elif ISA == ISA_AVX2 || ISA == ISA_SSE2
+#define SETTLE(sum) __asm__("" : "+x"(sum))
+#endif
+
 #if ISA == ISA_AVX2 || ISA == ISA_AVX512
 typedef uint16_t FN(shorts) __attribute__((vector_size(4 * W)));
 typedef uint16_t FN(unaligned_shorts) __attribute__((vector_size(4 * W), aligned(1), may_alias));
@@ -63,7 +72,8 @@ INLINE void FN(block_sums)(
     for (int r = 0; r < rows; r++) {
         UNROLL
         for (int v = 0; v < vectors; v++) {
-            sums[r][v] = FN(set1_int)(-ADDED(dtype) * x[r][block].sum);
+            if (dots)
+                sums[r][v] = FN(set1_int)(-ADDED(dtype) * x[r][block].sum);
             below[r][v] = above[r][v] = zero;
         }
     }
@@ -90,10 +100,13 @@ INLINE void FN(block_sums)(
                     const FN(ints) four = FN(four_of)(q + 4 * j);
                     below[r][v] += FN(multiply_bytes)(low, four);
                     above[r][v] += FN(multiply_bytes)(high, four);
+                    SETTLE(above[r][v]);
                 } else {
                     below[r][v] += FN(multiply_bytes)(low, FN(four_of)(q + 8 * j));
+                    SETTLE(below[r][v]);
                     below[r][v] += FN(multiply_bytes)(high, FN(four_of)(q + 8 * j + 4));
                 }
+                SETTLE(below[r][v]);
             }
         }
     }
@@ -103,9 +116,10 @@ INLINE void FN(block_sums)(
     for (int r = 0; r < rows; r++) {
         UNROLL
         for (int v = 0; v < vectors; v++) {
-            sums[r][v] += FN(add_pairs)(below[r][v], 1);
+            sums[r][v] = FN(add_pairs)(below[r][v], 1);
             if (dtype == DTYPE_INT8)
                 sums[r][v] += FN(add_pairs)(above[r][v], 16);
+            sums[r][v] -= FN(set1_int)(ADDED(dtype) * x[r][block].sum);
         }
     }
 }
@@ -152,6 +166,8 @@ INLINE void FN(block_sums)(
                 to[1] = _mm_add_epi32(to[1], _mm_madd_epi16(_mm_unpackhi_epi8(first, zero), a));
                 to[0] = _mm_add_epi32(to[0], _mm_madd_epi16(_mm_unpacklo_epi8(second, zero), b));
                 to[1] = _mm_add_epi32(to[1], _mm_madd_epi16(_mm_unpackhi_epi8(second, zero), b));
+                SETTLE(to[0]);
+                SETTLE(to[1]);
             }
         }
     }

@@ -38,7 +38,8 @@ static void FN(run_product)(
         .weights = p->weights, .bias = p->bias,
         .x = first_row(worker, p->x), .x_stride = p->x.stride,
         .addend = first_row(worker, p->addend), .addend_stride = p->addend.stride,
-        .out = first_row(worker, p->out), .out_stride = p->out.stride};
+        .out = first_row(worker, p->out), .out_stride = p->out.stride,
+        .scratch = worker->scratch};
     /* Products write whole vectors: what follows `columns` in the last one belongs to it. */
     const ptrdiff_t end = p->column + (columns.end + W - 1) / W * W;
     const struct extent outputs = {p->column + columns.begin, end};
@@ -77,7 +78,8 @@ INLINE struct scan FN(scan_task)(
         .delta_stride = projects ? s->channels : d->delta.stride, .delta_bias = d->delta_bias,
         .dt_proj = {
             .weights = d->dt_proj, .x = first_row(worker, d->dt), .x_stride = d->dt.stride,
-            .out = worker->scratch, .out_stride = s->channels},
+            .out = worker->scratch, .out_stride = s->channels,
+            .scratch = worker->scratch + CHUNK * s->channels},
         .A = d->A, .D = d->D,
         .B = first_row(worker, d->B), .B_stride = d->B.stride,
         .C = first_row(worker, d->C), .C_stride = d->C.stride,

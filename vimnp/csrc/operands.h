@@ -63,6 +63,8 @@ struct quantised {
     int32_t sum; /* of q */
 };
 
+#define FLOATS_OF_BLOCK (int)(sizeof(struct quantised) / sizeof(float))
+
 /* Floats that a product needs for its rows, ROWS_AT_ONCE at a time. */
 static inline ptrdiff_t product_scratch(const struct matrix *m, ptrdiff_t rows)
 {
@@ -70,7 +72,7 @@ static inline ptrdiff_t product_scratch(const struct matrix *m, ptrdiff_t rows)
         return 0;
     const ptrdiff_t together = rows < ROWS_AT_ONCE ? rows : ROWS_AT_ONCE;
     const ptrdiff_t blocks = (m->inputs + SHARED - 1) / SHARED;
-    return together * blocks * (ptrdiff_t)(sizeof(struct quantised) / sizeof(float));
+    return together * blocks * FLOATS_OF_BLOCK;
 }
 
 /* out = addend + x @ weights + bias */

@@ -103,7 +103,7 @@ INLINE void FN(blocks_panel)(
         if (left == 1)
             FN(blocks_columns)(p, x, row, left, columns, dtype, dots, 1, VECTORS < 4 ? VECTORS : 4);
         else if (left == 2)
-            FN(blocks_columns)(p, x, row, left, columns, dtype, dots, 2, WIDE);
+            FN(blocks_columns)(p, x, row, left, columns, dtype, dots, 2, VECTORS < 2 ? 1 : 2);
         else if (left <= 4)
             FN(blocks_columns)(p, x, row, left, columns, dtype, dots, TALL < 4 ? TALL : 4, WIDE);
         else

@@ -17,6 +17,7 @@ from vimnp.engine.packing import PackedMatrix
 from vimnp.engine.program import (
     CHUNK,
     FIRST_BUFFER,
+    FLOATS_OF_BLOCK,
     INPUT,
     MOST_BUFFERS,
     MOST_DIRECTIONS,
@@ -24,6 +25,8 @@ from vimnp.engine.program import (
     OUT,
     PATCHES,
     PRIVATE,
+    ROWS_AT_ONCE,
+    SHARED,
     STATE,
     Array,
     Conv1d,
@@ -86,17 +89,17 @@ class Builder:
         """What was taken down."""
         expect(self._operations is None, "a stage is still open")
         return Program(
-            tuple(self._stages),
-            self._inputs,
-            self._ids,
-            self._out_shape,
-            tuple(self._buffers),
-            self._state,
-            self._scratch,
-            self._private,
-            tuple(self._labels),
-            self._costs,
-            self._elements,
+            stages=tuple(self._stages),
+            inputs=self._inputs,
+            ids=self._ids,
+            out=self._out_shape,
+            buffers=tuple(self._buffers),
+            state=self._state,
+            scratch=self._scratch,
+            private=self._private,
+            labels=tuple(self._labels),
+            costs=self._costs,
+            elements=self._elements,
         )
 
     def array(self, rows: int, channels: int) -> Array:
@@ -155,7 +158,15 @@ class Builder:
         expect(bool(self._operations), "a stage has no operation")
         operations = tuple(self._operations)
         expect(self._prepared < len(operations), "a stage has private arrays alone")
-        self._stages.append(Stage(split, length, rows, block, self._prepared, operations))
+        stage = Stage(
+            split=split,
+            length=length,
+            rows=rows,
+            block=block,
+            prepared=self._prepared,
+            operations=operations,
+        )
+        self._stages.append(stage)
         self._operations = None
 
     # ---- Operations ----
@@ -206,10 +217,10 @@ class Builder:
             pixels=self.input,
             out=out,
         )
-        self._scratch = max(self._scratch, PATCHES * patch_proj.inputs)
+        self._reserve(PATCHES * patch_proj.inputs, patch_proj, PATCHES)
         rows = int((patches >= 0).sum())
         floats = out.rows * out.channels
-        cost = costs.product(rows, patch_proj.inputs, patch_proj.outputs)
+        cost = costs.product(rows, patch_proj.inputs, patch_proj.outputs, patch_proj.bits)
         cost = cost.plus(costs.addition(floats)).plus(costs.moved(floats))
         self._add("embed", task, cost, [self.input])
 
@@ -318,7 +329,9 @@ class Builder:
         packing = weights.packing
         first = -(-column // packing.width) * packing.width
         number = self._number(rows, out)
-        cost = costs.product(number, weights.inputs, outputs).plus(costs.moved(number * outputs))
+        self._reserve(0, weights, number)
+        cost = costs.product(number, weights.inputs, outputs, weights.bits)
+        cost = cost.plus(costs.moved(number * outputs))
         for summand in (add, bias):
             if summand is not None:
                 cost = cost.plus(costs.addition(number * outputs))
@@ -397,7 +410,7 @@ class Builder:
         if d.dt is not None and d.dt_proj is not None:
             self._expect_rows_alike(d.u, d.dt)
             self._expect_matrix(d.dt_proj, d.dt.channels, channels)
-            self._scratch = max(self._scratch, CHUNK * channels)
+            self._reserve(CHUNK * channels, d.dt_proj, CHUNK)
 
     def _cost_of(self, d: ScanDirection) -> Cost:
         """The states, and dt_proj and the gate where the direction has them."""
@@ -405,7 +418,7 @@ class Builder:
         cost = costs.scan(rows * channels, d.B.channels)
         cost = cost.plus(costs.moved(rows * (channels + 2 * d.B.channels)))  # u, B, C
         if d.dt_proj is not None:
-            cost = cost.plus(costs.product(rows, d.dt_proj.inputs, channels))
+            cost = cost.plus(costs.product(rows, d.dt_proj.inputs, channels, d.dt_proj.bits))
             cost = cost.plus(costs.moved(rows * d.dt_proj.inputs))
         else:
             cost = cost.plus(costs.moved(rows * channels))
@@ -457,7 +470,8 @@ class Builder:
                 cost = cost.plus(costs.moved(array.rows * array.channels))
         self._labels.setdefault(label, len(self._labels))
         self._costs[label] = self._costs.get(label, Cost()).plus(cost)
-        self._operations.append(Operation(task, rows or (0, self._rows), label, self.layer))
+        rows = rows or (0, self._rows)
+        self._operations.append(Operation(task=task, rows=rows, label=label, layer=self.layer))
 
     def _prepare(self, read: Array) -> None:
         """The next operation is each thread's own, and reads what other stages have written."""
@@ -465,6 +479,13 @@ class Builder:
         expect(self._prepared == len(self._operations or ()), "private arrays come first")
         expect(read.rows <= self._rows, f"{read.rows} rows in a stage of {self._rows}")
         self._prepared += 1
+
+    def _reserve(self, floats: int, weights: PackedMatrix, rows: int) -> None:
+        """Scratch of an operation, and behind it that of its product, for its rows quantised."""
+        if weights.dtype in ("int8", "int4"):
+            blocks = -(-weights.inputs // SHARED)
+            floats += min(rows, ROWS_AT_ONCE) * blocks * FLOATS_OF_BLOCK
+        self._scratch = max(self._scratch, floats)
 
     def _passes_in_blocks(self) -> bool:
         return self._block < self._rows

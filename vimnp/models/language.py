@@ -20,7 +20,7 @@ from vimnp.models.model import Model
 from vimnp.models.random_weights import random_reader
 from vimnp.weights.family import ReadTensor
 from vimnp.weights.file import WeightsFile
-from vimnp.weights.members import is_encoded, stored_dtype
+from vimnp.weights.members import as_stored, stored_dtype
 from vimnp.weights.metadata import TOKENIZER, Metadata
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["logits", "last", "features"]
 """The logits that every token has for the next, or the last one; or what the head reads of that."""
 
-CHUNK = 128
+CHUNK = 120
 """Tokens of a sequence that go through the network together: what a pass needs of memory does not
-grow with the prompt."""
+grow with the prompt. Products take 120 rows at a time (`ROWS_AT_ONCE` in ``csrc/operands.h``)."""
 
 _MOST_TOKENS = 1024  # of a pass, of all its sequences
 _DTYPES = ("float32", "bfloat16", "int8", "int4")
@@ -430,14 +430,13 @@ def _stored_as(dtype: str, read: ReadTensor, metadata: Metadata) -> ReadTensor:
     tensors = metadata.config.tensors()
 
     def read_as(name: str) -> Any:
-        from vimnp.weights.encodings import Encoded, decode, encode
+        from vimnp.weights.encodings import Encoded, decode
 
         tensor: Any = read(name)
-        stored = stored_dtype(tensors[name], dtype)
         if isinstance(tensor, Encoded):
-            if tensor.dtype == stored:
+            if tensor.dtype == stored_dtype(tensors[name], dtype):
                 return tensor
             tensor = decode(tensor)
-        return encode(stored, tensor) if is_encoded(stored) else tensor
+        return as_stored(tensors[name], dtype, tensor)
 
     return cast("ReadTensor", read_as)

@@ -136,6 +136,13 @@ class WeightsFile:
             raise self._error(others[0].name, "holds NaN or infinity; expected finite scales")
         return Encoded(self._stored_dtype(name), inputs, outputs, self._map(codes), scales)
 
+    def checksum(self, name: str) -> int:
+        """What tells a tensor's numbers from others: the archive's CRC-32 of them, or of codes.
+
+        Nothing is read for it, so that damage does not show in it.
+        """
+        return self._archive.members[self._members[name][0].name].CRC
+
     def tokenizer_text(self) -> str | None:
         """The content of ``tokenizer.json``; None where the file has none.
 

@@ -13,7 +13,6 @@ from numbers import Real
 from typing import Any, cast
 
 from vimnp.counts import checked_count
-from vimnp.engine.state import StateSizes
 from vimnp.errors import ConfigError
 from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE
 from vimnp.weights.family import Configuration
@@ -114,11 +113,6 @@ class MambaConfig(Configuration):
         if self.mixer_rms_eps is not None:
             object.__setattr__(self, "mixer_rms_eps", _checked_epsilon("mixer_rms_eps", self))
         object.__setattr__(self, "eos_ids", _checked_ids(self.eos_ids, self.vocab_size))
-
-    @property
-    def state_sizes(self) -> StateSizes:
-        """What the size of a :class:`vimnp.engine.state.State` follows from."""
-        return StateSizes(self.n_layer, self.d_conv, self.d_inner, self.d_state)
 
     def _follow(self) -> None:
         """Put the sizes that follow from others where none are given."""

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from vimnp.engine.builder import Builder
 from vimnp.engine.packing import PackedMatrix
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, ScanDirection
-from vimnp.engine.state import State
+from vimnp.engine.state import State, StateSizes
 from vimnp.models.mamba import parameters
 from vimnp.models.mamba.config import MambaConfig
 from vimnp.models.mamba.outputs import Output
@@ -46,7 +46,7 @@ class _Mamba:
         self.config, self.parameters, self.output = config, parameters, output
         batch, length = output.batch, output.length
         self.tokens = batch * length
-        self.layout = State.layout(config.state_sizes)
+        self.layout = State.layout(StateSizes.of(config))
         rows = self.tokens if output.kind == "logits" else batch
         channels = config.d_model if output.kind == "features" else config.padded_vocab_size
         state = batch * self.layout.floats
