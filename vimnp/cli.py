@@ -31,6 +31,7 @@ COMMANDS = {
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
     "eval": "measure top-1 and top-5 accuracy over a folder of pictures",
+    "eval-text": "measure how likely a language model finds a text",
     "bench": "time forward passes in every way",
     "profile": "show where the time of a forward pass goes",
 }
@@ -118,7 +119,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
         if name in arguments:  # the others' modules need not load
-            module = importlib.import_module(f"vimnp.commands.{name}")
+            module = importlib.import_module(f"vimnp.commands.{name.replace('-', '_')}")
             command.description, command.epilog = module.DESCRIPTION, f"example: {module.EXAMPLE}"
             module.add_arguments(command)
             command.set_defaults(run=module.run, parser=command)

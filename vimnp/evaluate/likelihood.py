@@ -177,9 +177,41 @@ def encoded_pair(
     return both[: len(before)], both[len(before) :]
 
 
-def of_text(
+class EncodedText(NamedTuple):
+    """Ids of a text, and the bytes that it has in UTF-8."""
+
+    ids: list[int]
+    num_bytes: int
+
+
+def encoded_text(model: LanguageModel, text: str, limit: int | None = None) -> EncodedText:
+    """The ids of a text, or the first ones of them.
+
+    Parameters
+    ----------
+    model : LanguageModel
+        With a tokenizer.
+    text : str
+    limit : int, optional
+        So many ids at most.
+
+    Raises
+    ------
+    TextError
+        If the text is empty, or the model has no tokenizer.
+    """
+    tokenizer = _tokenizer(model)
+    ids = tokenizer.encode(text)
+    if not ids:
+        raise TextError("the text is empty; expected one token or more")
+    if limit is None or len(ids) <= limit:
+        return EncodedText(ids, len(text.encode()))
+    return EncodedText(ids[:limit], len(tokenizer.decode(ids[:limit]).encode()))
+
+
+def likelihood_of(
     model: LanguageModel,
-    text: str,
+    text: EncodedText,
     *,
     window: int | None = None,
     on_progress: Callable[[int], object] = lambda tokens: None,
@@ -190,27 +222,24 @@ def of_text(
     ----------
     model : LanguageModel
         With a tokenizer.
-    text : str
+    text : EncodedText
     window : int, optional
         Read so many tokens at a time and forget what came before them but the last one, as lm_eval
-        does (``loglikelihood_rolling``). Without it the state is carried through the whole text:
-        each token is judged by all that stand before it.
+        does. Without it the state is carried through the whole text: each token is judged by all
+        that stand before it.
     on_progress : callable
         Called with numbers of tokens as they are done.
-
-    Raises
-    ------
-    TextError
-        If the text is empty, or the model has no tokenizer.
     """
-    ids = _tokenizer(model).encode(text)
-    if not ids:
-        raise TextError("the text is empty; expected one token or more")
     start, found = end_of_text(model), Likelihood()
-    whole = len(ids) if window is None else checked_count("window", window, _MOST_TOKENS)
-    for context, continuation in windows(ids, start, whole):
+    size = len(text.ids) if window is None else checked_count("window", window, _MOST_TOKENS)
+    for context, continuation in windows(text.ids, start, size):
         found = found.plus(of_ids(model, context, continuation, on_progress=on_progress))
-    return TextLikelihood(found.logprob, found.tokens, len(text.encode()))
+    return TextLikelihood(found.logprob, found.tokens, text.num_bytes)
+
+
+def loglikelihood_rolling(model: LanguageModel, text: str, *, max_length: int = WINDOW) -> float:
+    """The log-probability of a whole text, in windows of `max_length` tokens, as lm_eval has it."""
+    return likelihood_of(model, encoded_text(model, text), window=max_length).logprob
 
 
 def windows(ids: Sequence[int], start: int, size: int) -> Iterator[tuple[list[int], list[int]]]:
