@@ -119,7 +119,7 @@ def of_ids(
         state = model.new_state()
     if len(context) > 1:
         model(np.asarray(context[:-1]), state=state, last_only=True)
-    read = np.concatenate([context[-1:], continuation[:-1]])
+    read = np.asarray([*context[-1:], *continuation[:-1]])
     found = Likelihood()
     for begin in range(0, len(read), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
