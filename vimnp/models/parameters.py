@@ -97,7 +97,7 @@ class Loader(Generic[AnyConfig, Matrix]):
         """
         return self._packed(self._read(name))
 
-    def _packed(self, matrix: np.ndarray) -> Matrix:
+    def _packed(self, matrix: np.ndarray | Encoded) -> Matrix:
         return self._pack(matrix, self._arena.empty)
 
     def _vector(self, name: str) -> np.ndarray:
