@@ -111,10 +111,10 @@ class _Parser(argparse.ArgumentParser):
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vimnp",
-        description="Vision Mamba on a CPU, without PyTorch.",
+        description="Vision Mamba and Mamba language models on a CPU, without PyTorch.",
         epilog="example: vimnp predict cat.jpg --weights vim_tiny.npz",
     )
-    parser.add_argument("--version", action="version", version=f"vimnp {vimnp.__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"vimnp {vimnp.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
