@@ -109,10 +109,15 @@ def _read_prompt(options: argparse.Namespace) -> str:
     if options.prompt is not None:
         return str(options.prompt)
     if options.file is not None:
-        return read_text(options.file)
+        return _without_last_break(read_text(options.file))
     if sys.stdin is None:
         raise TextError("stdin is closed; expected a prompt: give it as PROMPT or with -f FILE")
-    return as_text("stdin", sys.stdin.buffer.read())
+    return _without_last_break(as_text("stdin", sys.stdin.buffer.read()))
+
+
+def _without_last_break(text: str) -> str:
+    """A prompt without the line break that ends its file."""
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
 def _print_text(options: argparse.Namespace, writing: GenerationStream) -> None:

@@ -12,12 +12,11 @@ def read_text(path: str) -> str:
 
 
 def as_text(name: str, content: bytes) -> str:
-    """Text of UTF-8, without the line break that ends a file."""
+    """The text that is in UTF-8; TextError, with the name of where it is from, if it is not."""
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as error:
         raise TextError(
             f"{name}: byte {error.start} (0x{content[error.start]:02x}) is no UTF-8; expected text "
             "in UTF-8"
         ) from None
-    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
