@@ -7,6 +7,7 @@ each release of Python has another text.
 from __future__ import annotations
 
 import ast
+import os
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,15 @@ LEFT_OUT = {
 }  # fmt: skip
 
 
+def sources(library: Path) -> list[Path]:
+    """The library's source files, by path."""
+    found = []
+    for folder, subfolders, names in os.walk(library):
+        subfolders[:] = set(subfolders) - LEFT_OUT
+        found += [Path(folder, name) for name in names if name.endswith(".py")]
+    return sorted(found)
+
+
 def docstrings(path: Path) -> Iterator[str]:
     """All docstrings of a source file, those of a scope before those inside it."""
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -31,10 +41,8 @@ def documents() -> Iterator[str]:
     """The help topics by name, then the library's longer docstrings by their files' paths."""
     for _, topic in sorted(topics.items()):
         yield topic.strip()
-    library = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(library.rglob("*.py")):
-        if LEFT_OUT.isdisjoint(path.relative_to(library).parts):
-            yield from (text for text in docstrings(path) if len(text) >= SHORTEST)
+    for path in sources(Path(sysconfig.get_path("stdlib"))):
+        yield from (text for text in docstrings(path) if len(text) >= SHORTEST)
 
 
 def python_text() -> bytes:

@@ -22,7 +22,6 @@ from vimnp.models import load
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VimBase, VimSmall, VimTiny, VisionMamba
 from vimnp.models.vision import Prediction
-from vimnp.ops.reference import Direction
 from vimnp.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from vimnp.models.mamba.model import MambaLM
     from vimnp.ops import reference as reference
     from vimnp.ops.checked import causal_conv1d, selective_scan, selective_scan_bidirectional
+    from vimnp.ops.reference import Direction
     from vimnp.runtime import threads as threads
 
 _MODULES = {

@@ -211,6 +211,14 @@ def test_what_has_no_ids_or_no_text_is_one_clear_error() -> None:
     assert tokenizer.decode([7]) == ""
 
 
+def test_what_stops_the_package_itself_is_one_clear_error() -> None:
+    """It ends some mistakes of a file by what its language calls a panic."""
+    stripping = {"type": "Strip", "content": "a", "start": 5, "stop": 5}
+    tokenizer = Tokenizer.from_text(described(NEITHER, decoder=stripping))
+    with pytest.raises(TextError, match=r"no text for these ids .*expected other ids"):
+        tokenizer.decode([0])
+
+
 def test_without_the_package_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

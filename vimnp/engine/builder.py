@@ -89,17 +89,17 @@ class Builder:
         """What was taken down."""
         expect(self._operations is None, "a stage is still open")
         return Program(
-            tuple(self._stages),
-            self._inputs,
-            self._ids,
-            self._out_shape,
-            tuple(self._buffers),
-            self._state,
-            self._scratch,
-            self._private,
-            tuple(self._labels),
-            self._costs,
-            self._elements,
+            stages=tuple(self._stages),
+            inputs=self._inputs,
+            ids=self._ids,
+            out=self._out_shape,
+            buffers=tuple(self._buffers),
+            state=self._state,
+            scratch=self._scratch,
+            private=self._private,
+            labels=tuple(self._labels),
+            costs=self._costs,
+            elements=self._elements,
         )
 
     def array(self, rows: int, channels: int) -> Array:
@@ -158,7 +158,15 @@ class Builder:
         expect(bool(self._operations), "a stage has no operation")
         operations = tuple(self._operations)
         expect(self._prepared < len(operations), "a stage has private arrays alone")
-        self._stages.append(Stage(split, length, rows, block, self._prepared, operations))
+        stage = Stage(
+            split=split,
+            length=length,
+            rows=rows,
+            block=block,
+            prepared=self._prepared,
+            operations=operations,
+        )
+        self._stages.append(stage)
         self._operations = None
 
     # ---- Operations ----
@@ -462,7 +470,8 @@ class Builder:
                 cost = cost.plus(costs.moved(array.rows * array.channels))
         self._labels.setdefault(label, len(self._labels))
         self._costs[label] = self._costs.get(label, Cost()).plus(cost)
-        self._operations.append(Operation(task, rows or (0, self._rows), label, self.layer))
+        rows = rows or (0, self._rows)
+        self._operations.append(Operation(task=task, rows=rows, label=label, layer=self.layer))
 
     def _prepare(self, read: Array) -> None:
         """The next operation is each thread's own, and reads what other stages have written."""

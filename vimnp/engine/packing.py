@@ -17,15 +17,19 @@ if TYPE_CHECKING:  # else every process would pay for it at its start
 Matrix = TypeVar("Matrix")
 Parameters = TypeVar("Parameters")
 
-PackMatrix = Callable[[np.ndarray, Allocate], Matrix]
+PackMatrix = Callable[["np.ndarray | Encoded", Allocate], Matrix]
 """Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
 
 
 _BITS = {"float32": 32, "bfloat16": 16, "int8": 8.5, "int4": 4.5}
 
 
-def transposed(matrix: np.ndarray, empty: Allocate) -> np.ndarray:
-    """A contiguous copy of the transpose: what NumPy's products read."""
+def transposed(matrix: np.ndarray | Encoded, empty: Allocate) -> np.ndarray:
+    """A contiguous copy of the transpose in float32: what NumPy's products read."""
+    if not isinstance(matrix, np.ndarray):
+        from vimnp.weights.encodings import decode
+
+        matrix = decode(matrix)
     copy = empty(*matrix.shape[::-1])
     copy[...] = matrix.T
     return copy
@@ -102,8 +106,9 @@ class PackedMatrix:
         return unpack(self.packing.width, self.packing.panel, self.panels, self.outputs)
 
 
-def sizes_only(matrix: np.ndarray, empty: Allocate = aligned_empty) -> PackedMatrix:
+def sizes_only(matrix: np.ndarray | Encoded, empty: Allocate = aligned_empty) -> PackedMatrix:
     """A matrix (outputs, inputs) without its numbers, for a program that only counts."""
+    assert isinstance(matrix, np.ndarray)
     outputs, inputs = matrix.shape
     return PackedMatrix(inputs, outputs, None, Packing(1, 1))
 

@@ -100,8 +100,8 @@ class Array(NamedTuple):
         return Array(self.buffer, self.offset + begin, self.stride, self.rows, end - begin)
 
 
-# Tasks are plain namespaces: to define a NamedTuple takes a third of a millisecond, which every
-# process would pay at its start.
+# Tasks, and what they stand in, are plain namespaces: to define a NamedTuple takes a third of a
+# millisecond, which every process would pay at its start.
 
 
 class Embed(SimpleNamespace):
@@ -215,7 +215,7 @@ class Reduction(SimpleNamespace):
 Task: TypeAlias = Embed | Lookup | Rotate | Norm | Product | Conv1d | Scan | Reduction
 
 
-class Operation(NamedTuple):
+class Operation(SimpleNamespace):
     """A task, those of its rows that it is to do, and the name and layer of its time."""
 
     task: Task
@@ -224,7 +224,7 @@ class Operation(NamedTuple):
     layer: int
 
 
-class Stage(NamedTuple):
+class Stage(SimpleNamespace):
     """Operations whose parts run back to back.
 
     Parameters
@@ -248,7 +248,7 @@ class Stage(NamedTuple):
     operations: tuple[Operation, ...]
 
 
-class Program(NamedTuple):
+class Program(SimpleNamespace):
     """A network's way from an input to what is asked for.
 
     Parameters

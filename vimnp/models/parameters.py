@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from vimnp.engine.arena import Arena
 from vimnp.engine.packing import Matrix, PackMatrix, transposed, with_arrays
 from vimnp.weights.family import Configuration, ReadTensor
+
+if TYPE_CHECKING:
+    from vimnp.weights.encodings import Encoded
 
 AnyConfig = TypeVar("AnyConfig", bound=Configuration)
 Parameters = TypeVar("Parameters")
@@ -33,7 +37,11 @@ def matrix_fields(*parts: type) -> frozenset[str]:
 
 
 def laid_out(
-    plain: Any, pack: PackMatrix[Any], matrices: frozenset[str], num_parameters: int
+    plain: Any,
+    pack: PackMatrix[Any],
+    matrices: frozenset[str],
+    num_parameters: int,
+    encoded: Callable[[str, np.ndarray], np.ndarray | Encoded] = lambda _, matrix: matrix,
 ) -> Any:
     """Lay out anew what a backend has laid out, and its ``plain`` has given, in one arena.
 
@@ -49,11 +57,15 @@ def laid_out(
         The fields that are such.
     num_parameters : int
         Of the network.
+    encoded : callable, optional
+        Gives what is packed of a field's matrix (outputs, inputs).
     """
     arena = Arena.of(num_parameters)
 
     def other(field: str, array: np.ndarray) -> Any:
-        return pack(array.T, arena.empty) if field in matrices else arena.copy(array)
+        if field in matrices:
+            return pack(encoded(field, array.T), arena.empty)
+        return arena.copy(array)
 
     return with_arrays(plain, other)
 
@@ -81,16 +93,11 @@ class Loader(Generic[AnyConfig, Matrix]):
     def _matrix(self, name: str) -> Matrix:
         """A tensor (outputs, inputs), as products read it: every matrix is read here.
 
-        The reader may give it encoded.
+        Of a language model the reader may give it encoded.
         """
-        matrix: Any = self._read(name)
-        if not isinstance(matrix, np.ndarray):
-            from vimnp.weights.encodings import decode
+        return self._packed(self._read(name))
 
-            matrix = decode(matrix)
-        return self._packed(matrix)
-
-    def _packed(self, matrix: np.ndarray) -> Matrix:
+    def _packed(self, matrix: np.ndarray | Encoded) -> Matrix:
         return self._pack(matrix, self._arena.empty)
 
     def _vector(self, name: str) -> np.ndarray:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vimnp.weights.family import Tensor
+
+if TYPE_CHECKING:
+    from vimnp.weights.encodings import Encoded
 
 ALIGNMENT = 64
 """Bytes at a multiple of which each member's numbers begin, so that kernels read them in place."""
@@ -40,6 +43,16 @@ def stored_dtype(tensor: Tensor, dtype: str) -> str:
 def is_encoded(dtype: str) -> bool:
     """Whether a tensor stored so is a matrix in :mod:`vimnp.weights.encodings`' way."""
     return dtype not in _PLAIN
+
+
+def as_stored(tensor: Tensor, dtype: str, numbers: np.ndarray) -> np.ndarray | Encoded:
+    """What a file of a dtype gives of a tensor: encoded where it is a matrix of few bits."""
+    stored = stored_dtype(tensor, dtype)
+    if not is_encoded(stored):
+        return numbers
+    from vimnp.weights.encodings import encode
+
+    return encode(stored, numbers)
 
 
 def members_of(name: str, tensor: Tensor, dtype: str) -> list[Member]:

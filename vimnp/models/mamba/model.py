@@ -87,7 +87,7 @@ class MambaLM(LanguageModel):
         return parameters.load_parameters(self.config, read, pack)
 
     def _lay_out(self, plain: Any, pack: PackMatrix[Any]) -> Any:
-        return parameters.lay_out(self.config, plain, pack)
+        return parameters.lay_out(self.config, plain, pack, self.dtype)
 
     def _make_network(self, load: parameters.Load, num_threads: int) -> Network:
         # Each backend's modules load where it runs: every process would pay for both.

@@ -7,15 +7,19 @@ model is made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 import numpy as np
 
 from vimnp.engine.packing import Matrix, PackMatrix
 from vimnp.models.mamba.config import MambaConfig
-from vimnp.models.mamba.tensors import EMBEDDING, HEAD
+from vimnp.models.mamba.tensors import EMBEDDING, FIRST_MIXER, HEAD
 from vimnp.models.parameters import Loader, Norm, laid_out, matrix_fields
 from vimnp.weights.family import ReadTensor
+from vimnp.weights.members import as_stored
+
+if TYPE_CHECKING:
+    from vimnp.weights.encodings import Encoded
 
 Load = Callable[[PackMatrix[Any]], "Parameters[Any]"]
 """Gives a network's parameters, with the matrices laid out."""
@@ -74,7 +78,7 @@ def load_parameters(
 
 
 def lay_out(
-    config: MambaConfig, plain: Parameters[np.ndarray], pack: PackMatrix[Matrix]
+    config: MambaConfig, plain: Parameters[np.ndarray], pack: PackMatrix[Matrix], dtype: str
 ) -> Parameters[Matrix]:
     """Lay out anew what a backend has laid out, and its ``plain`` has given, in one arena.
 
@@ -82,11 +86,19 @@ def lay_out(
     ----------
     config : MambaConfig
     plain : Parameters
-        Matrices are (inputs, outputs).
+        Matrices are (inputs, outputs), float32.
     pack : callable
         Lays out a matrix that is multiplied with.
+    dtype : str
+        How matrices were stored: they are so again, to the bit.
     """
-    found = laid_out(plain, pack, MATRICES, config.num_parameters)
+    tensors = config.tensors()
+
+    def stored(field: str, matrix: np.ndarray) -> np.ndarray | Encoded:
+        name = {"embedding": EMBEDDING, "head": HEAD}.get(field, f"{FIRST_MIXER}.{field}.weight")
+        return as_stored(tensors[name], dtype, matrix)
+
+    found = laid_out(plain, pack, MATRICES, config.num_parameters, stored)
     return cast("Parameters[Matrix]", found)
 
 

@@ -22,6 +22,8 @@ _exact = functools.partial(Tensor, fewest_bits=32)
 EMBEDDING = "backbone.embedding.weight"
 HEAD = "lm_head.weight"
 _FIRST = "backbone.layers.0"
+FIRST_MIXER = f"{_FIRST}.mixer"
+"""Stands for all of them, whose tensors are alike."""
 
 SIZES: dict[str, tuple[str, int, int]] = {
     "padded_vocab_size": (EMBEDDING, 2, 0),
