@@ -157,6 +157,14 @@ def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_ne
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_network_of_pictures_loads_nothing_of_language_models() -> None:
+    late = ["vimnp.models.language", "vimnp.engine.state", "vimnp.models.mamba", "vimnp.text"]
+    code = f"import sys, vimnp; vimnp.load('digits'); late = {late}; "
+    code += "assert not {*late} & {*sys.modules}, {*late} & {*sys.modules}; "
+    code += "vimnp.MambaLM; assert {*late[:3]} <= {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_public_name_is_there() -> None:
     assert {*vimnp.__all__} <= {*dir(vimnp)}
     assert all(hasattr(vimnp, name) for name in vimnp.__all__)

@@ -22,6 +22,8 @@ from vimnp.models.mamba.config import MambaConfig
 from vimnp.models.random_weights import random_reader
 from vimnp.runtime import extension
 from vimnp.weights import Metadata, WeightsFile, write_weights
+from vimnp.weights.encodings import decode
+from vimnp.weights.members import as_stored
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -50,6 +52,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "one_id": {"vocab_size": 1, "padded_vocab_size": 1},
 }
 """Every option by itself: what differs from MICRO."""
+
+DTYPES = ("bfloat16", "int8", "int4")
 
 any_configuration = st.builds(
     MambaConfig,
@@ -301,6 +305,43 @@ def test_no_batch_changes_a_bit(option: str) -> None:
         assert_is(in_chunks(model, ids, chunk)[0], whole)
 
 
+@pytest.mark.usefixtures("small_work_is_split")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_cutting_of_stored_matrices_changes_a_bit(dtype: str) -> None:
+    config = dataclasses.replace(MICRO, d_model=40, d_state=16)
+    one, ids = model_of(config, dtype=dtype, num_threads=1), ids_of(config, 4, LONG)
+    whole, state = in_chunks(one, ids[:1], LONG)
+    for chunk in (1, 7, 31, 32, 33, 64):
+        for num_threads in (1, 2, 8) if chunk in (1, 33) else (2,):
+            model = one.with_settings(num_threads=num_threads)
+            found, other = in_chunks(model, ids[:1], chunk)
+            assert_is(found, whole)
+            assert_is(other.memory, state.memory)
+    for chunk in (1, 33, LONG):
+        batch, states = in_chunks(one, ids, chunk)
+        assert_is(batch[:1], whole)
+        assert_is(states.memory[:1], state.memory)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_stored_matrices_agree_with_float64(way: Way, dtype: str) -> None:
+    """With the weights that they stand for; natively int8 and int4 round what they meet, too."""
+    config = dataclasses.replace(MICRO, d_model=40, d_inner=96)
+    read, tensors = reader_of(config), config.tensors()
+
+    def decoded(name: str) -> np.ndarray:
+        stored = as_stored(tensors[name], dtype, read(name))
+        return stored if isinstance(stored, np.ndarray) else decode(stored)
+
+    ids = ids_of(config, 20)
+    seen, found = plain_mamba.run(config, decoded, ids), model_of(config, dtype=dtype)(ids)
+    if way.backend == "numpy" or dtype == "bfloat16":
+        assert_close(found, seen.logits, plain_mamba.last_magnification(config, seen))
+    else:
+        error = found - seen.logits
+        assert np.sqrt((error**2).mean()) < 0.02 * np.sqrt((seen.logits**2).mean())
+
+
 def test_sequences_of_different_lengths_go_on_together() -> None:
     model, ids = model_of(), ids_of(MICRO, 3, 40)
     states = []
@@ -493,7 +534,7 @@ def test_a_file_is_loaded_by_its_family(tmp_path: Path) -> None:
         vimnp.MambaLM.from_weights(digits)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_dtype_may_be_chosen_at_conversion_or_at_load(tmp_path: Path, dtype: str) -> None:
     ids = ids_of(MICRO, 20)
     stored = vimnp.load(written(tmp_path / "stored.npz", dtype=dtype))
@@ -560,7 +601,7 @@ def test_a_pickle_runs_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_close(other(ids), logits.astype(np.float64))
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_pickle_keeps_how_matrices_are_stored(dtype: str) -> None:
     model, ids = model_of(dtype=dtype), ids_of(MICRO, 40)
     other = through_a_pickle(model)

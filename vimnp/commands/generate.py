@@ -18,6 +18,7 @@ from vimnp.commands.language_options import (
     shown,
 )
 from vimnp.commands.options import file_name
+from vimnp.commands.utf8 import as_text, read_text
 from vimnp.errors import TextError
 
 if TYPE_CHECKING:
@@ -108,23 +109,10 @@ def _read_prompt(options: argparse.Namespace) -> str:
     if options.prompt is not None:
         return str(options.prompt)
     if options.file is not None:
-        with open(options.file, "rb") as file:
-            return _as_text(options.file, file.read())
+        return read_text(options.file)
     if sys.stdin is None:
         raise TextError("stdin is closed; expected a prompt: give it as PROMPT or with -f FILE")
-    return _as_text("stdin", sys.stdin.buffer.read())
-
-
-def _as_text(name: str, content: bytes) -> str:
-    """Text of UTF-8, without the line break that ends a file."""
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"{name}: byte {error.start} (0x{content[error.start]:02x}) is no UTF-8; expected text "
-            "in UTF-8"
-        ) from None
-    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+    return as_text("stdin", sys.stdin.buffer.read())
 
 
 def _print_text(options: argparse.Namespace, writing: GenerationStream) -> None:

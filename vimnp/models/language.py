@@ -307,7 +307,7 @@ class LanguageModel(Model):
         about = [self.config.to_dict(), self._asked_dtype, sorted(self._checksums.items())]
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
-    @property
+    @functools.cached_property
     def _state_sizes(self) -> StateSizes:
         return StateSizes.of(self.config)
 

@@ -64,19 +64,10 @@ def laid_out(
 
     def other(field: str, array: np.ndarray) -> Any:
         if field in matrices:
-            return pack(_decoded(encoded(field, array.T)), arena.empty)
+            return pack(encoded(field, array.T), arena.empty)
         return arena.copy(array)
 
     return with_arrays(plain, other)
-
-
-def _decoded(matrix: np.ndarray | Encoded) -> np.ndarray:
-    """What is packed as long as programs do not look embeddings up in codes."""
-    if isinstance(matrix, np.ndarray):
-        return matrix
-    from vimnp.weights.encodings import decode
-
-    return decode(matrix)
 
 
 class Loader(Generic[AnyConfig, Matrix]):
@@ -104,9 +95,9 @@ class Loader(Generic[AnyConfig, Matrix]):
 
         Of a language model the reader may give it encoded.
         """
-        return self._packed(_decoded(self._read(name)))
+        return self._packed(self._read(name))
 
-    def _packed(self, matrix: np.ndarray) -> Matrix:
+    def _packed(self, matrix: np.ndarray | Encoded) -> Matrix:
         return self._pack(matrix, self._arena.empty)
 
     def _vector(self, name: str) -> np.ndarray:
