@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from vimnp.images import preprocessing as image  # noqa: F401
     from vimnp.measure import profiling as profiling
     from vimnp.measure import trace as trace
+    from vimnp.models.generation import Generation
     from vimnp.models.mamba.config import MambaConfig
     from vimnp.models.mamba.model import MambaLM
     from vimnp.ops import reference as reference
     from vimnp.ops.checked import causal_conv1d, selective_scan, selective_scan_bidirectional
     from vimnp.ops.reference import Direction
     from vimnp.runtime import threads as threads
+    from vimnp.text.tokenizer import Tokenizer
 
 _MODULES = {
     "config": "vimnp.config",
@@ -61,9 +63,11 @@ _MODULES = {
 }
 
 _LATE = {
+    "Generation": "vimnp.models.generation",
     "MambaConfig": "vimnp.models.mamba.config",
     "MambaLM": "vimnp.models.mamba.model",
     "State": "vimnp.engine.state",
+    "Tokenizer": "vimnp.text.tokenizer",
 }
 """Where names are that load when they are used: no network of pictures needs them."""
 
@@ -71,6 +75,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "Direction",
+    "Generation",
     "ImageError",
     "MambaConfig",
     "MambaLM",
@@ -78,6 +83,7 @@ __all__ = [
     "State",
     "StateError",
     "TextError",
+    "Tokenizer",
     "VimBase",
     "VimConfig",
     "VimSmall",

@@ -51,10 +51,11 @@ def read_tokenizer(path: Path) -> TokenizerFiles | None:
     values = parse_side_file(path, content)
     ids = dict(_ids(path, values))
     told = _read_config(path.parent / _CONFIG)
+    end = _text_of_token(told.get("eos_token"))
     return TokenizerFiles(
         content=content,
         largest_id=max(ids.values(), default=-1),
-        eos_id=ids.get(_text_of_token(told.get("eos_token")) or ""),
+        eos_id=None if end is None else ids.get(end),
         chat_template=_read_template(path.parent, told),
     )
 
@@ -76,7 +77,7 @@ def _ids(path: Path, values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         )
     added = values.get("added_tokens")
     for entry in added if isinstance(added, list) else []:
-        token = _text_of_token(entry)
+        token = _text_of_token(entry) if isinstance(entry, dict) else None
         if token is None:
             raise CheckpointError(
                 f"{path}: an entry of its 'added_tokens' is {quoted(entry)}; expected a token"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.commands import Command, Run, assert_refused
 from tests.support.writers import ScriptedModel
+from vimnp.cli import main
 from vimnp.commands import chat
 
 GREEDY = ("--temp", 0, "-n", 3, "-m", "w.npz")
@@ -79,3 +80,28 @@ def test_lines_that_are_no_text_and_a_closed_stdin_are_one_line(
 
 def test_nothing_said_is_nothing_answered(talk: Chat) -> None:
     assert talk(ScriptedModel(b"abc"), b"", "--plain") == (0, "", "")
+
+
+def test_a_terminal_is_asked_for_each_line(talk: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    lines = iter(["hi", "", "so?\x00"])
+
+    def ask(prompt: str) -> str:
+        assert prompt == "> "
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    model = scripted(b"a\x1b" + b"c" * 99, "User: hi\nAssistant:")
+    monkeypatch.setattr(chat, "load_language_model", lambda options: model)
+    monkeypatch.setattr("builtins.input", ask)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setitem(sys.modules, "readline", None)
+    assert main(["chat", *map(str, GREEDY), "--plain"]) == 0
+    assert terminal.getvalue() == "a\\x1bc\nccc\n\n"

@@ -107,12 +107,12 @@ def test_json_of_a_stream_is_a_line_for_each_piece(command: Command, model: Scri
 def test_a_terminal_gets_each_piece_at_once_and_nothing_to_obey(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = ScriptedModel(b"a\x1b[2J\n\tb")
+    made = ScriptedModel("a\x1b[2J\n\tb\u200d\u202e".encode())
     monkeypatch.setattr(generate, "load_language_model", lambda options: made)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    assert command("generate", "x", "--temp", 0, "-n", 8, "-m", "w.npz").code == 0
-    assert terminal.getvalue() == "a\\x1b[2J\n\tb\n"
+    assert command("generate", "x", "--temp", 0, "-n", 14, "-m", "w.npz").code == 0
+    assert terminal.getvalue() == "a\\x1b[2J\n\tb\u200d\\u202e\n"
 
 
 def test_options_are_those_of_the_sampler(

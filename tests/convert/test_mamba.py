@@ -558,6 +558,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "the id of 'a' is 'b'; expected a whole",
     ),
     "a huge token": (tokens(model={"vocab": {"a": HUGE}}), "the id of 'a' is a huge number"),
+    "a token of text": (tokens(added_tokens=["a"]), "an entry of its 'added_tokens' is 'a'"),
     "a token of numbers": (tokens(added_tokens=[3]), "an entry of its 'added_tokens' is 3"),
     "a template of numbers": (
         lambda folder: (

@@ -212,6 +212,7 @@ def test_prompts_are_read_once_and_rows_that_are_over_leave_the_batch() -> None:
 
 def test_a_batch_of_one_is_a_list() -> None:
     assert len(many(WRITER, [[1]], max_new_tokens=1)) == 1
+    assert len(many(WRITER, [1], num_samples=1, max_new_tokens=1)) == 1
     assert len(many(WRITER, np.array([[1, 2], [3, 4]]), max_new_tokens=1)) == 2
     assert len(many(Scripted(b"ab"), ["x"], max_new_tokens=1)) == 1
 

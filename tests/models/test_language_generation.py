@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+import vimnp
 from tests.support.micro_language import MICRO_LANGUAGE, write_language_model
-from tests.text.test_tokenizer import byte_level
+from tests.support.tokenizer_files import byte_level
 from vimnp.engine.settings import Backend
 from vimnp.errors import StateError, TextError
 from vimnp.models.conversation import Conversation
@@ -91,3 +92,14 @@ def test_a_tokenizer_comes_with_the_weights_and_has_to_fit(tmp_path: Path) -> No
     path = write_language_model(tmp_path / "c.npz", config, tokenizer=b"{}")
     with pytest.raises(TextError, match=r"not a tokenizer\.json"):
         MambaLM.from_npz(path).generate("th")
+
+
+def test_weights_without_a_tokenizer_can_be_given_one() -> None:
+    pytest.importorskip("tokenizers")
+    config = MambaConfig(d_model=16, n_layer=1, vocab_size=261)
+    one = MambaLM.random(config)
+    with pytest.raises(TextError, match="bring no tokenizer"):
+        one.generate("th")
+    one.tokenizer = vimnp.Tokenizer.from_text(byte_level())
+    found = one.generate("th<|end|>", max_new_tokens=3)
+    assert (found.prompt_ids, found.text) == ([256, 259], one.tokenizer.decode(found.ids))

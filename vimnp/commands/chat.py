@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ EXAMPLE = "vimnp chat --weights falcon_mamba.npz --system 'Answer in one sentenc
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_language_model(parser)
-    add_sampling(parser)
+    add_sampling(parser, predict=512)
     parser.add_argument("--system", metavar="TEXT", help="what the model is told before all else")
     parser.add_argument(
         "--plain",
@@ -80,13 +81,15 @@ def _lines() -> Iterator[str]:
         raise TextError("stdin is closed; expected lines to answer")
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if is_terminal:
-        import readline  # noqa: F401  # input() then edits
+        with contextlib.suppress(ImportError):  # not every Python has it
+            import readline  # noqa: F401  # input() then edits
     number = 0
     while True:
         number += 1
         try:
             line = input("> ") if is_terminal else sys.stdin.buffer.readline().decode()
         except EOFError:
+            print()  # what comes next in the terminal has a line of its own
             return
         except UnicodeDecodeError:
             raise TextError(f"stdin: line {number} is no UTF-8; expected text in UTF-8") from None

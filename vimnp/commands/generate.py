@@ -18,6 +18,7 @@ from vimnp.commands.language_options import (
     shown,
 )
 from vimnp.commands.options import file_name
+from vimnp.commands.utf8 import as_text, read_text
 from vimnp.errors import TextError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("prompt", nargs="?", metavar="PROMPT", help="a text")
     source.add_argument("-f", "--file", type=file_name, metavar="FILE", help="a text of UTF-8")
     add_language_model(parser)
-    add_sampling(parser)
+    add_sampling(parser, predict=128)
     parser.add_argument("--echo", action="store_true", help="print the prompt, too")
     parser.add_argument(
         "--stream",
@@ -108,22 +109,14 @@ def _read_prompt(options: argparse.Namespace) -> str:
     if options.prompt is not None:
         return str(options.prompt)
     if options.file is not None:
-        with open(options.file, "rb") as file:
-            return _as_text(options.file, file.read())
+        return _without_last_break(read_text(options.file))
     if sys.stdin is None:
         raise TextError("stdin is closed; expected a prompt: give it as PROMPT or with -f FILE")
-    return _as_text("stdin", sys.stdin.buffer.read())
+    return _without_last_break(as_text("stdin", sys.stdin.buffer.read()))
 
 
-def _as_text(name: str, content: bytes) -> str:
-    """Text of UTF-8, without the line break that ends a file."""
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"{name}: byte {error.start} (0x{content[error.start]:02x}) is no UTF-8; expected text "
-            "in UTF-8"
-        ) from None
+def _without_last_break(text: str) -> str:
+    """A prompt without the line break that ends its file."""
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vimnp.models.language import LanguageModel
 
 _BUNDLED = "pydoc"
+_HARMLESS = "\n\t\u200c\u200d"  # the last two are in words of some scripts, and in pictographs
 _DTYPES = ("float32", "bfloat16", "int8", "int4")
 
 
@@ -36,12 +37,20 @@ def add_language_model(parser: argparse.ArgumentParser) -> None:
     add_backend_and_threads(parser)
 
 
-def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """How each token is chosen, and where the text ends: by the names that llama.cpp has."""
+def add_sampling(parser: argparse.ArgumentParser, *, predict: int) -> None:
+    """How each token is chosen, and where the text ends: by the names that llama.cpp has.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    predict : int
+        How many tokens are written at most where that is not said.
+    """
     number: dict[str, Any] = {"type": float, "metavar": "X"}
     count: dict[str, Any] = {"type": int, "metavar": "N"}
     add = parser.add_argument
-    add("-n", "--predict", **count, default=128, help="tokens that are written at most (128)")
+    tokens = f"tokens that are written at most ({predict})"
+    add("-n", "--predict", **count, default=predict, help=tokens)
     add("--temp", **number, default=0.8, help="temperature; 0 takes the likeliest token (0.8)")
     add("--top-k", **count, default=40, help="only the N likeliest tokens; 0 for all (40)")
     add("--top-p", **number, default=0.95, help="only the likeliest ones of this sum (0.95)")
@@ -99,4 +108,4 @@ def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def shown(text: str) -> str:
     """A text of several lines, fit for a terminal, which obeys what it is sent."""
-    return "".join(each if each in "\n\t" else printable(each) for each in text)
+    return "".join(each if each in _HARMLESS else printable(each) for each in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
@@ -24,12 +24,8 @@ _MOST_PROGRAMS = 32
 """Kept of a network: a language model has one for each length of a prompt's last chunk."""
 
 
-class _Ready(NamedTuple):
-    """A program that can run, the names of its operations, and how much there is to split."""
-
-    program: _scan.Program
-    labels: tuple[str, ...]
-    elements: int
+_Ready: TypeAlias = "tuple[_scan.Program, tuple[str, ...], int]"
+"""A program that can run, the names of its operations, and how much there is to split."""
 
 
 class CompiledNetwork:
@@ -98,7 +94,7 @@ class CompiledNetwork:
         if found is None:
             described = self._build(self._parameters, output)
             compiled = self.kernels.program(described)
-            found = _Ready(compiled, described.labels, described.elements)
+            found = compiled, described.labels, described.elements
             while len(self._programs) >= _MOST_PROGRAMS:  # the oldest makes room
                 self._programs.pop(next(iter(self._programs)), None)
             self._programs[output] = found

@@ -78,7 +78,6 @@ class Options(TypedDict, total=False):
     eos_ids: int | Iterable[int] | None
     ignore_eos: bool
     seed: int | None
-    num_samples: int
     logprobs: int | None
     echo: bool
 
@@ -135,6 +134,7 @@ def generate(
     prompts: Prompts,
     *,
     state: State | None = None,
+    num_samples: int | None = None,
     **options: Unpack[Options],
 ) -> Generation | list[Generation]:
     """Have a model go on from a prompt, or from several.
@@ -147,6 +147,8 @@ def generate(
         would get alone.
     state : State, optional
         What the prompts go on from: of one sequence, or of one for each. It stays as it is.
+    num_samples : int, optional
+        How many texts are written for each prompt; without it one, which is no list then.
     max_new_tokens : int
         How many tokens are written at most (128).
     temperature, top_k, top_p, min_p, repetition_penalty, repetition_window, logit_bias
@@ -160,8 +162,6 @@ def generate(
     seed : int, optional
         Of the random numbers; without it, another one each time. The first sample of a prompt has
         the same ones whatever is beside it.
-    num_samples : int
-        How many texts are written for each prompt.
     logprobs : int, optional
         Have the log-probability of each token, and those of so many likeliest ones beside it.
     echo : bool
@@ -169,7 +169,7 @@ def generate(
 
     Returns
     -------
-    Generation, or a list of these where there are several prompts or samples
+    Generation, or a list of these where there is a list of prompts, or `num_samples`
         All samples of the first prompt come first.
 
     Raises
@@ -181,7 +181,8 @@ def generate(
     StateError
         If `state` is of other weights, or a pass with it was interrupted.
     """
-    settings = _Settings.of(model, options)
+    samples = {} if num_samples is None else {"num_samples": num_samples}
+    settings = _Settings.of(model, {**options, **samples})
     vocabulary = Vocabulary(model.config.vocab_size, model.tokenizer)
     checked = checked_prompts(prompts, vocabulary, state)
     batch = _Batch(model, [_Row(p, s, settings) for p in checked for s in range(settings.samples)])
@@ -189,7 +190,7 @@ def generate(
     while batch.is_running:
         batch.step()
     results = batch.results()
-    return results[0] if is_one(prompts) and settings.samples == 1 else results
+    return results[0] if is_one(prompts) and num_samples is None else results
 
 
 def stream(

@@ -8,7 +8,7 @@ import json
 import os
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -213,15 +213,11 @@ class LanguageModel(Model):
             from vimnp.text.byte_tokenizer import Bytes
 
             return Bytes()
+        from vimnp.text.protocol import expect_fitting
         from vimnp.text.tokenizer import Tokenizer
 
         found = Tokenizer.from_text(self._tokenizer_text or "")
-        if found.vocab_size > self.config.padded_vocab_size:
-            raise TextError(
-                f"the tokenizer has {found.vocab_size} tokens, and the network "
-                f"{self.config.padded_vocab_size}; expected one of no more: convert the checkpoint "
-                "with the tokenizer.json that belongs to it"
-            )
+        expect_fitting(found, self.config.padded_vocab_size)
         return found
 
     def summary(self) -> str:
@@ -396,13 +392,54 @@ class LanguageModel(Model):
 
     # ---- Text -----------------------------------------------------------------------------------
 
+    @overload
     def generate(
-        self, prompts: Prompts, *, state: State | None = None, **options: Unpack[Options]
+        self,
+        prompts: str | list[int] | tuple[int, ...] | range,
+        *,
+        state: State | None = None,
+        num_samples: None = None,
+        **options: Unpack[Options],
+    ) -> Generation: ...
+    @overload
+    def generate(
+        self,
+        prompts: list[str] | list[list[int]] | tuple[str, ...],
+        *,
+        state: State | None = None,
+        num_samples: int | None = None,
+        **options: Unpack[Options],
+    ) -> list[Generation]: ...
+    @overload
+    def generate(
+        self,
+        prompts: Prompts,
+        *,
+        state: State | None = None,
+        num_samples: int,
+        **options: Unpack[Options],
+    ) -> list[Generation]: ...
+    @overload
+    def generate(
+        self,
+        prompts: Prompts,
+        *,
+        state: State | None = None,
+        num_samples: int | None = None,
+        **options: Unpack[Options],
+    ) -> Generation | list[Generation]: ...
+    def generate(
+        self,
+        prompts: Prompts,
+        *,
+        state: State | None = None,
+        num_samples: int | None = None,
+        **options: Unpack[Options],
     ) -> Generation | list[Generation]:
         """Go on from a prompt, or from several; see :func:`vimnp.models.generation.generate`."""
         from vimnp.models.generation import generate
 
-        return generate(self, prompts, state=state, **options)
+        return generate(self, prompts, state=state, num_samples=num_samples, **options)
 
     def stream(
         self, prompt: Prompt, *, state: State | None = None, **options: Unpack[Options]

@@ -147,8 +147,11 @@ class Sampling:
         with np.errstate(over="ignore"):  # far below the best at a small temperature: never drawn
             scores = (scores[ids] - scores[ids].max()) / self.temperature
         probabilities = _normalised(np.exp(scores))
-        for keep in (self._in_top_p, self._above_min_p):
-            kept = keep(probabilities)
+        if self.top_p < 1.0:
+            kept = self._in_top_p(probabilities)
+            ids, probabilities = ids[kept], _normalised(probabilities[kept])
+        if self.min_p > 0.0:
+            kept = probabilities >= self.min_p * probabilities.max()
             ids, probabilities = ids[kept], _normalised(probabilities[kept])
         return Candidates(ids, probabilities)
 
@@ -200,22 +203,16 @@ class Sampling:
 
     def _in_top_p(self, probabilities: np.ndarray) -> np.ndarray:
         """Which tokens top-p leaves, as a mask."""
-        kept = np.ones(len(probabilities), bool)
-        if self.top_p == 1.0:
-            return kept
         left_out = 1.0 - self.top_p
         # Tokens below this are together too few to be left in, and need not be sorted.
         small = probabilities < left_out / len(probabilities)
         others = np.flatnonzero(~small)
         order = others[np.argsort(probabilities[others], kind="stable")]
         sums = np.cumsum(probabilities[order]) + probabilities[small].sum()
-        kept[small] = False
-        kept[order[:-1][sums[:-1] <= left_out]] = False
+        kept = np.zeros(len(probabilities), bool)
+        kept[order[:-1][sums[:-1] > left_out]] = True
+        kept[order[-1]] = True
         return kept
-
-    def _above_min_p(self, probabilities: np.ndarray) -> np.ndarray:
-        """Which tokens min-p leaves, as a mask."""
-        return probabilities >= self.min_p * probabilities.max()
 
 
 _LARGEST = float(np.finfo(np.float64).max)

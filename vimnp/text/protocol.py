@@ -88,5 +88,5 @@ def expect_fitting(tokenizer: TextCodec, vocab_size: int) -> None:
     if tokenizer.vocab_size > vocab_size:
         raise TextError(
             f"the tokenizer has {tokenizer.vocab_size} ids, and the network knows {vocab_size}; "
-            "expected the tokenizer that the network was trained with"
+            "expected no more: convert the checkpoint with the tokenizer.json that belongs to it"
         )

@@ -52,13 +52,25 @@ class Tensor(NamedTuple):
 class Configuration:
     """Sizes and options of a network: the base of each family's own, a frozen dataclass.
 
-    A field has the original's name for it, and JSON can hold its value.
+    A field has the original's name for it, and JSON can hold its value. What is here need not be
+    made for each (``eq=False, repr=False``): for many fields that takes a millisecond, which every
+    process would pay at its start.
     """
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     later_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that older weights files lack, which hold networks that the defaults are right for."""
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__qualname__}({fields})"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 
@@ -15,6 +16,8 @@ from peers.language.targets import targets
 from peers.language.workloads import FIRST_PROMPT, LONGEST, NEW_TOKENS, WORKLOADS
 from peers.record import Results
 from peers.units import megabytes, per_second, seconds, threads
+
+WIDTH = 100
 
 METHOD = """\
 A Mamba language model of {size}'s sizes, {parameters:.1f} million parameters with random values,
@@ -65,13 +68,14 @@ def _method(results: Results) -> str:
         differences[storage] = max(differences.get(storage, 0.0), row["difference"])
     float32 = differences.pop("float32", 0.0)
     rounded = ", ".join(f"{value:.1e} ({name})" for name, value in differences.items())
-    return METHOD.format(
+    text = METHOD.format(
         size=results["size"],
         parameters=results["parameters"] / 1e6,
         float32=float32,
         rounded=rounded or "nothing",
         new=NEW_TOKENS,
     )
+    return textwrap.fill(text, WIDTH)
 
 
 def _memory_rate(results: Results) -> str:

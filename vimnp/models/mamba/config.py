@@ -34,7 +34,7 @@ _MOST_EOS_IDS = 1024
 _FOLLOWS = cast("int", None)  # a size that follows from others: a number once made
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MambaConfig(Configuration):
     """What a Mamba language model is made of.
 

@@ -76,7 +76,7 @@ def _checked_expand(expand: Any, embed_dim: int) -> int | float:
     return int(expand) if expand == int(expand) else float(expand)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class VimConfig(Configuration):
     """What a Vision Mamba is made of. The defaults are those of Vim-tiny.
 
