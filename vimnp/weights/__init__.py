@@ -1,6 +1,7 @@
 """The ``.npz`` weights file."""
 
 from vimnp.weights.file import BUNDLED_DIGITS as BUNDLED_DIGITS
+from vimnp.weights.file import BUNDLED_PYDOC as BUNDLED_PYDOC
 from vimnp.weights.file import WeightsFile as WeightsFile
 from vimnp.weights.metadata import DTYPES as DTYPES
 from vimnp.weights.metadata import FORMAT_VERSION as FORMAT_VERSION
