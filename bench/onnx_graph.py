@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,14 @@ class Graph:
     def add(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Append a node of one output; return the output's name."""
         output = output or f"{kind}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        self.node(kind, inputs, [output], **attributes)
         return output
+
+    def node(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+    ) -> None:
+        """Append a node of any number of outputs, whose names are given."""
+        self._nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
 
     def constant(self, array: np.ndarray, name: str = "") -> str:
         name = name or f"constant_{len(self._initializers)}"
@@ -54,13 +61,20 @@ class Graph:
     def model(self, name: str, side: int) -> bytes:
         """Serialised: from "pixels", (1, 3, side, side), to "logits", (1, classes)."""
         pixels = [1, CHANNELS, side, side]
-        graph = helper.make_graph(
-            self._nodes,
+        return self.serialized(
             name,
             [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, pixels)],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, NUM_CLASSES])],
-            self._initializers,
         )
+
+    def serialized(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+    ) -> bytes:
+        """The nodes and weights so far as an ONNX model."""
+        graph = helper.make_graph(self._nodes, name, inputs, outputs, self._initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, CONTRIB_OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         return model.SerializeToString()

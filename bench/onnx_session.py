@@ -12,7 +12,7 @@ import onnxruntime
 def session(
     model: bytes | str | os.PathLike[str], num_threads: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Prepare a network to run with so many threads, ONNX Runtime's other settings untouched.
+    """Prepare a network of pictures to run with so many threads.
 
     Parameters
     ----------
@@ -25,12 +25,17 @@ def session(
     callable
         Maps pixels, float32 (3, side, side), to logits, float32 (1000,).
     """
+    loaded = load(model, num_threads)
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        return loaded.run(["logits"], {"pixels": pixels[None]})[0][0]
+
+    return run
+
+
+def load(model: bytes | str | os.PathLike[str], num_threads: int) -> onnxruntime.InferenceSession:
+    """A model that runs with so many threads, ONNX Runtime's other settings untouched."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
-    prepared = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    def run(pixels: np.ndarray) -> np.ndarray:
-        return prepared.run(["logits"], {"pixels": pixels[None]})[0][0]
-
-    return run
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vimnp.convert.family import Beside
 from vimnp.convert.formats.checkpoint import Checkpoint
+from vimnp.convert.formats.locate import INDEX, find_weights
 from vimnp.convert.formats.naming import listing, quoted
 from vimnp.convert.formats.safetensors_file import SafetensorsFile
-from vimnp.convert.formats.source import SourceFile
+from vimnp.convert.formats.shards import Shards
+from vimnp.convert.formats.source import Source
 from vimnp.convert.labels import read_labels
 from vimnp.convert.network import FAMILIES, Network, find_network
 from vimnp.convert.settings import parse_settings, to_text
 from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
 from vimnp.weights.family import Configuration
-from vimnp.weights.metadata import Metadata, OfPictures
+from vimnp.weights.metadata import BYTES, TOKENIZER, Metadata, OfPictures, OfText
 from vimnp.weights.writing import write_weights
 
 __all__ = ["Conversion", "convert_checkpoint"]
@@ -58,18 +62,21 @@ def convert_checkpoint(
     settings: Mapping[str, str] | None = None,
     use_ema: bool = False,
     model: str | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
 ) -> Conversion:
     """Convert a checkpoint into a weights file.
 
     Parameters
     ----------
     source : path-like
-        A ``.pth`` file of ``torch.save``, in which nothing is executed, or a ``.safetensors`` file,
-        which takes the package of that name.
+        A ``.pth`` or ``.bin`` file of ``torch.save``, in which nothing is executed, or a
+        ``.safetensors`` file, which takes the package of that name; or a folder with such a file,
+        or with an index and the files that it names. Of a language model, ``config.json`` and the
+        tokenizer's files beside it are read.
     destination : path-like
         The ``.npz`` file to write, whole or not at all.
-    dtype : {"float32", "float16"}
-        Of the stored weights.
+    dtype : {"float32", "float16", "bfloat16", "int8", "int4"}
+        Of the stored weights; the last three for language models alone.
     labels : path-like, optional
         File with a name for each class; see :func:`vimnp.convert.labels.read_labels`.
     settings : mapping of str to str, optional
@@ -79,6 +86,9 @@ def convert_checkpoint(
     model : str, optional
         The published network, by its name in :data:`vimnp.config.PUBLISHED`, that settles what
         neither the weights nor the settings tell. Another number of classes is no contradiction.
+    tokenizer : path-like, optional
+        Of a language model: a ``tokenizer.json``, by default the one beside the weights, if there
+        is one; or "bytes", the tokenizer whose ids are bytes.
 
     Returns
     -------
@@ -91,40 +101,64 @@ def convert_checkpoint(
         no file is left behind.
     """
     source, destination = Path(source), Path(destination)
-    if _is_same_file(source, destination):
-        raise CheckpointError(f"{source}: is the destination as well; expected another file")
+    _refuse_source([source], destination)
     published = [name for family in FAMILIES for name in family.published]
     if model is not None and model not in published:
         known = ", ".join(published)
         raise CheckpointError(f"there is no model {quoted(model)}; expected one of {known}")
     with _open(source, use_ema) as checkpoint:
-        network, metadata, assumptions = _describe(checkpoint, dtype, settings or {}, model)
+        network, metadata, beside, assumptions = _describe(
+            checkpoint, dtype, settings or {}, model, tokenizer
+        )
+        _refuse_source([*checkpoint.files, *beside.files], destination)
         if labels is not None:
             metadata = dataclasses.replace(metadata, labels=_read_labels(labels, metadata.config))
-        size = _write(destination, metadata, network)
+        size = _write(destination, metadata, network, beside.tokenizer)
     return Conversion(metadata, tuple(assumptions), metadata.config.num_parameters, size)
 
 
-def _open(source: Path, use_ema: bool) -> SourceFile:
+def _open(source: Path, use_ema: bool) -> Source:
+    path = find_weights(source)
+    if path.name.endswith(INDEX):
+        if use_ema:
+            raise CheckpointError(
+                f"{path}: an index has no model_ema among its files; convert it without --ema"
+            )
+        return Shards(path, _open_file)
+    return _open_file(path, use_ema)
+
+
+def _open_file(path: Path, use_ema: bool = False) -> Source:
     # By the name: safetensors files have no magic number, and damaged ones are to be told as such.
-    if source.suffix.lower() != ".safetensors":
-        return Checkpoint(source, use_ema=use_ema)
+    if path.suffix.lower() != ".safetensors":
+        return Checkpoint(path, use_ema=use_ema)
     if use_ema:
         raise CheckpointError(
-            f"{source}: a safetensors file holds one set of weights and no model_ema; convert it "
+            f"{path}: a safetensors file holds one set of weights and no model_ema; convert it "
             "without --ema"
         )
-    return SafetensorsFile(source)
+    return SafetensorsFile(path)
 
 
 def _describe(
-    checkpoint: SourceFile, dtype: str, settings: Mapping[str, str], model: str | None
-) -> tuple[Network, Metadata[Any], list[str]]:
+    checkpoint: Source,
+    dtype: str,
+    settings: Mapping[str, str],
+    model: str | None,
+    tokenizer: str | os.PathLike[str] | None,
+) -> tuple[Network, Metadata[Any], Beside, list[str]]:
     """The network, what the weights file is to say of it, and what of that is assumed."""
-    try:
+    with _naming(checkpoint):
         network = find_network(checkpoint)
         given, of_pictures = parse_settings(settings, network.family.configuration)
-        config, assumptions = network.family.infer(network.shapes, given, model)
+        if tokenizer is not None and not network.family.takes_text:
+            raise CheckpointError("a tokenizer for a network that takes no text; leave it out")
+    network = network.without_twins()
+    beside = _read_beside(network, tokenizer)
+    with _naming(checkpoint):
+        told = {**beside.settings, **given}
+        config, assumptions = network.family.infer(network.shapes, told, model)
+        _check_claims(config, beside)
         preprocessing, untold = _preprocessing(config, of_pictures)
         metadata = Metadata(
             config=config,
@@ -132,12 +166,56 @@ def _describe(
             dtype=dtype,
             source=os.fsencode(checkpoint.path.name).decode(errors="replace"),  # for JSON
             source_sha256=checkpoint.sha256(),
+            tokenizer=_kind_of(tokenizer, beside),
+            chat_template=beside.chat_template,
         )
-    except (CheckpointError, ConfigError) as error:
-        raise CheckpointError(f"{checkpoint.path}: {error}") from None
     doubts = network.family.examine(config, network.read, given, model)
     made = [network.made.assumption] if network.made.tensors else []
-    return network, metadata, [*assumptions, *made, *doubts, *untold, *_left_out(network)]
+    assumptions = [*assumptions, *made, *doubts, *untold, *_left_out(network)]
+    return network, metadata, beside, assumptions
+
+
+@contextlib.contextmanager
+def _naming(checkpoint: Source) -> Iterator[None]:
+    """Have errors name the checkpoint."""
+    try:
+        yield
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from None
+
+
+def _read_beside(network: Network, tokenizer: str | os.PathLike[str] | None) -> Beside:
+    """What the files beside the weights tell, and the tokenizer that the user names."""
+    folder = network.checkpoint.path.parent
+    if tokenizer is None or tokenizer == BYTES:
+        beside = network.family.beside(folder, None, network.shapes_there)
+    else:
+        beside = network.family.beside(folder, Path(tokenizer), network.shapes_there)
+    if tokenizer == BYTES:
+        return beside._replace(tokenizer=None, tokens=0)
+    return beside
+
+
+def _kind_of(tokenizer: str | os.PathLike[str] | None, beside: Beside) -> str | None:
+    """What the weights file calls the tokenizer."""
+    if tokenizer == BYTES:
+        return BYTES
+    return None if beside.tokenizer is None else TOKENIZER
+
+
+def _check_claims(config: Configuration, beside: Beside) -> None:
+    """Refuse files beside the weights that are of another network."""
+    for name, value in beside.claims.items():
+        if getattr(config, name) != value:
+            raise CheckpointError(
+                f"{beside.source} has {name} {to_text(value)}, but the weights say "
+                f"{to_text(getattr(config, name))}; expected the files of one network"
+            )
+    if isinstance(config, OfText) and beside.tokens > config.vocab_size:
+        raise CheckpointError(
+            f"its tokenizer gives ids up to {beside.tokens - 1}, but the network knows those below "
+            f"{config.vocab_size}; expected the tokenizer of this network"
+        )
 
 
 def _preprocessing(
@@ -185,13 +263,14 @@ def _read_labels(path: str | os.PathLike[str], config: Configuration) -> tuple[s
     return read_labels(path, config.num_classes)
 
 
-def _write(destination: Path, metadata: Metadata[Any], network: Network) -> int:
+def _write(
+    destination: Path, metadata: Metadata[Any], network: Network, tokenizer: bytes | None
+) -> int:
     """Write the weights file; its size in bytes."""
     source = network.checkpoint.path
     try:
-        return write_weights(
-            destination, metadata, network.read_all(metadata.config.parameter_shapes())
-        )
+        tensors = network.read_all(metadata.config.parameter_shapes())
+        return write_weights(destination, metadata, tensors, tokenizer=tokenizer)
     except CheckpointError:
         raise
     except WeightsError as error:
@@ -200,6 +279,13 @@ def _write(destination: Path, metadata: Metadata[Any], network: Network) -> int:
     except (OSError, ValueError) as error:  # ValueError: a path without a name, or a zero byte
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{destination}: cannot be written: {reason}") from None
+
+
+def _refuse_source(read: Iterable[Path], destination: Path) -> None:
+    """Refuse to write over what is read."""
+    for source in read:
+        if _is_same_file(source, destination):
+            raise CheckpointError(f"{source}: is the destination as well; expected another file")
 
 
 def _is_same_file(source: Path, destination: Path) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +32,44 @@ class Made(NamedTuple):
 NOTHING = Made({}, "")
 
 
+class Beside(NamedTuple):
+    """What the files beside the weights tell of a network.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        Values for fields of the configuration that the weights do not tell. The user's win.
+    claims : mapping of str to object
+        Values of fields that the weights do tell; others make it a file of another network.
+    source : str
+        The file that says so, for messages.
+    tokenizer : bytes, optional
+        A ``tokenizer.json``.
+    tokens : int
+        One more than the largest id that the tokenizer gives.
+    chat_template : str, optional
+    files : tuple of Path
+        Those that may be read.
+    """
+
+    settings: Mapping[str, Any]
+    claims: Mapping[str, Any]
+    source: str
+    tokenizer: bytes | None = None
+    tokens: int = 0
+    chat_template: str | None = None
+    files: tuple[Path, ...] = ()
+
+
+NOTHING_BESIDE = Beside({}, {}, "")
+
+
 def _nothing(shapes: Shapes) -> Made:
     return NOTHING
+
+
+def _nothing_beside(folder: Path, tokenizer: Path | None, shapes: Shapes) -> Beside:
+    return NOTHING_BESIDE
 
 
 class Converter(NamedTuple):
@@ -60,6 +98,14 @@ class Converter(NamedTuple):
     complete : callable
         Takes the shapes of a state dict that was recognised; gives what it lacks, by default
         nothing.
+    beside : callable
+        Takes the folder that the weights lie in, a tokenizer's file to take instead of the one
+        there, or None, and the shapes of all tensors; gives what the files tell, by default
+        nothing.
+    twins : mapping of str to str
+        Tensors that are no part of the network where they hold the same numbers as another.
+    takes_text : bool
+        Whether it is a language model.
     """
 
     title: str
@@ -71,3 +117,6 @@ class Converter(NamedTuple):
     infer: Callable[[Shapes, Mapping[str, Any], str | None], tuple[Any, list[str]]]
     examine: Callable[[Any, ReadTensor, Mapping[str, Any], str | None], list[str]]
     complete: Callable[[Shapes], Made] = _nothing
+    beside: Callable[[Path, Path | None, Shapes], Beside] = _nothing_beside
+    twins: Mapping[str, str] = MappingProxyType({})
+    takes_text: bool = False

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from vimnp.convert import vim
+from vimnp.convert import mamba, vim
 from vimnp.convert.family import NOTHING, Converter, Made, Shapes
 from vimnp.convert.formats.naming import listing
-from vimnp.convert.formats.source import SourceFile
+from vimnp.convert.formats.source import Source
 from vimnp.errors import CheckpointError
+from vimnp.weights.writing import Rows
 
-FAMILIES: tuple[Converter, ...] = (vim.CONVERTER,)
+FAMILIES: tuple[Converter, ...] = (vim.CONVERTER, mamba.CONVERTER)
 """What can be converted: the first that recognises a state dict takes it."""
 
 
@@ -23,18 +24,21 @@ class Network:
 
     Parameters
     ----------
-    checkpoint : SourceFile
+    checkpoint : Source
     family : Converter
     names : dict of str to str
         The name in the checkpoint of each tensor.
     made : Made
         What the checkpoint lacks.
+    twins : dict of str to str
+        The name in the checkpoint of each tensor that another one stands for.
     """
 
-    checkpoint: SourceFile
+    checkpoint: Source
     family: Converter
     names: dict[str, str]
     made: Made = NOTHING
+    twins: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def shapes(self) -> Shapes:
@@ -42,25 +46,47 @@ class Network:
         return found | {name: array.shape for name, array in self.made.tensors.items()}
 
     @property
+    def shapes_there(self) -> Shapes:
+        """Of all that the checkpoint has of the network, twins too."""
+        return {n: self.checkpoint.shapes[there] for n, there in (self.names | self.twins).items()}
+
+    @property
     def left_out(self) -> list[str]:
         """Names in the checkpoint of what is no part of the network."""
-        taken = set(self.names.values())
+        taken = {*self.names.values(), *self.twins.values()}
         return [name for name in self.checkpoint.shapes if name not in taken]
+
+    def without_twins(self) -> Network:
+        """The same network without what holds the same numbers under two names.
+
+        Raises
+        ------
+        CheckpointError
+            If such a tensor cannot be read.
+        """
+        twins = {
+            name: self.names[name]
+            for name, other in self.family.twins.items()
+            if self.names.keys() >= {name, other}
+            and self.checkpoint.is_same(self.names[name], self.names[other])
+        }
+        left = {name: there for name, there in self.names.items() if name not in twins}
+        return dataclasses.replace(self, names=left, twins=twins)
 
     def read(self, name: str) -> np.ndarray:
         if name in self.made.tensors:
             return self.made.tensors[name]
         return self.checkpoint.read(self.names[name])
 
-    def read_all(self, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def read_all(self, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray | Rows]]:
         """Name and numbers of these tensors, in the order in which they are read fastest."""
         ours = {self.names[name]: name for name in names if name not in self.made.tensors}
         yield from self.made.tensors.items()
         for there in self.checkpoint.reading_order(ours):
-            yield ours[there], self.checkpoint.read(there)
+            yield ours[there], self.checkpoint.rows(there)
 
 
-def find_network(checkpoint: SourceFile) -> Network:
+def find_network(checkpoint: Source) -> Network:
     """The network in a checkpoint.
 
     Raises
@@ -77,8 +103,10 @@ def find_network(checkpoint: SourceFile) -> Network:
     for family in FAMILIES:
         common.update(*(config.parameter_shapes() for config in family.published.values()))
     telling = [name for name in checkpoint.shapes if name not in common]
+    pictures = [family for family in FAMILIES if not family.takes_text]
+    texts = [f"{f.title} has names such as {f.example!r}" for f in FAMILIES if f.takes_text]
     raise CheckpointError(
-        f"no {' or '.join(family.title for family in FAMILIES)}: it has "
+        f"no {' or '.join(family.title for family in pictures)}: it has "
         f"{listing(telling or checkpoint.shapes) or 'no tensor at all'}; expected names such as "
-        f"{' or '.join(repr(family.example) for family in FAMILIES)}"
+        f"{' or '.join(repr(family.example) for family in pictures)}; {'; '.join(texts)}"
     )

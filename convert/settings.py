@@ -60,6 +60,8 @@ def to_text(value: object) -> str:
     """A field's value as :func:`parse_settings` would take it."""
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None or value == ():
+        return "none"
     if isinstance(value, tuple):
         return ("x" if isinstance(value[0], int) else ",").join(map(str, value))
     return str(value)
@@ -104,13 +106,28 @@ def _parse_patch(text: str) -> int | tuple[int, int]:
     return height if height == width else (height, width)
 
 
+def _parse_number_or_none(text: str) -> float | None:
+    return None if text.strip().lower() == "none" else _parse_number(text)
+
+
+def _parse_ids(text: str) -> tuple[int, ...]:
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        return tuple(_parse_whole(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("whole numbers with commas between them, or none") from None
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "int": _parse_whole,
     "int | None": _parse_whole,
     "float": _parse_number,
+    "float | None": _parse_number_or_none,
     "bool": _parse_flag,
     "str": str.strip,
     "tuple[int, int]": parse_img_size,
     "int | tuple[int, int]": _parse_patch,
     "tuple[float, ...]": _parse_channels,
+    "tuple[int, ...]": _parse_ids,
 }

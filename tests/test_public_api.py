@@ -142,6 +142,8 @@ def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_ne
         "vimnp.measure.machine",
         "vimnp.engine.compiled",
         "vimnp.ops.checked",
+        "vimnp.ops.reference",
+        "vimnp.weights.writing",
         "vimnp.models.vim.resize",
         "vimnp.images.tiff",
         "vimnp.models.vim.network",
@@ -152,6 +154,14 @@ def test_importing_the_package_loads_nothing_that_a_first_prediction_does_not_ne
     code = f"import numpy, sys; before = set(sys.modules); import vimnp; late = {late}; "
     code += "assert not {*late} & ({*sys.modules} - before), {*late} & {*sys.modules}; "
     code += "vimnp.causal_conv1d; assert 'vimnp.ops.checked' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_network_of_pictures_loads_nothing_of_language_models() -> None:
+    late = ["vimnp.models.language", "vimnp.engine.state", "vimnp.models.mamba", "vimnp.text"]
+    code = f"import sys, vimnp; vimnp.load('digits'); late = {late}; "
+    code += "assert not {*late} & {*sys.modules}, {*late} & {*sys.modules}; "
+    code += "vimnp.MambaLM; assert {*late[:3]} <= {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -18,8 +18,8 @@ import vimnp.convert
 ROOMS = (
     {"errors", "version"},
     {"counts", "_scan"},
-    {"storage", "runtime", "text"},
-    {"images", "ops"},
+    {"storage", "runtime"},
+    {"images", "ops", "text"},
     {"weights"},  # a file says what its network does to pictures
     {"engine"},
     {"models"},

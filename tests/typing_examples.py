@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 import vimnp
-from vimnp import Prediction, VimTiny, VisionMamba
+from vimnp import MambaLM, Prediction, State, VimTiny, VisionMamba
 from vimnp.evaluate.accuracy import Evaluation, evaluate
 from vimnp.evaluate.image_folder import find_pictures
 from vimnp.images.preprocessing import read_image
+from vimnp.models.generation import Generation
+from vimnp.text.protocol import TextCodec
 
 One = list[Prediction]
 Many = list[list[Prediction]]
@@ -83,3 +85,19 @@ def modules(model: VisionMamba, folder: Path) -> None:
     found = find_pictures(folder, model.metadata)
     assert_type(evaluate(model, found.path, found.samples), Evaluation)
     assert_type(vimnp.evaluate.evaluate(model, found.path, found.samples), Evaluation)
+
+
+def texts(model: MambaLM, ids: np.ndarray, state: State) -> None:
+    assert_type(model.tokenizer, TextCodec | None)
+    assert_type(model.generate("a"), Generation)
+    assert_type(model.generate([1, 2], temperature=0.7, stop=["a", "b"]), Generation)
+    assert_type(model.generate(["a", "b"], max_new_tokens=3), list[Generation])
+    assert_type(model.generate([[1], [2, 3]], state=state), list[Generation])
+    assert_type(model.generate("a", num_samples=3), list[Generation])
+    assert_type(model.generate(ids), Generation | list[Generation])
+    assert_type(model.generate("a").text, str | None)
+    assert_type(model.generate("a").state, State)
+    for piece in model.stream("a", state=state, top_k=3):
+        assert_type(piece, str)
+    assert_type(model.stream("a").result, Generation)
+    model.generate("a", temprature=1.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -9,12 +9,19 @@ The modules are there as attributes, such as ``vimnp.profiling``, and load when 
 import importlib
 from typing import TYPE_CHECKING
 
-from vimnp.errors import CheckpointError, ConfigError, ImageError, VimnpError, WeightsError
+from vimnp.errors import (
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    StateError,
+    TextError,
+    VimnpError,
+    WeightsError,
+)
 from vimnp.models import load
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VimBase, VimSmall, VimTiny, VisionMamba
 from vimnp.models.vision import Prediction
-from vimnp.ops.reference import Direction
 from vimnp.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -24,14 +31,20 @@ if TYPE_CHECKING:
     from vimnp import ops as ops
     from vimnp import weights as weights
     from vimnp.engine import costs as costs
+    from vimnp.engine.state import State
     from vimnp.evaluate import image_folder as image_folder
     from vimnp.evaluate import results as results
     from vimnp.images import preprocessing as image  # noqa: F401
     from vimnp.measure import profiling as profiling
     from vimnp.measure import trace as trace
+    from vimnp.models.generation import Generation
+    from vimnp.models.mamba.config import MambaConfig
+    from vimnp.models.mamba.model import MambaLM
     from vimnp.ops import reference as reference
     from vimnp.ops.checked import causal_conv1d, selective_scan, selective_scan_bidirectional
+    from vimnp.ops.reference import Direction
     from vimnp.runtime import threads as threads
+    from vimnp.text.tokenizer import Tokenizer
 
 _MODULES = {
     "config": "vimnp.config",
@@ -49,12 +62,28 @@ _MODULES = {
     "weights": "vimnp.weights",
 }
 
+_LATE = {
+    "Generation": "vimnp.models.generation",
+    "MambaConfig": "vimnp.models.mamba.config",
+    "MambaLM": "vimnp.models.mamba.model",
+    "State": "vimnp.engine.state",
+    "Tokenizer": "vimnp.text.tokenizer",
+}
+"""Where names are that load when they are used: no network of pictures needs them."""
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
     "Direction",
+    "Generation",
     "ImageError",
+    "MambaConfig",
+    "MambaLM",
     "Prediction",
+    "State",
+    "StateError",
+    "TextError",
+    "Tokenizer",
     "VimBase",
     "VimConfig",
     "VimSmall",
@@ -70,9 +99,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Operations and modules load when they are used: no network needs all of them."""
+    """What not every network needs loads when it is used: operations, modules, language models."""
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
     if name not in __all__:  # what else is public is there already
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from vimnp import ops

@@ -1,13 +1,11 @@
 # Part of _scan.pyx: programs, run in one parallel region.
 
-from libc.stdlib cimport calloc, free
-
 cdef extern from "isa.h" nogil:
     enum:
         MAX_INPUTS
         MAX_BUFFERS
         MAX_DIRECTIONS
-        BUFFERS_OF_CALLER
+        FIRST_BUFFER
         NO_BUFFER
         PATCHES
 
@@ -17,6 +15,7 @@ cdef extern from "isa.h" nogil:
 
     enum operation_kind "operation":
         OPERATION_EMBED
+        OPERATION_LOOKUP
         OPERATION_ROTATE
         OPERATION_NORM
         OPERATION_PRODUCT
@@ -32,6 +31,10 @@ cdef extern from "isa.h" nogil:
         const int *patches
         const float *offset
         program_array pixels, out
+
+    struct lookup_operation:
+        matrix table
+        program_array ids, out
 
     struct rotate_operation:
         Py_ssize_t channels
@@ -60,7 +63,7 @@ cdef extern from "isa.h" nogil:
     struct conv1d_operation:
         Py_ssize_t length, channels
         int taps, silu, directions
-        program_array x
+        program_array x, state
         conv1d_filter filters[2]
 
     struct scan_direction:
@@ -69,7 +72,7 @@ cdef extern from "isa.h" nogil:
         const float *delta_bias
         const float *A
         const float *D
-        program_array u, dt, delta, B, C, z, out
+        program_array u, dt, delta, B, C, z, out, state
 
     struct scan_operation:
         Py_ssize_t channels
@@ -83,6 +86,7 @@ cdef extern from "isa.h" nogil:
 
     union operands:
         embed_operation embed
+        lookup_operation lookup
         rotate_operation rotate
         norm_operation norm
         product_operation product
@@ -102,7 +106,7 @@ cdef extern from "isa.h" nogil:
 
     struct program_stage "stage":
         split split
-        Py_ssize_t length, grain, rows, block, count
+        Py_ssize_t length, grain, rows, block, prepared, count
         const program_operation *operations
 
     struct program:
@@ -110,7 +114,7 @@ cdef extern from "isa.h" nogil:
         const program_stage *stages
         int buffers
         const Py_ssize_t *offsets
-        Py_ssize_t scratch
+        Py_ssize_t scratch, private_ "private"
 
     struct span:
         double begin, end
@@ -125,9 +129,10 @@ cdef extern from "isa.h" nogil:
         const program *program
         progress_list stages
         int inputs
-        const float *input[8]
+        const void *input[8]
         float *out
         Py_ssize_t out_stride
+        float *state
         float *workspace
         float *scratch
         span *spans
@@ -141,6 +146,7 @@ cdef extern from "isa.h" nogil:
 
 PROGRAM_LIMITS = {
     "CHUNK": CHUNK, "PATCHES": PATCHES, "MOST_DIRECTIONS": MAX_DIRECTIONS, "MOST_BUFFERS": MAX_BUFFERS,
+    "SHARED": SHARED, "ROWS_AT_ONCE": ROWS_AT_ONCE, "FLOATS_OF_BLOCK": FLOATS_OF_BLOCK,
 }  # which vimnp.engine.program knows without the kernels
 _REDUCTIONS = {"mean": OPERATION_MEAN, "largest": OPERATION_LARGEST, "copy": OPERATION_COPY}
 
@@ -157,7 +163,8 @@ cdef class Program:
     cdef Py_ssize_t offsets[32]
     cdef Py_ssize_t floats  # of the workspace, without what each thread has
     cdef tuple input_shape
-    cdef Py_ssize_t out_floats
+    cdef object ids  # how many there are, where the input is ids
+    cdef Py_ssize_t out_floats, state_floats
     cdef const kernels *table
     cdef list arrays  # keeps the parameters alive
 
@@ -187,11 +194,10 @@ cdef class Program:
 
     def forward(
         self, list inputs not None, float[:, ::1] out not None, float[::1] memory not None, *,
-        int num_threads, span[:, ::1] spans,
+        float[::1] state=None, int num_threads, span[:, ::1] spans,
     ):
         """What is asked for of each input: a row of out. Spans: a row for each thread."""
         cdef forward_pass task
-        cdef const float[::1] values
         number = len(inputs)
         _expect(number <= MAX_INPUTS, "inputs")
         _expect(num_threads >= 1, "num_threads")
@@ -201,9 +207,7 @@ cdef class Program:
             _expect(inputs[i].shape == self.input_shape, "an input")
             if not inputs[i].flags.c_contiguous:
                 raise ValueError("an input is not C-contiguous")
-            values = inputs[i].reshape(-1)
-            task.input[i] = &values[0]
-            views.append(values)
+            task.input[i] = self._first_number(inputs[i].reshape(-1), views)
         if number == 0:
             return
         _expect_shape(out, number, self.out_floats, "out")
@@ -213,6 +217,10 @@ cdef class Program:
         if spans is not None:
             _expect(spans.shape[0] >= num_threads and spans.shape[1] > 0, "spans")
             task.spans, task.capacity = &spans[0, 0], spans.shape[1]
+        task.state = NULL
+        if self.state_floats:
+            _expect(state is not None and state.shape[0] == self.state_floats, "state")
+            task.state = &state[0]
         task.workspace, task.scratch = &memory[0], &memory[0] + self.floats
         task.stages.first = <char *> (task.scratch + num_threads * self.p.scratch)
         task.stages.size, task.stages.shares = progress_size(num_threads), num_threads
@@ -221,17 +229,33 @@ cdef class Program:
             deal_pass(&task)
             run_together(self.table.forward, &task, num_threads)
 
+    cdef const void *_first_number(self, object input, list views) except NULL:
+        """Of pixels, or of ids within their table; what is read of is left in `views`."""
+        cdef const float[::1] pixels
+        cdef const int[::1] ids
+        if self.ids is None:
+            pixels = input
+            views.append(pixels)
+            return &pixels[0]
+        if input.min() < 0 or input.max() >= self.ids:
+            raise ValueError(f"an id is none of {self.ids}")
+        ids = input
+        views.append(ids)
+        return &ids[0]
+
     cdef int _lay_out(self, object described) except -1:
         """Where each buffer begins in the workspace."""
-        number = BUFFERS_OF_CALLER + len(described.buffers)
+        number = FIRST_BUFFER + len(described.buffers)
         _expect(number <= MAX_BUFFERS, "buffers")
         self.floats = 0
         for i, size in enumerate(described.buffers):
-            self.offsets[BUFFERS_OF_CALLER + i] = self.floats
+            self.offsets[FIRST_BUFFER + i] = self.floats
             self.floats += size
         self.p.buffers, self.p.offsets = number, self.offsets
-        self.p.scratch = (<Py_ssize_t> described.scratch + LINE - 1) // LINE * LINE
-        self.input_shape = described.inputs
+        self.p.private_ = _whole_lines(described.scratch)
+        self.p.scratch = self.p.private_ + _whole_lines(described.private)
+        self.input_shape, self.ids = described.inputs, described.ids
+        self.state_floats = described.state
         self.out_floats = <Py_ssize_t> described.out[0] * <Py_ssize_t> described.out[1]
         return 0
 
@@ -247,10 +271,16 @@ cdef class Program:
 
     cdef int _fill_stage(self, program_stage *to, object stage) except -1:
         to.split = SPLIT_ROWS if stage.split == "rows" else SPLIT_COLUMNS
-        to.grain = self.table.rows if stage.split == "rows" else self.table.width
+        to.grain = self.table.rows if stage.split == "rows" else self._columns_at_least(stage)
         to.length, to.rows, to.block = stage.length, stage.rows, stage.block
-        to.count = len(stage.operations)
+        to.prepared, to.count = stage.prepared, len(stage.operations)
         return 0
+
+    cdef int _columns_at_least(self, object stage) except -1:
+        """A vector; or a panel, which is stored together, if a matrix is stored small."""
+        products = [op.task for op in stage.operations if type(op.task).__name__ == "Product"]
+        small = any([product.weights.encoded is not None for product in products])
+        return max(self.table.width, SMALL_PANEL) if small else self.table.width
 
     cdef int _fill_operation(self, program_operation *to, object op) except -1:
         task, kind = op.task, type(op.task).__name__
@@ -259,6 +289,10 @@ cdef class Program:
         if kind == "Embed":
             to.kind = OPERATION_EMBED
             self._fill_embed(&to.of.embed, task)
+        elif kind == "Lookup":
+            to.kind = OPERATION_LOOKUP
+            to.of.lookup.table = self._matrix(task.table)
+            to.of.lookup.ids, to.of.lookup.out = _array(task.ids), _array(task.out)
         elif kind == "Rotate":
             to.kind = OPERATION_ROTATE
             to.of.rotate.channels, to.of.rotate.tokens = task.tokens.channels, _array(task.tokens)
@@ -309,7 +343,7 @@ cdef class Program:
         to.length, to.channels = task.x.rows, task.x.channels
         to.taps, to.silu, to.directions = len(task.filters[0].weight), task.silu, len(task.filters)
         _expect(1 <= to.taps <= MAX_TAPS, "d_conv")
-        to.x = _array(task.x)
+        to.x, to.state = _array(task.x), _array(task.state)
         for i, filter in enumerate(task.filters):
             to.filters[i].weight = self._floats(filter.weight)
             to.filters[i].bias = self._floats(filter.bias)
@@ -331,20 +365,17 @@ cdef class Program:
         to.A, to.D = self._floats(direction.A), self._floats(direction.D)
         to.u, to.dt, to.delta = _array(direction.u), _array(direction.dt), _array(direction.delta)
         to.B, to.C, to.z = _array(direction.B), _array(direction.C), _array(direction.z)
-        to.out = _array(direction.out)
+        to.out, to.state = _array(direction.out), _array(direction.state)
         return 0
 
     cdef matrix _matrix(self, object packed) except *:
         """Of no matrix, one without inputs."""
         cdef matrix found
-        cdef Py_ssize_t width = self.table.width
         found.inputs = found.outputs = 0
-        found.panels = NULL
+        found.dtype, found.panels, found.codes, found.scales = DTYPE_FLOAT32, NULL, NULL, NULL
         if packed is not None:
-            found.inputs, found.outputs = packed.inputs, packed.outputs
-            padded = (packed.outputs + width - 1) // width * width
-            _expect(packed.panels.size == packed.inputs * padded, "a parameter")
-            found.panels = self._floats(packed.panels)
+            weights = packed.panels if packed.encoded is None else packed.encoded
+            found = _matrix(weights, packed.inputs, packed.outputs, self.table.width, self.arrays)
         return found
 
     cdef const float *_floats(self, object array) except? NULL:
@@ -355,6 +386,10 @@ cdef class Program:
         _expect(view.shape[0] > 0, "a parameter")
         self.arrays.append(view)
         return &view[0]
+
+
+cdef Py_ssize_t _whole_lines(Py_ssize_t floats):
+    return (floats + LINE - 1) // LINE * LINE
 
 
 cdef program_array _array(object array) except *:

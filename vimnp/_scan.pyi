@@ -63,7 +63,7 @@ class Kernels:
     def product(
         self,
         x: np.ndarray,
-        panels: np.ndarray,
+        panels: object,
         addend: np.ndarray | None,
         out: np.ndarray,
         *,
@@ -81,6 +81,7 @@ class Program:
         out: np.ndarray,
         memory: np.ndarray,
         *,
+        state: np.ndarray | None = None,
         num_threads: int,
         spans: np.ndarray | None,
     ) -> None: ...

@@ -8,12 +8,18 @@ what keeps memory safe: :mod:`vimnp.ops` does that. Names and meanings are those
 :mod:`vimnp.ops.kernels`, and of :mod:`vimnp.engine.program` for programs.
 """
 
+from libc.stdlib cimport calloc, free, malloc
+
 cdef extern from "isa.h" nogil:
     const int MAX_STATES
     const int MAX_TAPS
     const int CHUNK
     const int CHAINS
     const int LINE
+    const int SMALL_PANEL
+    const int SHARED
+    const int ROWS_AT_ONCE
+    const int FLOATS_OF_BLOCK
 
     struct filter:
         const float *weight
@@ -35,9 +41,20 @@ cdef extern from "isa.h" nogil:
 
     Py_ssize_t last_position(const convolution *c)
 
+    enum dtype:
+        DTYPE_FLOAT32
+        DTYPE_BFLOAT16
+        DTYPE_INT8
+        DTYPE_INT4
+
     struct matrix:
         Py_ssize_t inputs, outputs
+        dtype dtype
         const float *panels
+        const void *codes
+        const unsigned short *scales
+
+    Py_ssize_t product_scratch(const matrix *m, Py_ssize_t rows)
 
     struct product_task "product":
         matrix weights
@@ -46,6 +63,7 @@ cdef extern from "isa.h" nogil:
         const float *bias
         float *out
         Py_ssize_t x_stride, addend_stride, out_stride
+        float *scratch
 
     struct scan:
         Py_ssize_t length, channels
@@ -301,19 +319,22 @@ cdef class Kernels:
         _run(self.table, of_direction, number, fused, num_threads)
 
     def product(
-        self, const float[:, :] x, const float[::1] panels not None, const float[:, :] addend,
+        self, const float[:, :] x, object panels not None, const float[:, :] addend,
         float[:, :] out, *, tuple rows not None, tuple columns not None,
     ):
-        """out = addend + x @ weights in these rows, and in these columns: whole vectors."""
+        """out = addend + x @ weights in these rows, and in these columns: whole vectors.
+
+        The weights are packed panels, or encoded.
+        """
         cdef product_task p
         cdef extent of_rows, of_columns
         cdef Py_ssize_t width = self.table.width
-        p.weights.inputs, p.weights.outputs = x.shape[1], out.shape[1]
+        cdef list views = []  # keeps the weights alive
+        p.weights = _matrix(panels, x.shape[1], out.shape[1], width, views)
         of_rows.begin, of_rows.end = rows
         of_columns.begin, of_columns.end = columns
         _expect_shape(x, out.shape[0], p.weights.inputs, "x")
         _expect_shape(out, out.shape[0], p.weights.outputs, "out")
-        _expect(panels.shape[0] == p.weights.inputs * ((p.weights.outputs + width - 1) // width * width), "panels")
         _expect(0 <= of_rows.begin <= of_rows.end <= out.shape[0], "rows")
         _expect(0 <= of_columns.begin <= of_columns.end <= p.weights.outputs, "columns")
         _expect(of_columns.begin % width == 0, "columns")
@@ -321,10 +342,14 @@ cdef class Kernels:
         if addend is not None:
             _expect_shape(addend, out.shape[0], p.weights.outputs, "addend")
             p.addend, p.addend_stride = &addend[0, 0], _stride(addend, False)
-        p.x, p.x_stride, p.weights.panels = &x[0, 0], _stride(x, False), &panels[0]
+        p.x, p.x_stride = &x[0, 0], _stride(x, False)
         p.out, p.out_stride = &out[0, 0], _stride(out, False)
+        p.scratch = <float *> malloc(product_scratch(&p.weights, of_rows.end - of_rows.begin) * sizeof(float))
+        if p.scratch == NULL:
+            raise MemoryError
         with nogil:
             self.table.product(&p, of_rows, of_columns)
+            free(p.scratch)
 
     def multiply_adds(self, Py_ssize_t rounds):
         """Multiply-adds without memory, to be timed; returns how many there were."""
@@ -332,6 +357,35 @@ cdef class Kernels:
         with nogil:
             table.multiply_adds(rounds, 0.5)
         return rounds * CHAINS * table.width
+
+
+cdef matrix _matrix(
+    object weights, Py_ssize_t inputs, Py_ssize_t outputs, Py_ssize_t width, list views
+) except *:
+    """Of the float32 panels that were packed for vectors so wide, or of an Encoded."""
+    cdef matrix found
+    cdef const float[::1] panels
+    cdef const unsigned short[:, :, :, ::1] pairs
+    cdef const unsigned char[:, :, :, :, ::1] codes
+    cdef const unsigned short[:, :, ::1] scales
+    found.inputs, found.outputs, found.dtype = inputs, outputs, DTYPE_FLOAT32
+    found.panels, found.codes, found.scales = NULL, NULL, NULL
+    views.append(weights)
+    if not hasattr(weights, "codes"):
+        panels = weights
+        _expect(panels.shape[0] == inputs * ((outputs + width - 1) // width * width), "panels")
+        found.panels = &panels[0]
+        return found
+    # Encoded has seen to its arrays' shapes.
+    _expect(weights.inputs == inputs and weights.outputs == outputs, "a matrix")
+    if weights.dtype == "bfloat16":
+        pairs = weights.codes
+        found.dtype, found.codes = DTYPE_BFLOAT16, &pairs[0, 0, 0, 0]
+        return found
+    codes, scales = weights.codes, weights.scales
+    found.dtype = DTYPE_INT8 if weights.dtype == "int8" else DTYPE_INT4
+    found.codes, found.scales = &codes[0, 0, 0, 0, 0], &scales[0, 0, 0]
+    return found
 
 
 cdef void _run(

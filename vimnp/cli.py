@@ -26,9 +26,12 @@ from vimnp.errors import VimnpError
 
 COMMANDS = {
     "predict": "say what is in a picture",
+    "generate": "have a language model go on from a text",
+    "chat": "talk with a language model",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
     "eval": "measure top-1 and top-5 accuracy over a folder of pictures",
+    "eval-text": "measure how likely a language model finds a text",
     "bench": "time forward passes in every way",
     "profile": "show where the time of a forward pass goes",
 }
@@ -108,15 +111,15 @@ class _Parser(argparse.ArgumentParser):
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vimnp",
-        description="Vision Mamba on a CPU, without PyTorch.",
+        description="Vision Mamba and Mamba language models on a CPU, without PyTorch.",
         epilog="example: vimnp predict cat.jpg --weights vim_tiny.npz",
     )
-    parser.add_argument("--version", action="version", version=f"vimnp {vimnp.__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"vimnp {vimnp.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
         if name in arguments:  # the others' modules need not load
-            module = importlib.import_module(f"vimnp.commands.{name}")
+            module = importlib.import_module(f"vimnp.commands.{name.replace('-', '_')}")
             command.description, command.epilog = module.DESCRIPTION, f"example: {module.EXAMPLE}"
             module.add_arguments(command)
             command.set_defaults(run=module.run, parser=command)

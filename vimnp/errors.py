@@ -17,8 +17,16 @@ class CheckpointError(VimnpError):
     """A PyTorch checkpoint cannot be read safely or is not a supported Vision Mamba."""
 
 
+class StateError(VimnpError):
+    """A language model's state is of other weights, or a pass with it was interrupted."""
+
+
 class ImageError(VimnpError):
     """A picture cannot be read, or an array is not a picture that the network takes."""
+
+
+class TextError(VimnpError):
+    """A prompt, a tokenizer's file or a chat template cannot be used."""
 
 
 def excerpt(reason: object, length: int = 100) -> str:

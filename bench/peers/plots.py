@@ -1,45 +1,33 @@
-"""The record as pictures, for a column of a printed page, in colour or without.
-
-Colours are Okabe and Ito's (Color Universal Design, 2008), which every kind of colour vision tells
-apart; hatches, line styles and markers say the same without colours.
-"""
+"""The record as pictures; figures.py says in which style."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from peers.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    bar_style,
+    bars_by_name,
+    empty_figure,
+    legend,
+    places,
+    plain,
+    save,
+    ticks,
+)
 from peers.networks import NETWORKS
 from peers.record import Results
 from peers.units import milliseconds, threads
-
-BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-
-WIDTH = 3.5  # inches, of a column
-DOTS_PER_INCH = 200
-STYLE = {
-    "font.size": 7,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.titlesize": 8,
-    "hatch.linewidth": 0.5,
-    "legend.frameon": False,
-    "legend.handlelength": 3.2,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
-}
-
-# Of the bars for each number of threads: light, hatched, dark.
-BARS = ((YELLOW, ""), (SKY_BLUE, "////"), (BLUE, ""))
 
 # Colour, line and marker of each network that has tokens.
 LINES = {
@@ -61,12 +49,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     }
     if any("tokens" in row for row in results["latency"]):
         plots["tokens.png"] = latency_by_tokens
-    paths = []
-    with mpl.rc_context(STYLE):
-        for name, plot in plots.items():
-            paths.append(folder / name)
-            plot(results).savefig(paths[-1], dpi=DOTS_PER_INCH)
-    return paths
+    return save(plots, results, folder)
 
 
 def latency_by_network(results: Results) -> Figure:
@@ -78,26 +61,14 @@ def latency_by_network(results: Results) -> Figure:
     names = sorted({row["network"] for row in rows}, key=lambda name: medians[name, numbers[-1]])
 
     title = f"Latency, {side}x{side} pixels"
-    figure, axes = _figure(results, title, height=1.2 + 0.34 * len(names))
-    thickness = 0.8 / len(numbers)
-    for index, number in enumerate(numbers):
-        values = [medians[name, number] for name in names]
-        bars = axes.barh(
-            _places(len(names), index, len(numbers), thickness),
-            [value * 1e3 for value in values],
-            thickness,
-            **_bar_style(index, number),
-        )
-        axes.bar_label(bars, [milliseconds(value) for value in values], padding=2, fontsize=6)
-    axes.set_yticks(range(len(names)), [_in_two_lines(name) for name in names])
-    axes.tick_params(axis="y", length=0)
-    axes.margins(y=0.01)
-    axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.set_xlim(min(medians.values()) * 1e3 / 2, max(medians.values()) * 1e3 * 4)
-    _ticks(axes.xaxis, (1.0, 3.0))
+    figure, axes = empty_figure(results, title, height=1.2 + 0.34 * len(names))
+    bars_by_name(
+        axes,
+        [NETWORKS[name].label for name in names],
+        {number: [medians[name, number] * 1e3 for name in names] for number in numbers},
+        write=lambda value: milliseconds(value / 1e3),
+    )
     axes.set_xlabel("milliseconds a picture (logarithmic)")
-    _legend(axes, columns=len(numbers))
     return figure
 
 
@@ -106,7 +77,9 @@ def latency_by_tokens(results: Results) -> Figure:
     number = min(row["threads"] for row in results["latency"])
     rows = [row for row in results["latency"] if row["threads"] == number and "tokens" in row]
 
-    figure, axes = _figure(results, f"Latency by number of tokens, {threads(number)}", height=4.2)
+    figure, axes = empty_figure(
+        results, f"Latency by number of tokens, {threads(number)}", height=4.2
+    )
     for name in dict.fromkeys(row["network"] for row in rows):
         of_network = sorted((r["tokens"], r["median"] * 1e3) for r in rows if r["network"] == name)
         colour, line, marker = LINES[name]
@@ -120,13 +93,13 @@ def latency_by_tokens(results: Results) -> Figure:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(FixedLocator(sorted({row["tokens"] for row in rows})))
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain))
     axes.xaxis.set_minor_locator(NullLocator())
-    _ticks(axes.yaxis, (1.0, 2.0, 5.0))
+    ticks(axes.yaxis, (1.0, 2.0, 5.0))
     axes.grid(axis="y", linewidth=0.3, color="0.8")
     axes.set_xlabel("tokens (logarithmic)")
     axes.set_ylabel("milliseconds a picture (logarithmic)")
-    _legend(axes, columns=1)
+    legend(axes, columns=1)
     return figure
 
 
@@ -139,15 +112,15 @@ def scan_modes(results: Results) -> Figure:
 
     side = rows[0]["side"]
     title = f"Scan modes, vimnp's numpy backend, {side}x{side} pixels"
-    figure, axes = _figure(results, title, height=2.6)
+    figure, axes = empty_figure(results, title, height=2.6)
     thickness = 0.87 / len(numbers)
     for index, number in enumerate(numbers):
         values = [medians[mode, number] for mode in modes]
         bars = axes.bar(
-            _places(len(modes), index, len(numbers), thickness),
+            places(len(modes), index, len(numbers), thickness),
             [value * 1e3 for value in values],
             thickness,
-            **_bar_style(index, number),
+            **bar_style(index, number),
         )
         texts = [milliseconds(value).removesuffix(" ms") for value in values]
         axes.bar_label(bars, texts, padding=1, fontsize=5.5)
@@ -155,46 +128,5 @@ def scan_modes(results: Results) -> Figure:
     axes.tick_params(axis="x", length=0)
     axes.margins(y=0.1)
     axes.set_ylabel("milliseconds a picture")
-    _legend(axes, columns=len(numbers))
+    legend(axes, columns=len(numbers))
     return figure
-
-
-def _figure(results: Results, title: str, height: float) -> tuple[Figure, Axes]:
-    """An empty one, `height` inches high, with the machine in small type beneath."""
-    figure = Figure((WIDTH, height), layout="constrained")
-    figure.suptitle(title)
-    machine = results["machine"][0].removeprefix("machine: ")
-    figure.supxlabel(f"{machine}; {results['date']}", fontsize=5, color="0.3")
-    return figure, figure.subplots()
-
-
-def _legend(axes: Axes, columns: int) -> None:
-    """Above the data."""
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
-
-
-def _places(groups: int, index: int, of: int, thickness: float) -> list[float]:
-    """Where the bars of one of `of` kinds stand, which touch each other in each group."""
-    return [group + (index - (of - 1) / 2) * thickness for group in range(groups)]
-
-
-def _bar_style(index: int, num_threads: int) -> dict[str, Any]:
-    colour, hatch = BARS[index % len(BARS)]
-    edge = {"edgecolor": BLACK, "linewidth": 0.5}
-    return {"color": colour, "hatch": hatch, "label": threads(num_threads), **edge}
-
-
-def _in_two_lines(name: str) -> str:
-    """The network above its run-time."""
-    return NETWORKS[name].label.replace(", ", "\n", 1)
-
-
-def _ticks(axis: Axis, digits: Sequence[float]) -> None:
-    """Of a logarithmic axis: these digits of every power of ten, written out."""
-    axis.set_major_locator(LogLocator(10.0, digits))
-    axis.set_major_formatter(FuncFormatter(_plain))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _plain(value: float, position: int | None = None) -> str:
-    return f"{value:,g}"

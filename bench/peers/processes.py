@@ -7,18 +7,16 @@ setting for all.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
 
+from peers.conversation import Conversation
 from peers.networks import NETWORKS
 from peers.units import threads
 
@@ -62,7 +60,7 @@ def blas_threads(num_threads: int) -> Iterator[None]:
         yield
 
 
-class Peer:
+class Peer(Conversation):
     """A process that runs its network whenever it is asked to.
 
     Parameters
@@ -79,30 +77,10 @@ class Peer:
 
     def __init__(self, case: Case, folder: Path) -> None:
         self.case = case
-        command = [sys.executable, "-c", CODE, *map(str, case.arguments(folder)), "turns"]
         with blas_threads(case.num_threads):
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        self.logits = np.array(self._answer(), np.float32)
+            super().__init__(CODE, [*case.arguments(folder), "turns"], str(case))
+        self.logits = np.array(self.answer(), np.float32)
 
     def turn(self) -> list[float]:
         """Seconds of each pass of a turn."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> list[float]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process of {self.case} has ended: see what it says above")
-        return json.loads(line)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Close its input, and wait until it has seen that."""
-        self._process.communicate()
+        return self.ask()

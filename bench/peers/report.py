@@ -8,9 +8,10 @@ from contextlib import redirect_stdout
 
 from surroundings import print_table
 
+from peers.header import print_header
 from peers.networks import NETWORKS
 from peers.record import Results
-from peers.units import milliseconds, threads
+from peers.units import megabytes, milliseconds, threads
 
 METHOD = """\
 Medians. Every network runs in a process of its own; all are alive at once and have their turns one
@@ -34,7 +35,7 @@ def markdown(results: Results) -> str:
     """Header and tables."""
     page = io.StringIO()
     with redirect_stdout(page):
-        _print_header(results)
+        print_header(results)
         difference = max(row["difference"] for row in results["agreement"])
         print(METHOD.format(difference=difference), end="\n\n")
         print_table(
@@ -51,12 +52,6 @@ def markdown(results: Results) -> str:
             _scan_rows(results),
         )
     return page.getvalue().rstrip("\n") + "\n"
-
-
-def _print_header(results: Results) -> None:
-    packages = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    lines = [*results["machine"], packages, f"{results['date']}, {results['rounds']} rounds"]
-    print("\n".join(f"- {line}" for line in lines), end="\n\n")
 
 
 def _sides(results: Results) -> list[int]:
@@ -76,7 +71,7 @@ def _latency_rows(results: Results) -> Iterator[tuple[str, ...]]:
 
 def _start_rows(results: Results) -> Iterator[tuple[str, ...]]:
     for row in results["start"]:
-        memory = f"{row['peak_memory'] / 1e6:.0f} MB"
+        memory = megabytes(row["peak_memory"])
         yield NETWORKS[row["network"]].label, memory, milliseconds(row["cold_start"])
 
 

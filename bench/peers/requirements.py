@@ -1,7 +1,8 @@
-"""The packages that the comparison needs and vimnp does not."""
+"""The packages that the comparisons need and vimnp does not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 
@@ -9,14 +10,22 @@ MEASURED = ("vimnp", "numpy", "torch", "onnxruntime")
 NEEDED = ("torch", "onnx", "onnxruntime", "matplotlib", "pytest", "threadpoolctl")
 
 
-def missing() -> str | None:
-    """A sentence that names what is not installed; None if nothing is."""
-    names = [name for name in NEEDED if find_spec(name) is None]
+def missing(needed: Sequence[str] | None = None, extras: str = "bench,test,train") -> str | None:
+    """A sentence that names what is not installed; None if nothing is.
+
+    Parameters
+    ----------
+    needed : sequence of str, optional
+        Modules, by default those of the networks of pictures.
+    extras : str
+        Of vimnp, which bring them all.
+    """
+    names = [name for name in needed or NEEDED if find_spec(name) is None]
     if not names:
         return None
-    return f"not installed: {', '.join(names)}; pip install -e '.[bench,test,train]' brings all"
+    return f"not installed: {', '.join(names)}; pip install -e '.[{extras}]' brings all"
 
 
-def versions() -> dict[str, str]:
+def versions(measured: Sequence[str] = MEASURED) -> dict[str, str]:
     """Of what is measured, by package."""
-    return {name: version(name) for name in MEASURED}
+    return {name: version(name) for name in measured}

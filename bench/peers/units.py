@@ -1,4 +1,4 @@
-"""Times and threads as tables and plots write them."""
+"""Numbers with their units, as tables and plots write them."""
 
 from __future__ import annotations
 
@@ -10,3 +10,25 @@ def milliseconds(seconds: float) -> str:
 
 def threads(number: int) -> str:
     return "1 thread" if number == 1 else f"{number} threads"
+
+
+def seconds(number: float) -> str:
+    return f"{number:.2f} s"
+
+
+def megabytes(number: float) -> str:
+    """Of bytes."""
+    return f"{number / 1e6:,.0f} MB"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.2f}x"
+
+
+def percent(share: float) -> str:
+    return f"{share:.0%}"
+
+
+def per_second(tokens: float) -> str:
+    """With a tenth below ten."""
+    return f"{tokens:.1f}" if tokens < 10 else f"{tokens:,.0f}"

@@ -14,7 +14,13 @@ import numpy as np
 
 from vimnp.convert.formats.naming import listing, quoted
 from vimnp.convert.formats.pickled import SAVE_WEIGHTS, load_pickle
-from vimnp.convert.formats.source import FETCH_AGAIN, SAVE_AGAIN, SourceFile, is_safetensors
+from vimnp.convert.formats.source import (
+    FETCH_AGAIN,
+    SAVE_AGAIN,
+    Selection,
+    SourceFile,
+    is_safetensors,
+)
 from vimnp.convert.formats.state_dict import find_state_dict
 from vimnp.convert.formats.tensors import Storage, StorageType, TensorRecord
 from vimnp.errors import CheckpointError, excerpt
@@ -57,16 +63,17 @@ class Checkpoint(SourceFile):
     def _storage_type(self, name: str) -> StorageType:
         return self._tensors[name].storage.type
 
-    def _read_stored(self, name: str) -> np.ndarray:
+    def _read_stored(self, name: str, rows: Selection) -> np.ndarray:
         tensor = self._tensors[name]
         dtype = tensor.storage.type.dtype.newbyteorder(self._order)
         data = self._read_storage(tensor.storage)
-        return np.lib.stride_tricks.as_strided(  # inside the buffer: check_bounds saw to it
+        stored = np.lib.stride_tricks.as_strided(  # inside the buffer: check_bounds saw to it
             np.frombuffer(data, dtype)[tensor.offset :],
             tensor.shape,
             [step * dtype.itemsize for step in tensor.stride],
             writeable=False,
         )
+        return stored[rows]
 
     def reading_order(self, names: Iterable[str]) -> list[str]:
         """Tensors that share a storage one after another: it is read once for all of them."""
@@ -76,10 +83,17 @@ class Checkpoint(SourceFile):
             places.setdefault(self._tensors[name].storage.key, len(places))
         return sorted(names, key=lambda name: places[self._tensors[name].storage.key])
 
+    def is_same(self, name: str, other: str) -> bool:
+        """As for any source; two names of one tensor, as tied weights are, need no reading."""
+        return self._tensors[name] == self._tensors[other] or super().is_same(name, other)
+
+    def forget(self) -> None:
+        self._last_read = (None, b"")
+
     def _read_storage(self, storage: Storage) -> bytes:
         """A storage's bytes, which are kept until another one is read."""
         if self._last_read[0] != storage.key:
-            self._last_read = (None, b"")  # it would take memory beside the next one
+            self.forget()  # it would take memory beside the next one
             data = self._read_member(self._storage_member(storage))
             self._last_read = (storage.key, data)
         return self._last_read[1]

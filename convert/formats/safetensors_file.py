@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vimnp.convert.formats.naming import quoted
-from vimnp.convert.formats.source import FETCH_AGAIN, SourceFile, is_safetensors
+from vimnp.convert.formats.source import FETCH_AGAIN, Selection, SourceFile, is_safetensors
 from vimnp.convert.formats.state_dict import without_wrappers
 from vimnp.convert.formats.tensors import MOST_DIMENSIONS, StorageType
 from vimnp.errors import CheckpointError
@@ -74,11 +74,16 @@ class SafetensorsFile(SourceFile):
     def _storage_type(self, name: str) -> StorageType:
         return self._entries[name].type
 
-    def _read_stored(self, name: str) -> np.ndarray:
+    def _read_stored(self, name: str, rows: Selection) -> np.ndarray:
         entry = self._entries[name]
-        self._file.seek(entry.offset)
-        size = math.prod(entry.shape) * entry.type.dtype.itemsize
-        return np.frombuffer(self._file.read(size), entry.type.dtype).reshape(entry.shape)
+        shape, offset = entry.shape, entry.offset
+        if isinstance(rows, slice):
+            begin, end, _ = rows.indices(shape[0])
+            offset += begin * math.prod(shape[1:]) * entry.type.dtype.itemsize
+            shape = (end - begin, *shape[1:])
+        self._file.seek(offset)
+        size = math.prod(shape) * entry.type.dtype.itemsize
+        return np.frombuffer(self._file.read(size), entry.type.dtype).reshape(shape)
 
     def _header_size(self) -> int:
         self._file.seek(0)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import abc
 import hashlib
 import io
+import math
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from types import EllipsisType
 from typing import Self
 
 import numpy as np
@@ -18,6 +20,12 @@ from vimnp.convert.formats.tensors import StorageType
 from vimnp.errors import CheckpointError
 from vimnp.storage.archive import BoundedReader
 from vimnp.storage.files import open_regular
+from vimnp.weights.writing import Rows
+
+Selection = slice | EllipsisType
+"""Rows of a tensor from one to another, or with an Ellipsis all that there is."""
+
+_AT_ONCE = 1 << 20  # numbers that are compared together
 
 SAVE_AGAIN = "load it with torch and write it again with torch.save"
 FETCH_AGAIN = "fetch the file again"
@@ -42,7 +50,97 @@ def is_safetensors(start: bytes) -> bool:
     return start[4:9] == b"\0\0\0\0{"
 
 
-class SourceFile(abc.ABC):
+class Source(abc.ABC):
+    """Weights that were opened and found sound, in a file or in several.
+
+    Attributes
+    ----------
+    path : Path
+        The file, for messages.
+    shapes : dict of str to tuple of int
+        Shape of every tensor by its name in the state dict.
+    """
+
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def read(self, name: str) -> np.ndarray:
+        """Read one tensor.
+
+        Parameters
+        ----------
+        name : str
+            One of ``shapes``.
+
+        Returns
+        -------
+        ndarray of float32, C-contiguous
+            Half, bfloat16 and double are converted.
+
+        Raises
+        ------
+        CheckpointError
+            If the bytes are damaged, the tensor holds no floating-point numbers, or a double is too
+            large for float32.
+        """
+        return self.read_rows(name, ...)
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        return [self.path]
+
+    def rows(self, name: str) -> Rows:
+        """One tensor, to be read some rows at a time as :meth:`read` would."""
+
+        def read(begin: int, end: int) -> np.ndarray:
+            return self.read_rows(name, slice(begin, end))
+
+        return Rows(self.shapes[name], read)
+
+    def is_same(self, name: str, other: str) -> bool:
+        """Whether two tensors hold the same numbers; no more than one of them is in memory."""
+        if self.shapes[name] != self.shapes[other] or not self.shapes[name]:
+            return False
+        return self._digest(name) == self._digest(other)
+
+    def _digest(self, name: str) -> bytes:
+        digest = hashlib.sha256()
+        length, width = self.shapes[name][0], math.prod(self.shapes[name][1:])
+        step = max(1, _AT_ONCE // max(width, 1))
+        for begin in range(0, length, step):
+            digest.update(self.read_rows(name, slice(begin, begin + step)).data)
+        self.forget()
+        return digest.digest()
+
+    def reading_order(self, names: Iterable[str]) -> list[str]:
+        """The order in which these tensors are read with the least work."""
+        return list(names)
+
+    @abc.abstractmethod
+    def forget(self) -> None:
+        """Drop what is kept in memory for the next read."""
+
+    @abc.abstractmethod
+    def read_rows(self, name: str, rows: Selection) -> np.ndarray:
+        """Read some rows of a tensor, or with an Ellipsis all of it, as :meth:`read` does."""
+
+    @abc.abstractmethod
+    def sha256(self) -> str:
+        """SHA-256 of the whole file, in hexadecimal; of several, of one behind the other."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close all that is open."""
+
+
+class SourceFile(Source):
     """A file of weights that was opened and found sound; tensors are read one at a time.
 
     Use as a context manager::
@@ -66,8 +164,6 @@ class SourceFile(abc.ABC):
         If the file cannot be opened or is not sound.
     """
 
-    shapes: dict[str, tuple[int, ...]]
-
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file = self._open()
@@ -78,31 +174,13 @@ class SourceFile(abc.ABC):
             self._file.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         self._file.close()
 
-    def read(self, name: str) -> np.ndarray:
-        """Read one tensor.
+    def forget(self) -> None:
+        """Nothing is kept, unless a format says so."""
 
-        Parameters
-        ----------
-        name : str
-            One of ``shapes``.
-
-        Returns
-        -------
-        ndarray of float32, C-contiguous
-            Half, bfloat16 and double are converted.
-
-        Raises
-        ------
-        CheckpointError
-            If the bytes are damaged, the tensor holds no floating-point numbers, or a double is too
-            large for float32.
-        """
+    def read_rows(self, name: str, rows: Selection) -> np.ndarray:
         kind = self._storage_type(name)
         if not kind.is_floating:
             raise self._error(
@@ -110,18 +188,13 @@ class SourceFile(abc.ABC):
                 "64 bits"
             )
         try:
-            return _to_float32(self._read_stored(name), kind)
+            return _to_float32(self._read_stored(name, rows), kind)
         except FloatingPointError:
             raise self._error(
                 f"{quoted(name)}: holds a double too large for float32; expected smaller weights"
             ) from None
 
-    def reading_order(self, names: Iterable[str]) -> list[str]:
-        """The order in which these tensors are read with the least work."""
-        return list(names)
-
     def sha256(self) -> str:
-        """SHA-256 of the whole file, in hexadecimal."""
         self._file.seek(0)
         return hashlib.file_digest(self._file, "sha256").hexdigest()
 
@@ -134,8 +207,8 @@ class SourceFile(abc.ABC):
         """How a tensor's numbers are stored."""
 
     @abc.abstractmethod
-    def _read_stored(self, name: str) -> np.ndarray:
-        """A tensor's numbers as they are stored, in the dtype of its storage type."""
+    def _read_stored(self, name: str, rows: Selection) -> np.ndarray:
+        """Some rows as they are stored, in the dtype of the tensor's storage type."""
 
     def _open(self) -> BoundedReader:
         try:

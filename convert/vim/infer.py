@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vimnp.convert.family import Shapes
+from vimnp.convert.fitting import refuse_contradictions, shape_of
 from vimnp.convert.formats.naming import quoted
 from vimnp.convert.settings import to_text
 from vimnp.convert.vim.geometry import infer_geometry
@@ -50,7 +51,7 @@ def infer_config(
         If the network is no such Vision Mamba, or a setting or the model contradicts the weights.
     """
     inferred = _infer_sizes(shapes, settings) | _infer_options(shapes)
-    _refuse_contradictions(settings, inferred)
+    refuse_contradictions(settings, inferred)
     telling, patches = _count_patches(shapes)
     given = settings
     if model is not None:
@@ -96,7 +97,7 @@ def examine(
 def _infer_sizes(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
     has_head = any(name.startswith("head.") for name in shapes)
     sizes: dict[str, Any] = {
-        field: _shape_of(shapes, name, dimensions)[axis]
+        field: shape_of(shapes, name, dimensions, "Vision Mamba")[axis]
         for field, (name, dimensions, axis) in SIZES.items()
         if has_head or field != "num_classes"
     }
@@ -139,17 +140,6 @@ def _infer_options(shapes: Shapes) -> dict[str, Any]:
     return options
 
 
-def _shape_of(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
-    if name not in shapes:
-        raise CheckpointError(f"{quoted(name)} is missing; expected every Vision Mamba to have it")
-    shape = shapes[name]
-    if len(shape) != dimensions or 0 in shape:
-        raise CheckpointError(
-            f"{quoted(name)} has the shape {shape}; expected {dimensions} dimensions, none empty"
-        )
-    return shape
-
-
 def _count_layers(shapes: Shapes) -> int:
     matches = (re.match(r"layers\.([0-9]{1,6})\.", name) for name in shapes)
     return 1 + max(int(match[1]) for match in matches if match)
@@ -158,7 +148,7 @@ def _count_layers(shapes: Shapes) -> int:
 def _count_patches(shapes: Shapes) -> tuple[str, int | None]:
     """The tensor with a row for each patch, and how many those are; None where no tensor tells."""
     if "pos_embed" in shapes:
-        tokens = _shape_of(shapes, "pos_embed", 3)[1]
+        tokens = shape_of(shapes, "pos_embed", 3, "Vision Mamba")[1]
         class_tokens = sum(name.startswith("cls_token") for name in shapes)
         if tokens <= class_tokens:
             raise CheckpointError(
@@ -167,7 +157,7 @@ def _count_patches(shapes: Shapes) -> tuple[str, int | None]:
             )
         return "pos_embed", tokens - class_tokens
     if COS in shapes:
-        return COS, _shape_of(shapes, COS, 2)[0]
+        return COS, shape_of(shapes, COS, 2, "Vision Mamba")[0]
     return "pos_embed", None
 
 
@@ -187,15 +177,6 @@ def _refuse_other_model(model: str, inferred: Mapping[str, Any]) -> None:
             raise CheckpointError(
                 f"the weights have {name} {to_text(value)}, but the network {model} has "
                 f"{to_text(expected)}; leave --model out or name another"
-            )
-
-
-def _refuse_contradictions(settings: Mapping[str, Any], inferred: Mapping[str, Any]) -> None:
-    for name, value in inferred.items():
-        if name in settings and settings[name] != value:
-            raise CheckpointError(
-                f"the setting {name} is {to_text(settings[name])}, but the weights say "
-                f"{to_text(value)}; leave it out"
             )
 
 

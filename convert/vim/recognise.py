@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
+from vimnp.convert import fitting
 from vimnp.convert.family import Shapes
-from vimnp.convert.formats.naming import listing, quoted
-from vimnp.errors import CheckpointError
 from vimnp.models.vim.config import VimConfig
 
 
@@ -19,22 +17,12 @@ def is_vim(shapes: Shapes) -> bool:
 
 def check_tensors(shapes: Shapes, config: VimConfig) -> None:
     """Raise CheckpointError unless the tensors are exactly those of the configuration."""
-    expected = config.parameter_shapes()
-    problems = [
-        _problem("missing", expected.keys() - shapes.keys()),
-        _problem("not part of a Vision Mamba", shapes.keys() - expected.keys()),
-    ]
-    if any(problems):
-        raise CheckpointError(
-            f"its tensors are not those of a Vision Mamba of {config.depth} layers with "
-            f"{_describe_options(config)}: {'; '.join(filter(None, problems))}"
-        )
-    wrong = [name for name, shape in expected.items() if shapes[name] != shape]
-    if wrong:
-        raise CheckpointError(
-            f"{len(wrong)} tensors have another shape than expected: {quoted(wrong[0])} has "
-            f"{shapes[wrong[0]]}, expected {expected[wrong[0]]}"
-        )
+    fitting.check_tensors(
+        shapes,
+        config.parameter_shapes(),
+        "a Vision Mamba",
+        f"{config.depth} layers with {_describe_options(config)}",
+    )
 
 
 def _describe_options(config: VimConfig) -> str:
@@ -42,7 +30,3 @@ def _describe_options(config: VimConfig) -> str:
     options = ["use_double_cls_token", "if_rope", "if_layer_scale"]
     found = [name for name in options if getattr(config, name)]
     return " and ".join([f"bimamba_type {config.bimamba_type}", *found])
-
-
-def _problem(what: str, names: Collection[str]) -> str:
-    return f"{len(names)} {what} ({listing(sorted(names))})" if names else ""

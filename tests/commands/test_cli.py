@@ -326,7 +326,7 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     ("convert: missing input", ["convert", "no.pth", "{new}"], ["no.pth", "No such file"]),
     ("convert: a picture", ["convert", "{png}", "{new}"], ["noise.png"]),
     ("convert: weights", ["convert", "{npz}", "{new}"], ["micro.npz"]),
-    ("convert: dtype", ["convert", "a.pth", "{new}", "--dtype", "int8"], ["int8", "float16"]),
+    ("convert: dtype", ["convert", "a.pth", "{new}", "--dtype", "int3"], ["int3", "float16"]),
     ("set: no value", ["convert", "a.pth", "{new}", "--set", "stride"], ["stride", "KEY=VALUE"]),
     ("set: empty", ["convert", "a.pth", "{new}", "--set", "stride="], ["stride=", "KEY=VALUE"]),
     ("set: no key", ["convert", "a.pth", "{new}", "--set", "=8"], ["=8", "KEY=VALUE"]),

@@ -40,8 +40,9 @@ class Some:
     """A builder and arrays of it that fit each other."""
 
     def __init__(self) -> None:
-        self.b = Builder((3, 8, 8), (LENGTH, CHANNELS))
+        self.b = Builder((3, 8, 8), (LENGTH, CHANNELS), state=STATES * CHANNELS + 1)
         self.x, self.y = (self.b.array(LENGTH, CHANNELS) for _ in range(2))
+        self.mine = self.b.private(LENGTH, CHANNELS)
         self.narrow = self.b.array(LENGTH, STATES)
 
     def rows(self) -> AbstractContextManager[None]:
@@ -60,6 +61,18 @@ class Some:
         arguments |= {"B": self.narrow, "C": self.narrow, "z": self.y, "out": self.y}
         arguments |= {"delta_bias": zeros(20), "A": zeros(STATES, 20), "D": zeros(20)}
         return ScanDirection(**(arguments | changes))  # type: ignore[arg-type]
+
+    def conv1d(self, filters: int = 1, **changes: object) -> None:
+        arguments: dict[str, object] = {"state": self.b.state(0, 3, CHANNELS)}
+        self.b.conv1d(self.x, [conv] * filters, **(arguments | changes))  # type: ignore[arg-type]
+
+    def norm(self, out: Array, add: Array | None = None) -> None:
+        self.b.norm(self.x, out, zeros(CHANNELS), None, 1e-5, add=add)
+
+    def lookup(self, rows: int = LENGTH, channels: int = CHANNELS) -> None:
+        b = self.b = Builder((1, LENGTH), (1, 1))
+        with b.rows(rows):
+            b.lookup(matrix(CHANNELS, 100), b.array(rows, channels))
 
     def embed(self, **changes: object) -> None:
         arguments = {"out": self.x, "patch_proj": matrix(3 * 16, CHANNELS)}
@@ -81,7 +94,21 @@ FITTING: dict[str, tuple[str, Callable[[Some], None]]] = {
     "scan": ("columns", lambda s: s.b.scan([s.direction(z=None), s.direction()])),
     "largest": ("columns", lambda s: s.b.largest("l", s.x, s.b.out.first(1))),
     "embed": ("rows", lambda s: s.embed()),
+    "conv1d with a state": ("columns", lambda s: s.conv1d()),
+    "scan with a state": (
+        "columns",
+        lambda s: s.b.scan([s.direction(state=s.b.state(0, STATES, CHANNELS))]),
+    ),
+    "a state's last float": ("columns", lambda s: s.conv1d(state=s.b.state(1, 3, CHANNELS))),
+    "lookup": ("", lambda s: s.lookup()),
 }
+
+
+def what_each_thread_has_alone(some: Some) -> None:
+    with some.columns():
+        some.norm(some.mine)
+
+
 MISFITS: dict[str, tuple[str, Callable[[Some], None]]] = {
     "rows split for columns": ("columns", FITTING["norm"][1]),
     "columns split for rows": ("rows", FITTING["conv1d"][1]),
@@ -122,6 +149,19 @@ MISFITS: dict[str, tuple[str, Callable[[Some], None]]] = {
     "long numbers": ("rows", lambda s: s.embed(patches=np.zeros(LENGTH, np.int64))),
     "a patch's size": ("rows", lambda s: s.embed(patch=(4, 3))),
     "offset": ("rows", lambda s: s.embed(offset=zeros(LENGTH, 19))),
+    "a state beyond": ("", lambda s: s.b.state(2, STATES, CHANNELS)),
+    "a state of other taps": ("columns", lambda s: s.conv1d(state=s.b.state(0, 2, CHANNELS))),
+    "a state of both directions": ("columns", lambda s: s.conv1d(filters=2)),
+    "a scan's other states": (
+        "columns",
+        lambda s: s.b.scan([s.direction(state=s.b.state(0, 2, CHANNELS))]),
+    ),
+    "other ids": ("", lambda s: s.lookup(rows=6)),
+    "another embedding": ("", lambda s: s.lookup(channels=19)),
+    "private in no stage": ("", lambda s: s.norm(s.mine)),
+    "private alone": ("", what_each_thread_has_alone),
+    "private after the stage's own": ("columns", lambda s: (s.conv1d(), s.norm(s.mine))),
+    "private that adds": ("columns", lambda s: s.norm(s.mine, add=s.y)),
     "no such rows": ("", lambda s: s.x.part(3, 5)),
     "no such channels": ("", lambda s: s.x.columns(3, 21)),
     "no such stride": ("", lambda s: s.x.every(0)),
@@ -143,7 +183,7 @@ def test_what_fits_is_taken_down(name: str) -> None:
     with stage_of(some, split):
         add(some)
     (stage,) = some.b.program().stages
-    assert stage.split == split
+    assert stage.split == (split or "rows")
     assert len(stage.operations) == 1
 
 
@@ -171,13 +211,15 @@ def test_the_builder_knows_the_kernels_limits() -> None:
 # ---- What programs compute -----------------------------------------------------------------------
 
 
-def run(program: Program, pixels: np.ndarray, num_threads: int) -> np.ndarray:
+def run(
+    program: Program, pixels: np.ndarray, num_threads: int, state: np.ndarray | None = None
+) -> np.ndarray:
     kernels = extension.kernels()
     assert kernels is not None
     compiled = kernels.program(program)
     out = np.full((1, program.out[0] * program.out[1]), np.nan, np.float32)
     memory = np.full(compiled.workspace_size(num_threads), np.nan, np.float32)
-    compiled.forward([pixels], out, memory, num_threads=num_threads, spans=None)
+    compiled.forward([pixels], out, memory, state=state, num_threads=num_threads, spans=None)
     return out.reshape(program.out)
 
 
@@ -281,6 +323,78 @@ def test_any_number_of_directions_are_summed_and_gated(way: Way, directions: int
     assert np.abs(found - truth).max() < 2e-5 * np.abs(truth).max()
     for num_threads in (2, 3, 8):
         np.testing.assert_array_equal(run(program, picture[None], num_threads), found)
+
+
+class Recurrent:
+    """A network of ids: lookup, norm, convolution, scan, all with a state; and its outputs."""
+
+    TAPS, IDS = 4, 50
+
+    def __init__(self, batch: int, length: int, *, is_private: bool) -> None:
+        generator = np.random.default_rng(0)
+        channels, rows = CHANNELS, batch * length
+        self.table = generator.standard_normal((channels, self.IDS)).astype(np.float32)
+        taps = generator.standard_normal((self.TAPS, channels)).astype(np.float32)
+        A = -np.exp(generator.standard_normal((STATES, channels))).astype(np.float32)
+        D, bias, weight = generator.standard_normal((3, channels)).astype(np.float32)
+        eye = np.eye(channels, dtype=np.float32)
+        of_sequence = (self.TAPS - 1 + STATES) * channels
+        b = Builder((batch, length), (rows, channels), state=batch * of_sequence)
+        residual, x, u, coefficients = (b.array(rows, channels) for _ in range(4))
+        normed = (b.private if is_private else b.array)(rows, channels)
+        with b.rows(rows):
+            b.lookup(packed(self.table), residual)
+            b.copy("copy", residual, coefficients)
+        if not is_private:
+            with b.rows(rows):
+                b.norm(residual, normed, weight, None, 1e-5)
+        with b.columns(channels, rows):
+            if is_private:
+                b.norm(residual, normed, weight, None, 1e-5)
+            b.product("p", normed, packed(eye), x)
+            for i in range(batch):
+                part, out = (a.part(i * length, length) for a in (x, u))
+                state = b.state(i * of_sequence, self.TAPS - 1, channels)
+                b.conv1d(part, [Filter(taps, None, out)], state=state)
+        with b.columns(channels, rows):
+            for i in range(batch):
+                part, of, out = (a.part(i * length, length) for a in (u, coefficients, b.out))
+                of = of.columns(0, STATES)
+                state = b.state(i * of_sequence + (self.TAPS - 1) * channels, STATES, channels)
+                of_scan = (part, None, None, part, of, of, None, out, bias, A, D, state)
+                b.scan([ScanDirection(*of_scan)])
+        self.program = b.program()
+        self.state = np.zeros(batch * of_sequence, np.float32)
+
+
+@only(NATIVE_WAYS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_carried_state_makes_parts_of_a_sequence_the_whole(way: Way, batch: int) -> None:
+    length = 75
+    ids = np.random.default_rng(1).integers(0, Recurrent.IDS, (batch, length)).astype(np.intc)
+    whole = Recurrent(batch, length, is_private=False)
+    truth = run(whole.program, ids, 1, whole.state).reshape(batch, length, -1)
+    assert np.isfinite(truth).all()
+    alone = Recurrent(1, length, is_private=False)
+    np.testing.assert_array_equal(run(alone.program, ids[:1], 2, alone.state), truth[0])
+    for size, num_threads, is_private in ((1, 1, True), (1, 8, True), (7, 3, True), (33, 2, False)):
+        state, found = np.zeros_like(whole.state), []
+        for begin in range(0, length, size):
+            part = np.ascontiguousarray(ids[:, begin : begin + size])
+            program = Recurrent(*part.shape, is_private=is_private).program
+            found.append(run(program, part, num_threads, state).reshape(batch, -1, CHANNELS))
+        np.testing.assert_array_equal(np.concatenate(found, axis=1), truth)
+        np.testing.assert_array_equal(state, whole.state)
+
+
+@only(NATIVE_WAYS)
+def test_ids_of_no_embedding_are_refused(way: Way) -> None:
+    recurrent = Recurrent(1, 2, is_private=True)
+    for wrong in (-1, Recurrent.IDS):
+        with pytest.raises(ValueError, match="none of 50"):
+            run(recurrent.program, np.array([[0, wrong]], np.intc), 1, recurrent.state)
+    with pytest.raises(ValueError, match="state"):
+        run(recurrent.program, np.zeros((1, 2), np.intc), 1, recurrent.state[1:])
 
 
 @only(NATIVE_WAYS)

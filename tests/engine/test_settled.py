@@ -13,7 +13,7 @@ from vimnp.runtime import extension
 PIXELS = np.random.default_rng(0).standard_normal((3, 32, 32)).astype(np.float32)
 
 REFERENCES = {
-    "causal_conv1d": "causal_conv1d",
+    "causal_conv1d": "convolve",
     "fused_add_norm": "norm",
     "selective_scan": "scan_directions",
 }

@@ -1116,6 +1116,8 @@ print(*(name.split(".")[1] for name in sys.modules if name.endswith("ImagePlugin
         return set(run(code, cwd=tmp_path).stdout.split())
 
     assert "WebPImagePlugin" not in loaded_by("PNG") | loaded_by("JPEG")
+    assert "JpegImagePlugin" not in loaded_by("PNG")
+    assert "PngImagePlugin" not in loaded_by("JPEG")
     assert "WebPImagePlugin" in loaded_by("WEBP")
     assert not {"EpsImagePlugin", "PsdImagePlugin"} & loaded_by("WEBP")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vimnp.engine import arena as module
 from vimnp.engine.arena import Arena
-from vimnp.models.vim.parameters import transposed
+from vimnp.engine.packing import transposed
 
 SHAPES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=30)
 

@@ -154,6 +154,6 @@ def test_without_kernels_only_the_models_that_may_choose_are_loaded(way, monkeyp
 
 def test_a_pickle_of_another_version_is_refused_in_words(monkeypatch):
     content = pickle.dumps(vimnp.VisionMamba.random(config=MICRO))
-    monkeypatch.setattr(vimnp.models.vision, "__version__", "99.0")
+    monkeypatch.setattr(vimnp.models.model, "__version__", "99.0")
     with pytest.raises(vimnp.WeightsError, match=r"pickled by vimnp .*, and this is 99\.0"):
         pickle.loads(content)

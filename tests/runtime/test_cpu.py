@@ -13,7 +13,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 # Linux's names of what an instruction set needs; it names nothing that it does not let through.
 NEEDED = {
-    "avx512": {"avx512f", "avx2", "fma"},
+    "avx512": {"avx512f", "avx512bw", "avx2", "fma"},
     "avx2": {"avx2", "fma"},
     "baseline": {"sse2"},
     "scalar": set(),

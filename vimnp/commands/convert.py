@@ -18,7 +18,8 @@ from vimnp.weights.metadata import DTYPES
 
 DESCRIPTION = (
     "Turn a PyTorch checkpoint into a weights file. Needs no PyTorch; for a .safetensors file it "
-    "needs the package safetensors."
+    "needs the package safetensors. Of a language model, give the folder: its config.json and its "
+    "tokenizer are read, too."
 )
 EXAMPLE = "vimnp convert vim_t_midclstok_76p1acc.pth vim_tiny.npz --labels names.txt"
 
@@ -27,13 +28,19 @@ _NAME = "vimnp.convert"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", type=file_name, metavar="IN.pth", help="the checkpoint, or a .safetensors file"
+        "source",
+        type=file_name,
+        metavar="IN.pth",
+        help="the checkpoint, a .safetensors file, or a folder with one",
     )
     parser.add_argument(
         "destination", type=file_name, metavar="OUT.npz", help="the weights file to write"
     )
     parser.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="of the stored weights (float32)"
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="of the stored weights (float32); the last three for language models alone",
     )
     parser.add_argument(
         "--labels",
@@ -56,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "img_size=48x80 (height x width), if_divide_out=false, ...; wins over --model; may be "
         "repeated",
     )
+    parser.add_argument(
+        "--tokenizer",
+        type=file_name,
+        metavar="FILE",
+        help="of a language model: its tokenizer.json, where it is not beside the checkpoint, or "
+        "bytes, for ids that are bytes",
+    )
     parser.add_argument("--ema", action="store_true", help="take model_ema from a training dump")
 
 
@@ -76,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         settings=_settings(options.settings),
         use_ema=options.ema,
         model=options.model,
+        tokenizer=options.tokenizer,
     )
     for assumption in conversion.assumptions:
         print(f"assumed {printable(assumption)}")

@@ -7,8 +7,8 @@ import dataclasses
 from typing import Any
 
 from vimnp.commands.console import say
-from vimnp.commands.options import add_count, as_given, file_name
-from vimnp.engine.settings import CHOICES
+from vimnp.commands.options import as_given, file_name
+from vimnp.commands.running_options import add_backend_and_threads
 from vimnp.errors import VimnpError
 from vimnp.images.sizes import parse_img_size
 from vimnp.models.vim.model import VisionMamba
@@ -53,17 +53,7 @@ def _add_img_size(parser: argparse.ArgumentParser) -> None:
 def add_way(parser: argparse.ArgumentParser) -> None:
     """How the network runs."""
     parser.add_argument("--scan", choices=SCAN_MODES, default="fused", help="how to scan (fused)")
-    parser.add_argument(
-        "--backend",
-        choices=CHOICES,
-        help="what multiplies the matrices: NumPy, or the kernels themselves (native), which is "
-        "faster and scans fused only; auto is native where that can run (VIMNP_BACKEND, or auto)",
-    )
-    add_count(
-        parser,
-        "--threads",
-        "threads of the kernels (VIMNP_NUM_THREADS, or all CPUs that this process may use)",
-    )
+    add_backend_and_threads(parser)
 
 
 def load_model(options: argparse.Namespace) -> VisionMamba:

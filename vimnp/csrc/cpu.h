@@ -10,11 +10,16 @@
 #endif
 #endif
 
-#if VIMNP_X86
+#if VIMNP_ARM && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 struct cpu_features {
-    int avx2, avx512; /* with FMA; the foundation */
+    int avx2, avx512; /* with FMA; the foundation, and bytes and words */
+    int dots;         /* sums of four products of bytes in one instruction */
 };
+
+#if VIMNP_X86
 
 enum { EAX, EBX, ECX, EDX };
 
@@ -39,9 +44,10 @@ static unsigned read_saved_state(void)
 static struct cpu_features find_cpu_features(void)
 {
     const unsigned osxsave = 1u << 27, fma = 1u << 12; /* of leaf 1, ECX */
-    const unsigned avx2 = 1u << 5, avx512f = 1u << 16; /* of leaf 7, EBX */
-    const unsigned ymm = 0x06, zmm = 0xe6;             /* SSE and AVX; and masks, and two halves */
-    struct cpu_features found = {0, 0};
+    const unsigned avx2 = 1u << 5, avx512 = 1u << 16 | 1u << 30; /* of leaf 7, EBX */
+    const unsigned vnni = 1u << 11;                              /* of leaf 7, ECX */
+    const unsigned ymm = 0x06, zmm = 0xe6; /* SSE and AVX; and masks, and two halves */
+    struct cpu_features found = {0, 0, 0};
     unsigned leaf[4];
     read_cpuid(0, leaf);
     const unsigned last_leaf = leaf[EAX];
@@ -51,7 +57,22 @@ static struct cpu_features find_cpu_features(void)
     const unsigned saved = read_saved_state();
     read_cpuid(7, leaf);
     found.avx2 = (saved & ymm) == ymm && (leaf[EBX] & avx2) != 0;
-    found.avx512 = found.avx2 && (saved & zmm) == zmm && (leaf[EBX] & avx512f) != 0;
+    found.avx512 = found.avx2 && (saved & zmm) == zmm && (leaf[EBX] & avx512) == avx512;
+    found.dots = found.avx512 && (leaf[ECX] & vnni) != 0;
+    return found;
+}
+
+#else
+
+static struct cpu_features find_cpu_features(void)
+{
+    struct cpu_features found = {0, 0, 0};
+#if VIMNP_ARM && (defined(__APPLE__) || defined(__ARM_FEATURE_DOTPROD))
+    found.dots = 1;
+#elif VIMNP_ARM && defined(__linux__)
+    const unsigned long asimddp = 1ul << 20;
+    found.dots = (getauxval(AT_HWCAP) & asimddp) != 0;
+#endif
     return found;
 }
 #endif

@@ -37,7 +37,8 @@ static void FN(embed_tokens)(
         float *token = out + first * e->out.stride;
         const struct product p = {
             .weights = e->patch_proj, .x = patches, .addend = offset, .out = token,
-            .x_stride = inputs, .addend_stride = outputs, .out_stride = e->out.stride};
+            .x_stride = inputs, .addend_stride = outputs, .out_stride = e->out.stride,
+            .scratch = patches + PATCHES * inputs};
         FN(product)(&p, (struct extent){0, number}, (struct extent){0, outputs});
         if (number == 0)
             memcpy(token, offset, sizeof(float) * (size_t)outputs);

@@ -11,6 +11,13 @@ static void FN(run_embed)(
         e, first_row(worker, e->pixels), first_row(worker, e->out), worker->scratch, rows);
 }
 
+static void FN(run_lookup)(
+    const struct worker *worker, const struct lookup_operation *l, struct extent rows)
+{
+    const int *ids = (const int *)worker->buffers[l->ids.buffer];
+    FN(lookup_rows)(&l->table, ids, first_row(worker, l->out), l->out.stride, rows);
+}
+
 static void FN(run_norm)(
     const struct worker *worker, const struct norm_operation *n, struct extent rows)
 {
@@ -31,7 +38,8 @@ static void FN(run_product)(
         .weights = p->weights, .bias = p->bias,
         .x = first_row(worker, p->x), .x_stride = p->x.stride,
         .addend = first_row(worker, p->addend), .addend_stride = p->addend.stride,
-        .out = first_row(worker, p->out), .out_stride = p->out.stride};
+        .out = first_row(worker, p->out), .out_stride = p->out.stride,
+        .scratch = worker->scratch};
     /* Products write whole vectors: what follows `columns` in the last one belongs to it. */
     const ptrdiff_t end = p->column + (columns.end + W - 1) / W * W;
     const struct extent outputs = {p->column + columns.begin, end};
@@ -45,7 +53,7 @@ static void FN(run_conv1d)(
     struct convolution task = {
         .length = c->length, .channels = c->channels, .taps = c->taps, .silu = c->silu,
         .directions = c->directions, .positions = time,
-        .x = first_row(worker, c->x), .x_stride = c->x.stride};
+        .x = first_row(worker, c->x), .x_stride = c->x.stride, .state = first_row(worker, c->state)};
     if (time.end == c->length)
         task.positions.end = last_position(&task);
     for (int d = 0; d < c->directions; d++)
@@ -70,11 +78,13 @@ INLINE struct scan FN(scan_task)(
         .delta_stride = projects ? s->channels : d->delta.stride, .delta_bias = d->delta_bias,
         .dt_proj = {
             .weights = d->dt_proj, .x = first_row(worker, d->dt), .x_stride = d->dt.stride,
-            .out = worker->scratch, .out_stride = s->channels},
+            .out = worker->scratch, .out_stride = s->channels,
+            .scratch = worker->scratch + CHUNK * s->channels},
         .A = d->A, .D = d->D,
         .B = first_row(worker, d->B), .B_stride = d->B.stride,
         .C = first_row(worker, d->C), .C_stride = d->C.stride,
         .z = first_row(worker, d->z), .z_stride = d->z.stride,
+        .initial_state = first_row(worker, d->state), .last_state = first_row(worker, d->state),
         .out = first_row(worker, d->out), .out_stride = d->out.stride};
 }
 
@@ -99,6 +109,7 @@ static void FN(operate)(
         return;
     switch (op->kind) {
     case OPERATION_EMBED: FN(run_embed)(worker, &op->of.embed, rows); break;
+    case OPERATION_LOOKUP: FN(run_lookup)(worker, &op->of.lookup, rows); break;
     case OPERATION_ROTATE:
         FN(rotate_tokens)(&op->of.rotate, first_row(worker, op->of.rotate.tokens), rows);
         break;
@@ -116,11 +127,20 @@ static void FN(operate)(
     book(worker, op->label);
 }
 
+static const struct extent FN(every) = {0, PTRDIFF_MAX / 2};
+
+/* What a thread has to have of its own before its first part of a stage. */
+static void FN(prepare)(struct worker *worker, const struct stage *stage)
+{
+    for (ptrdiff_t i = 0; i < stage->prepared; i++)
+        FN(operate)(worker, &stage->operations[i], FN(every), FN(every));
+}
+
 static void FN(operate_all)(
     struct worker *worker, const struct stage *stage, struct extent rows,
     struct extent columns)
 {
-    for (ptrdiff_t i = 0; i < stage->count; i++)
+    for (ptrdiff_t i = stage->prepared; i < stage->count; i++)
         FN(operate)(worker, &stage->operations[i], rows, columns);
 }
 
@@ -129,9 +149,11 @@ static void FN(operate_all)(
 static void FN(run_stage)(struct worker *worker, const struct stage *stage)
 {
     struct extent part;
-    while (take_next(worker, &part)) {
+    for (int is_first = 1; take_next(worker, &part); is_first = 0) {
+        if (is_first)
+            FN(prepare)(worker, stage);
         if (stage->split == SPLIT_ROWS) {
-            FN(operate_all)(worker, stage, part, (struct extent){0, PTRDIFF_MAX / 2});
+            FN(operate_all)(worker, stage, part, FN(every));
             continue;
         }
         for (ptrdiff_t t = 0; t < stage->rows; t += stage->block) {

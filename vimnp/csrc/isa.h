@@ -31,6 +31,10 @@ struct kernels {
     void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
 };
 
+/* Whether this machine multiplies bytes and adds them up in one instruction (VNNI; SDOT): within an
+ * instruction set, products with int8 and int4 alone differ by it, and not in what they compute. */
+static int has_dots;
+
 #define ISA_SCALAR 0
 #define ISA_SSE2 1
 #define ISA_AVX2 2
@@ -60,9 +64,18 @@ struct kernels {
 #include <avx2intrin.h>
 #include <fmaintrin.h>
 #include <avx512fintrin.h>
+#include <avx512bwintrin.h>
 #endif
+#define WITH_DOTS
 #elif VIMNP_ARM
 #include <arm_neon.h>
+#if defined(__ARM_FEATURE_DOTPROD)
+#define WITH_DOTS
+#elif defined(__clang__)
+#define WITH_DOTS __attribute__((target("dotprod")))
+#else
+#define WITH_DOTS __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
 #endif
 
 #define ISA ISA_SCALAR
@@ -91,11 +104,11 @@ struct kernels {
 #undef SUFFIX
 #if defined(__clang__)
 #pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw"))), apply_to = function)
 #else
 #pragma GCC pop_options
 #pragma GCC push_options
-#pragma GCC target("avx512f,prefer-vector-width=512")
+#pragma GCC target("avx512f,avx512bw,prefer-vector-width=512")
 #endif
 #define ISA ISA_AVX512
 #define SUFFIX avx512
@@ -128,8 +141,9 @@ struct instruction_set {
 static int list_instruction_sets(struct instruction_set sets[4])
 {
     int count = 0;
-#if VIMNP_X86
     const struct cpu_features has = find_cpu_features();
+    has_dots = has.dots;
+#if VIMNP_X86
     sets[count++] = (struct instruction_set){"avx512", &kernels_avx512, has.avx512};
     sets[count++] = (struct instruction_set){"avx2", &kernels_avx2, has.avx2};
     sets[count++] = (struct instruction_set){"baseline", &kernels_baseline, 1};

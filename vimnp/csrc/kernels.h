@@ -31,11 +31,17 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 }
 
 #include "conv1d.h"
+#include "whole.h"
+#include "product_float32.h"
+#include "small.h"
+#include "product_bfloat16.h"
+#include "product_blocks.h"
 #include "product.h"
 #include "scan.h"
 #include "norm.h"
 #include "rotate.h"
 #include "embed.h"
+#include "lookup.h"
 #include "reductions.h"
 #include "interpreter.h"
 

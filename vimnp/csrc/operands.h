@@ -1,12 +1,13 @@
 /* What a kernel is asked to do: its arrays, their layout, and limits.
  *
- * Every array is float32. `stride` is the distance in floats from one token to the next: negative where
+ * Every array is float32, but for matrices that are stored small. `stride` is the distance in floats from one token to the next: negative where
  * time runs backwards, so nothing is ever flipped in memory.
  */
 #ifndef VIMNP_TASKS_H
 #define VIMNP_TASKS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* The d_state limit of the original's CUDA kernel. */
 #define MAX_STATES 256
@@ -36,11 +37,43 @@ static struct extent common(struct extent a, struct extent b)
 /* Floats in a cache line. */
 #define LINE 16
 
-/* A matrix (inputs, outputs) in panels: see product.h. */
+/* What a matrix is stored as: vimnp/weights/encodings.py defines all but the first. */
+enum dtype { DTYPE_FLOAT32, DTYPE_BFLOAT16, DTYPE_INT8, DTYPE_INT4 };
+
+/* Outputs in a panel of a matrix that is stored small, and inputs that share a scale. */
+#define SMALL_PANEL 16
+#define SHARED 32
+
+/* A matrix (inputs, outputs) in panels of outputs. */
 struct matrix {
     ptrdiff_t inputs, outputs;
-    const float *panels;
+    enum dtype dtype;
+    const float *panels;    /* of float32: see product_float32.h */
+    const void *codes;      /* of the others */
+    const uint16_t *scales; /* of int8 and int4: bfloat16 */
 };
+
+/* Rows of x that stay in the second-level cache while all panels pass over them: whole tiles. */
+#define ROWS_AT_ONCE 120
+
+/* SHARED inputs of a row as whole numbers from -127 to 127, which times `scale` are about x. */
+struct quantised {
+    int8_t q[SHARED];
+    float scale;
+    int32_t sum; /* of q */
+};
+
+#define FLOATS_OF_BLOCK (int)(sizeof(struct quantised) / sizeof(float))
+
+/* Floats that a product needs for its rows, ROWS_AT_ONCE at a time. */
+static inline ptrdiff_t product_scratch(const struct matrix *m, ptrdiff_t rows)
+{
+    if (m->dtype != DTYPE_INT8 && m->dtype != DTYPE_INT4)
+        return 0;
+    const ptrdiff_t together = rows < ROWS_AT_ONCE ? rows : ROWS_AT_ONCE;
+    const ptrdiff_t blocks = (m->inputs + SHARED - 1) / SHARED;
+    return together * blocks * FLOATS_OF_BLOCK;
+}
 
 /* out = addend + x @ weights + bias */
 struct product {
@@ -48,6 +81,7 @@ struct product {
     const float *x, *addend, *bias; /* (rows, inputs); (rows, outputs) and (outputs,), or NULL each */
     float *out;                     /* (rows, outputs) */
     ptrdiff_t x_stride, addend_stride, out_stride;
+    float *scratch; /* see product_scratch() */
 };
 
 /* One direction of a convolution; weight is (taps, channels). */

@@ -19,8 +19,8 @@
 /* Patches that a thread gathers from the picture before it multiplies them: whole tiles of rows. */
 #define PATCHES 60
 
-/* Buffers that the caller gives; the others are the workspace's. */
-enum { BUFFER_INPUT, BUFFER_OUT, BUFFERS_OF_CALLER, NO_BUFFER = -1 };
+/* Buffers that the caller gives; what each thread has of its own; and from FIRST_BUFFER on, the workspace's. */
+enum { BUFFER_INPUT, BUFFER_OUT, BUFFER_STATE, BUFFER_PRIVATE, FIRST_BUFFER, NO_BUFFER = -1 };
 
 /* Rows in a buffer, `stride` floats from each to the next: negative where an operation goes backwards. */
 struct array {
@@ -29,7 +29,7 @@ struct array {
 };
 
 enum operation {
-    OPERATION_EMBED, OPERATION_ROTATE, OPERATION_NORM, OPERATION_PRODUCT, OPERATION_CONV1D, OPERATION_SCAN,
+    OPERATION_EMBED, OPERATION_LOOKUP, OPERATION_ROTATE, OPERATION_NORM, OPERATION_PRODUCT, OPERATION_CONV1D, OPERATION_SCAN,
     OPERATION_MEAN, OPERATION_LARGEST, OPERATION_COPY
 };
 
@@ -41,6 +41,12 @@ struct embed_operation {
     const int *patches;  /* of each token: the number of its patch, or -1 */
     const float *offset; /* (tokens, outputs) */
     struct array pixels, out;
+};
+
+/* Tokens, by their ids (rows,) of int -> their embeddings, which are the columns of `table`. */
+struct lookup_operation {
+    struct matrix table;
+    struct array ids, out;
 };
 
 /* Pairs of neighbouring channels, rotated in place by an angle for each token and pair. */
@@ -71,21 +77,24 @@ struct conv1d_filter {
     struct array out;
 };
 
-/* x -> a causal convolution for each filter, the second one backwards. */
+/* x -> a causal convolution for each filter, the second one backwards. With a state, a single filter
+ * goes on from the taps - 1 inputs that it holds, and leaves the last ones there. */
 struct conv1d_operation {
     ptrdiff_t length, channels;
     int taps, silu, directions;
-    struct array x;
+    struct array x, state;
     struct conv1d_filter filters[2];
 };
 
 /* One direction of a scan, in the order in which it passes its tokens. delta is there already, or is
- * projected from dt, a chunk of tokens at a time: then dt_proj has inputs. */
+ * projected from dt, a chunk of tokens at a time: then dt_proj has inputs. With a state (d_state,
+ * d_inner) it goes on from there, and leaves the last one. */
 struct scan_direction {
     ptrdiff_t length;
     struct matrix dt_proj;
     const float *delta_bias, *A, *D; /* (d_inner,), (d_state, d_inner), (d_inner,) */
     struct array u, dt, delta, B, C, z, out; /* z only where this direction completes the sum */
+    struct array state;
 };
 
 /* The directions' sum, gated by z and scaled. */
@@ -104,6 +113,7 @@ struct reduction_operation {
 
 union operands {
     struct embed_operation embed;
+    struct lookup_operation lookup;
     struct rotate_operation rotate;
     struct norm_operation norm;
     struct product_operation product;
@@ -126,6 +136,7 @@ struct stage {
     enum split split;
     ptrdiff_t length, grain; /* of what is split; parts are whole grains */
     ptrdiff_t rows, block;   /* a part of the columns takes all rows, so many at a time */
+    ptrdiff_t prepared; /* of its operations, the first that each thread does for itself, once */
     ptrdiff_t count;
     const struct op *operations;
 };
@@ -136,6 +147,7 @@ struct program {
     int buffers;
     const ptrdiff_t *offsets; /* of each buffer in the workspace */
     ptrdiff_t scratch;        /* floats that each thread has of its own, whole cache lines */
+    ptrdiff_t private;        /* of them, where its arrays begin */
 };
 
 /* A thread's time for an operation. */
@@ -149,9 +161,10 @@ struct pass {
     const struct program *program;
     struct progress_list stages;
     int inputs;
-    const float *input[MAX_INPUTS];
+    const void *input[MAX_INPUTS];
     float *out;                      /* `out_stride` floats for each input */
     ptrdiff_t out_stride;
+    float *state;                    /* which the pass goes on from, or NULL */
     float *workspace, *scratch;
     struct span *spans;              /* `capacity` for each thread, or NULL */
     ptrdiff_t capacity;

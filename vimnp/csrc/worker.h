@@ -27,7 +27,9 @@ static struct worker begin_work(const struct pass *pass, struct member member)
     struct worker worker = {
         .pass = pass, .member = member, .layer = -1, .clock = pass->begin,
         .scratch = pass->scratch + member.index * program->scratch};
-    for (int i = BUFFERS_OF_CALLER; i < program->buffers; i++)
+    worker.buffers[BUFFER_STATE] = pass->state;
+    worker.buffers[BUFFER_PRIVATE] = worker.scratch + program->private;
+    for (int i = FIRST_BUFFER; i < program->buffers; i++)
         worker.buffers[i] = pass->workspace + program->offsets[i];
     if (pass->spans) {
         worker.spans = pass->spans + member.index * pass->capacity;

@@ -16,16 +16,23 @@ from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
 from vimnp.engine.program import (
     CHUNK,
+    FIRST_BUFFER,
+    FLOATS_OF_BLOCK,
     INPUT,
     MOST_BUFFERS,
     MOST_DIRECTIONS,
     NO_LAYER,
     OUT,
     PATCHES,
+    PRIVATE,
+    ROWS_AT_ONCE,
+    SHARED,
+    STATE,
     Array,
     Conv1d,
     Embed,
     Filter,
+    Lookup,
     Norm,
     Operation,
     Product,
@@ -53,6 +60,8 @@ class Builder:
         Shape of an input.
     out : tuple of int
         Rows and channels of what the program makes of it.
+    state : int
+        Floats of what a pass goes on from, and leaves for the next.
 
     Raises
     ------
@@ -60,16 +69,18 @@ class Builder:
         By every method, if operands do not fit each other or the stage.
     """
 
-    def __init__(self, inputs: tuple[int, ...], out: tuple[int, int]) -> None:
+    def __init__(self, inputs: tuple[int, ...], out: tuple[int, int], *, state: int = 0) -> None:
         self.input = Array(INPUT, 0, inputs[-1], int(np.prod(inputs[:-1])), inputs[-1])
         self.out = Array(OUT, 0, out[1], out[0], out[1])
         self.layer = NO_LAYER
-        self._inputs, self._out_shape = inputs, out
+        self._inputs, self._out_shape, self._state = inputs, out, state
+        self._ids: int | None = None
         self._buffers: list[int] = []
         self._stages: list[Stage] = []
         self._operations: list[Operation] | None = None
         self._split: Split = "rows"
-        self._length = self._rows = self._elements = self._scratch = 0
+        self._length = self._rows = self._elements = self._scratch = self._private = 0
+        self._prepared = 0
         self._labels = {"wait": 0}
         self._costs: dict[str, Cost] = {}
         self._read: set[tuple[str, Array]] = set()
@@ -78,21 +89,40 @@ class Builder:
         """What was taken down."""
         expect(self._operations is None, "a stage is still open")
         return Program(
-            tuple(self._stages),
-            self._inputs,
-            self._out_shape,
-            tuple(self._buffers),
-            self._scratch,
-            tuple(self._labels),
-            self._costs,
-            self._elements,
+            stages=tuple(self._stages),
+            inputs=self._inputs,
+            ids=self._ids,
+            out=self._out_shape,
+            buffers=tuple(self._buffers),
+            state=self._state,
+            scratch=self._scratch,
+            private=self._private,
+            labels=tuple(self._labels),
+            costs=self._costs,
+            elements=self._elements,
         )
 
     def array(self, rows: int, channels: int) -> Array:
         """An array of the workspace, in a buffer of its own."""
-        expect(len(self._buffers) + 2 < MOST_BUFFERS, f"more than {MOST_BUFFERS} buffers")
+        number = FIRST_BUFFER + len(self._buffers)
+        expect(number < MOST_BUFFERS, f"more than {MOST_BUFFERS} buffers")
         self._buffers.append(-(-rows * channels // LINE) * LINE)
-        return Array(len(self._buffers) + 1, 0, channels, rows, channels)
+        return Array(number, 0, channels, rows, channels)
+
+    def private(self, rows: int, channels: int) -> Array:
+        """An array of which each thread has one of its own.
+
+        What writes it comes first in a stage, and each thread does all of it before its first part.
+        It costs less than a stage where there is little to do.
+        """
+        array = Array(PRIVATE, self._private, channels, rows, channels)
+        self._private += -(-rows * channels // LINE) * LINE
+        return array
+
+    def state(self, offset: int, rows: int, channels: int) -> Array:
+        """An array of what passes hand on to the next, so many floats from its beginning."""
+        expect(0 <= offset <= self._state - rows * channels, f"the state has {self._state} floats")
+        return Array(STATE, offset, channels, rows, channels)
 
     @contextlib.contextmanager
     def rows(self, length: int) -> Iterator[None]:
@@ -120,12 +150,23 @@ class Builder:
     def _stage(self, split: Split, length: int, rows: int, block: int) -> Iterator[None]:
         expect(self._operations is None, "a stage is opened within another one")
         expect(length >= 1 and rows >= 1 and block >= 1, f"a stage of {length} and {rows} rows")
+        self._block = block
         self._operations = []
-        self._split, self._length, self._rows = split, length, rows
+        self._split, self._length, self._rows, self._prepared = split, length, rows, 0
         self._read.clear()
         yield
         expect(bool(self._operations), "a stage has no operation")
-        self._stages.append(Stage(split, length, rows, block, tuple(self._operations)))
+        operations = tuple(self._operations)
+        expect(self._prepared < len(operations), "a stage has private arrays alone")
+        stage = Stage(
+            split=split,
+            length=length,
+            rows=rows,
+            block=block,
+            prepared=self._prepared,
+            operations=operations,
+        )
+        self._stages.append(stage)
         self._operations = None
 
     # ---- Operations ----
@@ -176,12 +217,29 @@ class Builder:
             pixels=self.input,
             out=out,
         )
-        self._scratch = max(self._scratch, PATCHES * patch_proj.inputs)
+        self._reserve(PATCHES * patch_proj.inputs, patch_proj, PATCHES)
         rows = int((patches >= 0).sum())
         floats = out.rows * out.channels
-        cost = costs.product(rows, patch_proj.inputs, patch_proj.outputs)
+        cost = costs.product(rows, patch_proj.inputs, patch_proj.outputs, patch_proj.bits)
         cost = cost.plus(costs.addition(floats)).plus(costs.moved(floats))
         self._add("embed", task, cost, [self.input])
+
+    def lookup(self, table: PackedMatrix, out: Array) -> None:
+        """The input, ids (sequences, length), to embeddings: columns of a matrix, one for each row.
+
+        Parameters
+        ----------
+        table : PackedMatrix
+            Embeddings are its outputs: the head's matrix, where the two are tied.
+        out : Array
+        """
+        self._expect_matrix(table, out.channels, table.outputs)
+        ids = self.input.rows * self.input.channels
+        expect(ids == out.rows, f"{ids} ids for {out.rows} rows")
+        self._expect_split("rows", out)
+        self._ids = table.outputs
+        cost = costs.moved(2 * out.rows * out.channels)
+        self._add("embed", Lookup(table=table, ids=self.input, out=out), cost, [self.input])
 
     def rotate(self, tokens: Array, cos: np.ndarray, sin: np.ndarray, rows: Rows) -> None:
         """Rotate these rows in place; `sin` is negative for the first channel of a pair."""
@@ -204,14 +262,18 @@ class Builder:
         add: Array | None = None,
         rows: Rows | None = None,
     ) -> None:
-        """``residual += add``, and its norm into `out`."""
+        """``residual += add``, and its norm into `out`, which may be private, or the residual."""
         channels = residual.channels
         self._expect_shape(weight, (channels,), "weight")
         if bias is not None:
             self._expect_shape(bias, (channels,), "bias")
         operands = [residual, out] + ([add] if add is not None else [])
         self._expect_alike(operands)
-        self._expect_split("rows", *operands)
+        if out.buffer == PRIVATE:
+            expect(add is None, "what each thread adds for itself, the residual has several times")
+            self._prepare(residual)
+        else:
+            self._expect_split("rows", *operands)
         number = self._number(rows, residual)
         cost = costs.norm(number, channels, is_layer_norm=bias is not None, adds=add is not None)
         cost = cost.plus(costs.moved(number * channels * (4 if add is not None else 2)))
@@ -267,7 +329,9 @@ class Builder:
         packing = weights.packing
         first = -(-column // packing.width) * packing.width
         number = self._number(rows, out)
-        cost = costs.product(number, weights.inputs, outputs).plus(costs.moved(number * outputs))
+        self._reserve(0, weights, number)
+        cost = costs.product(number, weights.inputs, outputs, weights.bits)
+        cost = cost.plus(costs.moved(number * outputs))
         for summand in (add, bias):
             if summand is not None:
                 cost = cost.plus(costs.addition(number * outputs))
@@ -275,8 +339,25 @@ class Builder:
         task = Product(x=x, weights=weights, out=out, add=add, bias=bias, column=first)
         self._add(label, task, cost, read, rows=rows)
 
-    def conv1d(self, x: Array, filters: Sequence[Filter], *, silu: bool = True) -> None:
-        """Causal depthwise convolution, with a second filter an anti-causal one beside."""
+    def conv1d(
+        self,
+        x: Array,
+        filters: Sequence[Filter],
+        *,
+        silu: bool = True,
+        state: Array | None = None,
+    ) -> None:
+        """Causal depthwise convolution, with a second filter an anti-causal one beside.
+
+        Parameters
+        ----------
+        x : Array
+        filters : one or two Filter
+        silu : bool
+        state : Array, optional
+            The inputs (taps - 1, channels) before the first, which a single filter goes on from;
+            it leaves the last ones. Without, they are zeros.
+        """
         expect(1 <= len(filters) <= 2, f"{len(filters)} filters")
         taps = len(filters[0].weight)
         for filter in filters:
@@ -284,10 +365,17 @@ class Builder:
             if filter.bias is not None:
                 self._expect_shape(filter.bias, (x.channels,), "bias")
             self._expect_alike([x, filter.out])
-        self._expect_split("columns", x)
+        if state is not None:
+            expect(len(filters) == 1, "a convolution in both directions carries nothing")
+            self._expect_array(state, taps - 1, x.channels)
+        # One sequence of several in a stage is no part of its rows, which then pass all at once.
+        self._expect_split("columns", x, whole=state is None or self._passes_in_blocks())
         results = len(filters) * x.rows * x.channels
         cost = costs.conv1d(results, taps, silu).plus(costs.moved(results))
-        self._add("conv1d", Conv1d(x=x, filters=tuple(filters), silu=silu), cost, [x])
+        if state is not None:
+            cost = cost.plus(costs.moved(2 * state.rows * state.channels))
+        task = Conv1d(x=x, filters=tuple(filters), silu=silu, state=state)
+        self._add("conv1d", task, cost, [x], rows=(0, x.rows))
 
     def scan(self, directions: Sequence[ScanDirection], *, scale: float = 1.0) -> None:
         """The sum of some selective scans, the last one's z gates it, times `scale`."""
@@ -313,6 +401,8 @@ class Builder:
         of_channels = [d.u, d.out, *(a for a in (d.z, d.delta) if a is not None)]
         self._expect_alike(of_channels)
         self._expect_split("columns", d.u, whole=False)
+        if d.state is not None:
+            self._expect_array(d.state, d_state, channels)
         self._expect_rows_alike(d.u, d.B, d.C)
         expect(d.B.channels == d.C.channels == d_state, "B and C do not have d_state channels")
         expect((d.delta is None) != (d.dt_proj is None), "delta is given, or projected")
@@ -320,7 +410,7 @@ class Builder:
         if d.dt is not None and d.dt_proj is not None:
             self._expect_rows_alike(d.u, d.dt)
             self._expect_matrix(d.dt_proj, d.dt.channels, channels)
-            self._scratch = max(self._scratch, CHUNK * channels)
+            self._reserve(CHUNK * channels, d.dt_proj, CHUNK)
 
     def _cost_of(self, d: ScanDirection) -> Cost:
         """The states, and dt_proj and the gate where the direction has them."""
@@ -328,12 +418,14 @@ class Builder:
         cost = costs.scan(rows * channels, d.B.channels)
         cost = cost.plus(costs.moved(rows * (channels + 2 * d.B.channels)))  # u, B, C
         if d.dt_proj is not None:
-            cost = cost.plus(costs.product(rows, d.dt_proj.inputs, channels))
+            cost = cost.plus(costs.product(rows, d.dt_proj.inputs, channels, d.dt_proj.bits))
             cost = cost.plus(costs.moved(rows * d.dt_proj.inputs))
         else:
             cost = cost.plus(costs.moved(rows * channels))
         if d.z is not None:
             cost = cost.plus(costs.gate(rows * channels)).plus(costs.moved(2 * rows * channels))
+        if d.state is not None:
+            cost = cost.plus(costs.moved(2 * d.state.rows * channels))
         return cost
 
     def mean(self, label: str, x: Array, out: Array) -> None:
@@ -378,7 +470,29 @@ class Builder:
                 cost = cost.plus(costs.moved(array.rows * array.channels))
         self._labels.setdefault(label, len(self._labels))
         self._costs[label] = self._costs.get(label, Cost()).plus(cost)
-        self._operations.append(Operation(task, rows or (0, self._rows), label, self.layer))
+        rows = rows or (0, self._rows)
+        self._operations.append(Operation(task=task, rows=rows, label=label, layer=self.layer))
+
+    def _prepare(self, read: Array) -> None:
+        """The next operation is each thread's own, and reads what other stages have written."""
+        expect(self._operations is not None, "a private array is written in no stage")
+        expect(self._prepared == len(self._operations or ()), "private arrays come first")
+        expect(read.rows <= self._rows, f"{read.rows} rows in a stage of {self._rows}")
+        self._prepared += 1
+
+    def _reserve(self, floats: int, weights: PackedMatrix, rows: int) -> None:
+        """Scratch of an operation, and behind it that of its product, for its rows quantised."""
+        if weights.dtype in ("int8", "int4"):
+            blocks = -(-weights.inputs // SHARED)
+            floats += min(rows, ROWS_AT_ONCE) * blocks * FLOATS_OF_BLOCK
+        self._scratch = max(self._scratch, floats)
+
+    def _passes_in_blocks(self) -> bool:
+        return self._block < self._rows
+
+    def _expect_array(self, array: Array, rows: int, channels: int) -> None:
+        found = (array.rows, array.channels)
+        expect(found == (rows, channels), f"an array is {found}; expected ({rows}, {channels})")
 
     def _number(self, rows: Rows | None, array: Array) -> int:
         if rows is None:

@@ -5,33 +5,33 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
 from vimnp.engine.arena import SpareMemory
 from vimnp.engine.packing import PackedMatrix, Packing, with_arrays
 from vimnp.engine.program import Program
-from vimnp.engine.trace import Trace
 from vimnp.ops.kernels import threads_for
 from vimnp.runtime import extension
 
 if TYPE_CHECKING:
     from vimnp import _scan
+    from vimnp.engine.state import State
+    from vimnp.engine.trace import Trace
+
+_MOST_PROGRAMS = 32
+"""Kept of a network: a language model has one for each length of a prompt's last chunk."""
 
 
-class _Ready(NamedTuple):
-    """A program that can run, the names of its operations, and how much there is to split."""
-
-    program: _scan.Program
-    labels: tuple[str, ...]
-    elements: int
+_Ready: TypeAlias = "tuple[_scan.Program, tuple[str, ...], int]"
+"""A program that can run, the names of its operations, and how much there is to split."""
 
 
 class CompiledNetwork:
     """A network on the instruction set that is in use when it is made.
 
-    Its programs are built when they are first asked for, and kept.
+    Its programs are built when they are first asked for, and some are kept.
 
     Parameters
     ----------
@@ -94,7 +94,9 @@ class CompiledNetwork:
         if found is None:
             described = self._build(self._parameters, output)
             compiled = self.kernels.program(described)
-            found = _Ready(compiled, described.labels, described.elements)
+            found = compiled, described.labels, described.elements
+            while len(self._programs) >= _MOST_PROGRAMS:  # the oldest makes room
+                self._programs.pop(next(iter(self._programs)), None)
             self._programs[output] = found
         return found
 
@@ -104,7 +106,7 @@ class CompiledNetwork:
         out: np.ndarray,
         *,
         output: Hashable,
-        state: None = None,
+        state: State | None = None,
         trace: Trace | None = None,
     ) -> None:
         """What is asked for of some inputs, in one region."""
@@ -114,8 +116,9 @@ class CompiledNetwork:
         with self._spares.one(program.workspace_size(num_threads)) as memory:
             program.forward(
                 [np.require(each, requirements=["C", "ALIGNED"]) for each in inputs],
-                out.reshape(len(out), -1),
+                out.reshape(len(inputs), -1),
                 memory,
+                state=None if state is None else state.memory.reshape(-1),
                 num_threads=num_threads,
                 spans=records,
             )

@@ -5,8 +5,9 @@ Counted from the operations' definitions:
 - A floating-point operation is an addition, a multiplication (so a multiply-add is two) or a
   division.
 - Exponentials, logarithms and square roots are counted apart: each takes as long as ten or so.
-- Bytes are those of float32 arrays which an operation reads or writes, each once. What stays in a
-  cache never comes from memory, so that bytes a second may exceed what memory gives.
+- Bytes are those of arrays which an operation reads or writes, each once: float32, but for matrices
+  that are stored small. What stays in a cache never comes from memory, so that bytes a second may
+  exceed what memory gives.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def moved(floats: int) -> Cost:
     return Cost(bytes=_FLOAT * floats)
 
 
-def product(rows: int, inputs: int, outputs: int) -> Cost:
-    """Arithmetic, and the matrix read."""
-    return Cost(2 * rows * inputs * outputs, 0, _FLOAT * inputs * outputs)
+def product(rows: int, inputs: int, outputs: int, bits: float = 8 * _FLOAT) -> Cost:
+    """Arithmetic, and the matrix read, of so many bits a weight."""
+    return Cost(2 * rows * inputs * outputs, 0, int(inputs * outputs * bits / 8))
 
 
 def addition(floats: int) -> Cost:

@@ -12,6 +12,7 @@ from vimnp.engine.trace import Trace
 
 if TYPE_CHECKING:
     from vimnp._scan import Kernels
+    from vimnp.engine.state import State
 
 
 class Network(Protocol):
@@ -37,20 +38,21 @@ class Network(Protocol):
         out: np.ndarray,
         *,
         output: Hashable,
-        state: None = None,
+        state: State | None = None,
         trace: Trace | None = None,
     ) -> None:
         """What is asked for of some inputs.
 
         Parameters
         ----------
-        inputs : arrays of float32
-            `inputs_at_once` of them at most.
+        inputs : arrays of float32, or of intc
+            Pictures, or ids of tokens; `inputs_at_once` of them at most.
         out : ndarray of float32, shape (inputs, ...), C-contiguous
         output : hashable
             What is asked for of each, in the words of the network's family.
-        state : None
-            What a network carries from a pass to the next, where it carries anything.
+        state : State, optional
+            What the network goes on from, and where it leaves what the next pass goes on from: of
+            a network that carries anything.
         trace : Trace, optional
             Where the time of each operation is noted.
         """

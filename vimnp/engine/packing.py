@@ -1,17 +1,38 @@
-"""Matrices as the compiled products read them: packed in panels of outputs, once."""
+"""Matrices as products read them: for NumPy transposed, compiled in panels of outputs."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from vimnp.engine.arena import Allocate
 from vimnp.ops.kernels import aligned_empty
 
+if TYPE_CHECKING:  # else every process would pay for it at its start
+    from vimnp.weights.encodings import Encoded
+
+Matrix = TypeVar("Matrix")
 Parameters = TypeVar("Parameters")
+
+PackMatrix = Callable[["np.ndarray | Encoded", Allocate], Matrix]
+"""Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
+
+
+_BITS = {"float32": 32, "bfloat16": 16, "int8": 8.5, "int4": 4.5}
+
+
+def transposed(matrix: np.ndarray | Encoded, empty: Allocate) -> np.ndarray:
+    """A contiguous copy of the transpose in float32: what NumPy's products read."""
+    if not isinstance(matrix, np.ndarray):
+        from vimnp.weights.encodings import decode
+
+        matrix = decode(matrix)
+    copy = empty(*matrix.shape[::-1])
+    copy[...] = matrix.T
+    return copy
 
 
 class Packing(NamedTuple):
@@ -28,21 +49,23 @@ class Packing(NamedTuple):
     width: int
     panel: int
 
-    def pack(self, matrix: np.ndarray, empty: Allocate = aligned_empty) -> PackedMatrix:
-        """Lay a matrix out in panels.
+    def pack(self, matrix: np.ndarray | Encoded, empty: Allocate = aligned_empty) -> PackedMatrix:
+        """Lay a matrix out in panels; one that is encoded stays as it is, wherever that may be.
 
         Parameters
         ----------
-        matrix : ndarray of float32, shape (outputs, inputs)
+        matrix : ndarray of float32, shape (outputs, inputs), or Encoded
         empty : callable
             Makes the array that holds the panels.
         """
+        if not isinstance(matrix, np.ndarray):
+            return PackedMatrix(matrix.inputs, matrix.outputs, None, self, matrix)
         outputs, inputs = matrix.shape
         panels = pack(self.width, self.panel, matrix, empty)
         return PackedMatrix(inputs, outputs, panels, self)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)  # not frozen: every process would wait for that
 class PackedMatrix:
     """A matrix (inputs, outputs), packed.
 
@@ -50,23 +73,42 @@ class PackedMatrix:
     ----------
     inputs, outputs : int
     panels : ndarray of float32, or None
-        See :func:`pack`. A matrix without them has a size, which is enough to count by.
+        See :func:`pack`. A matrix without them has a size, which is enough to count by, or is
+        encoded.
     packing : Packing
+    encoded : Encoded, optional
+        What stands for the panels, in the same layout for all instruction sets.
     """
 
     inputs: int
     outputs: int
     panels: np.ndarray | None
     packing: Packing
+    encoded: Encoded | None = None
+
+    @property
+    def dtype(self) -> str:
+        """What the numbers are stored as."""
+        return "float32" if self.encoded is None else self.encoded.dtype
+
+    @property
+    def bits(self) -> float:
+        """Bits that are read for a weight, with its part of a scale."""
+        return _BITS[self.dtype]
 
     def unpack(self) -> np.ndarray:
         """The numbers, shape (inputs, outputs)."""
+        if self.encoded is not None:
+            from vimnp.weights.encodings import decode
+
+            return decode(self.encoded).T
         assert self.panels is not None
         return unpack(self.packing.width, self.packing.panel, self.panels, self.outputs)
 
 
-def sizes_only(matrix: np.ndarray, empty: Allocate = aligned_empty) -> PackedMatrix:
+def sizes_only(matrix: np.ndarray | Encoded, empty: Allocate = aligned_empty) -> PackedMatrix:
     """A matrix (outputs, inputs) without its numbers, for a program that only counts."""
+    assert isinstance(matrix, np.ndarray)
     outputs, inputs = matrix.shape
     return PackedMatrix(inputs, outputs, None, Packing(1, 1))
 

@@ -16,13 +16,22 @@ import numpy as np
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
 
-INPUT, OUT = 0, 1
-"""Buffers that the caller of a pass gives; the others are the workspace's."""
+INPUT, OUT, STATE, PRIVATE, FIRST_BUFFER = range(5)
+"""Buffers that the caller of a pass gives, and that of which each thread has one of its own.
+
+Those from `FIRST_BUFFER` on are the workspace's.
+"""
 
 CHUNK = 32
 """Tokens that a kernel takes through its phases together (``CHUNK`` in ``csrc/operands.h``)."""
 PATCHES = 60
 """Patches that a thread gathers before it multiplies them (``csrc/program.h``)."""
+SHARED = 32
+"""Inputs that share a scale in a matrix of int8 or int4 (``csrc/operands.h``)."""
+ROWS_AT_ONCE = 120
+"""Rows that a product with such a matrix quantises before it multiplies them."""
+FLOATS_OF_BLOCK = 10
+"""Room for as many inputs of a row, quantised."""
 MOST_DIRECTIONS = 4
 MOST_BUFFERS = 32
 NO_LAYER = -1
@@ -91,8 +100,8 @@ class Array(NamedTuple):
         return Array(self.buffer, self.offset + begin, self.stride, self.rows, end - begin)
 
 
-# Tasks are plain namespaces: to define a NamedTuple takes a third of a millisecond, which every
-# process would pay at its start.
+# Tasks, and what they stand in, are plain namespaces: to define a NamedTuple takes a third of a
+# millisecond, which every process would pay at its start.
 
 
 class Embed(SimpleNamespace):
@@ -106,6 +115,14 @@ class Embed(SimpleNamespace):
     patch_proj: PackedMatrix
     offset: np.ndarray  # (rows, channels)
     pixels: Array
+    out: Array
+
+
+class Lookup(SimpleNamespace):
+    """Tokens by their ids -> their embeddings, columns of the table."""
+
+    table: PackedMatrix
+    ids: Array
     out: Array
 
 
@@ -148,17 +165,22 @@ class Filter(NamedTuple):
 
 
 class Conv1d(SimpleNamespace):
-    """x -> a causal convolution by the first filter, and an anti-causal one by the second."""
+    """x -> a causal convolution by the first filter, and an anti-causal one by the second.
+
+    With a state, a single filter goes on from the inputs that it holds, and leaves the last ones.
+    """
 
     x: Array
     filters: tuple[Filter, ...]
     silu: bool
+    state: Array | None  # (taps - 1, channels)
 
 
 class ScanDirection(NamedTuple):
     """One direction of a scan, every array in the order in which it passes the tokens.
 
-    Either `dt` is given and projected, some tokens at a time, or `delta` is there already.
+    Either `dt` is given and projected, some tokens at a time, or `delta` is there already. With a
+    `state` it goes on from there, and leaves the last one in its place.
     """
 
     u: Array
@@ -172,6 +194,7 @@ class ScanDirection(NamedTuple):
     delta_bias: np.ndarray
     A: np.ndarray  # (d_state, channels)
     D: np.ndarray
+    state: Array | None = None  # (d_state, channels)
 
 
 class Scan(SimpleNamespace):
@@ -189,10 +212,10 @@ class Reduction(SimpleNamespace):
     out: Array
 
 
-Task: TypeAlias = Embed | Rotate | Norm | Product | Conv1d | Scan | Reduction
+Task: TypeAlias = Embed | Lookup | Rotate | Norm | Product | Conv1d | Scan | Reduction
 
 
-class Operation(NamedTuple):
+class Operation(SimpleNamespace):
     """A task, those of its rows that it is to do, and the name and layer of its time."""
 
     task: Task
@@ -201,7 +224,7 @@ class Operation(NamedTuple):
     layer: int
 
 
-class Stage(NamedTuple):
+class Stage(SimpleNamespace):
     """Operations whose parts run back to back.
 
     Parameters
@@ -212,6 +235,8 @@ class Stage(NamedTuple):
         Of that.
     rows, block : int
         Where columns are split, a part of them takes all rows, so many at a time.
+    prepared : int
+        So many of the operations, the first, each thread does for itself before its first part.
     operations : tuple of Operation
     """
 
@@ -219,10 +244,11 @@ class Stage(NamedTuple):
     length: int
     rows: int
     block: int
+    prepared: int
     operations: tuple[Operation, ...]
 
 
-class Program(NamedTuple):
+class Program(SimpleNamespace):
     """A network's way from an input to what is asked for.
 
     Parameters
@@ -230,12 +256,16 @@ class Program(NamedTuple):
     stages : tuple of Stage
     inputs : tuple of int
         Shape of an input.
+    ids : int, optional
+        How many there are, where the input is ids and not pixels.
     out : tuple of int
         Rows and channels of what is made of it.
     buffers : tuple of int
-        Floats of each buffer of the workspace, beginning with number 2.
-    scratch : int
-        Floats that each thread has of its own.
+        Floats of each buffer of the workspace, beginning with `FIRST_BUFFER`.
+    state : int
+        Floats of what is carried from a pass to the next.
+    scratch, private : int
+        Floats that each thread has of its own: for what operations keep, and for arrays.
     labels : tuple of str
         Names of the operations, "wait" first.
     costs : dict of str to Cost
@@ -246,9 +276,12 @@ class Program(NamedTuple):
 
     stages: tuple[Stage, ...]
     inputs: tuple[int, ...]
+    ids: int | None
     out: tuple[int, int]
     buffers: tuple[int, ...]
+    state: int
     scratch: int
+    private: int
     labels: tuple[str, ...]
     costs: dict[str, Cost]
     elements: int

@@ -37,6 +37,9 @@ _PLUGINS = {
     "JPEG2000": "Jpeg2KImagePlugin",
     "AVIF": "AvifImagePlugin",
 }
+# How files of a format begin: for one that begins otherwise the plugin need not load, which takes
+# long where it loads half a library, as that for JPEG does.
+_BEGINNINGS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 # Libraries that pillow may have been built without.
 _NEEDED = {"JPEG": "jpg", "PNG": "zlib", "WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 
@@ -181,7 +184,7 @@ def _open(file: IO[bytes]) -> Image.Image:
 
     file.seek(0)
     beginning = file.read(16)
-    for name, factory, accepts in _plugins():
+    for name, factory, accepts in _plugins(beginning):
         # PIL.Image.open, too, goes on to the next format after these exceptions.
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
             if accepts is None or accepts(beginning) is True:  # it may be a reason why not
@@ -192,11 +195,18 @@ def _open(file: IO[bytes]) -> Image.Image:
     raise UnidentifiedImageError
 
 
-def _plugins() -> Iterator[tuple[str, Callable[..., Image.Image], Callable[[bytes], Any] | None]]:
-    """Name, opener and test of the first bytes of each format that this pillow has."""
+def _plugins(
+    beginning: bytes | None = None,
+) -> Iterator[tuple[str, Callable[..., Image.Image], Callable[[bytes], Any] | None]]:
+    """Name, opener and test of the first bytes of each format that this pillow has.
+
+    Given the first bytes of a file, of those formats that it may be in.
+    """
     from PIL import Image, features
 
     for name, plugin in _PLUGINS.items():
+        if beginning is not None and not beginning.startswith(_BEGINNINGS.get(name, b"")):
+            continue
         if name in _NEEDED and not features.check(_NEEDED[name]):
             continue
         with contextlib.suppress(ImportError):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import Any
 
 from vimnp.engine.settings import Backend, Scan
+from vimnp.errors import ConfigError
 from vimnp.models.vim import tensors as vim_tensors
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VisionMamba
-from vimnp.weights.family import Family, register
-from vimnp.weights.file import BUNDLED_DIGITS, WeightsFile
+from vimnp.weights.family import Family, register, register_module
+from vimnp.weights.file import BUNDLED_DIGITS, BUNDLED_PYDOC, WeightsFile
 
-BUNDLED = {"digits": BUNDLED_DIGITS}
+BUNDLED = {"digits": BUNDLED_DIGITS, "pydoc": BUNDLED_PYDOC}
 
 NETWORKS = {"vim": VisionMamba}
-"""Each family's network, by the family's name in weights files."""
+"""The network of each family that looks at pictures, by the family's name in weights files."""
+
+LANGUAGE_MODELS = {"mamba": ("vimnp.models.mamba.model", "MambaLM")}
+"""The same of families that take text, by module and name: they load when they are needed."""
 
 register(Family("vim", VimConfig, vim_tensors.tensors))
+register_module("mamba", "vimnp.models.mamba")  # no picture's network has to wait for it
 
 
 def load(
@@ -26,27 +33,51 @@ def load(
     scan: Scan = "fused",
     num_threads: int | None = None,
     backend: Backend | None = None,
+    dtype: str | None = None,
 ) -> VisionMamba:
     """Load a network: from a weights file that ``vimnp convert`` wrote, or a bundled one.
 
-    The file says which family the network is of.
+    The file says which family the network is of. Of a language model it gives a
+    :class:`vimnp.MambaLM`; who checks types calls :meth:`vimnp.MambaLM.from_npz`, which says so.
 
     Parameters
     ----------
     path : path-like
-        "digits" is the bundled network, which reads handwritten digits, 0 to 9; a file of that name
-        is ``"./digits"``.
+        "digits" is the bundled network that reads handwritten digits, 0 to 9; "pydoc" the bundled
+        language model, which writes as Python's documentation does. A file of such a name is
+        ``"./digits"``.
     img_size, scan, num_threads, backend
-        As for :meth:`VisionMamba.from_npz`.
+        As for :meth:`VisionMamba.from_npz`. A language model has neither picture size nor scan
+        modes.
+    dtype : str, optional
+        Of a language model; as for :class:`vimnp.MambaLM`.
 
     Raises
     ------
     WeightsError, ConfigError
-        As for :meth:`VisionMamba.from_npz`.
+        As for :meth:`VisionMamba.from_npz`, or if something is given that the network has not.
     """
     bundled = BUNDLED.get(path) if isinstance(path, str) else None
     with WeightsFile(bundled or path) as file:
-        network = NETWORKS[file.metadata.config.family.name]
-        return network.from_weights(
+        family = file.metadata.config.family.name
+        if family in LANGUAGE_MODELS:
+            if img_size is not None or scan != "fused":
+                raise ConfigError(
+                    f"{file.path} is a language model; expected neither img_size nor scan"
+                )
+            model = language_model(family)
+            found: Any = model.from_weights(
+                file, dtype=dtype, num_threads=num_threads, backend=backend
+            )
+            return found
+        if dtype is not None:
+            raise ConfigError(f"{file.path} is no language model; expected no dtype")
+        return NETWORKS[family].from_weights(
             file, img_size=img_size, scan=scan, num_threads=num_threads, backend=backend
         )
+
+
+def language_model(family: str) -> Any:
+    """The class of a family that takes text."""
+    module, name = LANGUAGE_MODELS[family]
+    return getattr(importlib.import_module(module), name)

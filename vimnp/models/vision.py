@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import functools
 import os
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import nullcontext
@@ -15,16 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
 import numpy as np
 
 from vimnp.counts import checked_count
-from vimnp.engine.settings import Backend, Scan, Way, asked_backend, resolve_backend
-from vimnp.errors import ConfigError, WeightsError
+from vimnp.engine.settings import Backend, Scan
+from vimnp.errors import ConfigError
 from vimnp.images.image_file import PictureFile, is_picture_file, name_of, naming
 from vimnp.images.preprocessing import Picture, Preprocessing, is_batch, to_input
+from vimnp.models.model import Model
 from vimnp.models.random_weights import random_reader
 from vimnp.models.ranking import best_first
-from vimnp.ops.modes import SCAN_MODES
-from vimnp.runtime.threads import resolve_num_threads
-from vimnp.version import __version__
-from vimnp.weights.family import Configuration, ReadTensor
+from vimnp.weights.family import ReadTensor
 from vimnp.weights.file import WeightsFile
 from vimnp.weights.metadata import Metadata
 
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vimnp.engine.costs import Cost
-    from vimnp.engine.network import Network
     from vimnp.engine.trace import Trace
 
     Pictures: TypeAlias = Picture | Iterable[Picture]
@@ -56,88 +51,19 @@ class Prediction:
     score: float
 
 
-_SETTLED = frozenset({"num_threads", "backend", "_network"})
-"""Attributes of a model that are decided, and made, where it is to run."""
-
-
-def _expect_scan(scan: str) -> None:
-    if scan not in SCAN_MODES:
-        raise ConfigError(f"scan is {scan!r}; expected one of {SCAN_MODES}")
-
-
-class VisionModel:
+class VisionModel(Model):
     """A network that looks at pictures, on one of the backends: what every family's class offers.
 
     Its parameters, attributes and errors are those of :class:`vimnp.VisionMamba`.
     """
 
-    configuration: ClassVar[type[Configuration]]
-    """That of the class's networks."""
-
     variant: ClassVar[Any] = None
     """The sizes that a named network must have."""
 
-    _network: Network
-
-    def __init__(
-        self,
-        metadata: Metadata | None = None,
-        read: ReadTensor | None = None,
-        *,
-        scan: Scan = "fused",
-        num_threads: int | None = None,
-        backend: Backend | None = None,
-    ) -> None:
-        if metadata is None or read is None:  # Python's own error would name these two
-            name = type(self).__name__
-            raise TypeError(
-                f"{name} needs weights; expected {name}.from_npz(path), or {name}.random()"
-            )
-        _expect_scan(scan)
-        self._check_family(metadata.config)
-        self._check_variant(metadata.config)
-        self.metadata = metadata
-        self.config = metadata.config
-        self.scan = scan
-        resolve_backend(backend, scan)  # an error then names where the backend comes from
-        self._asked_backend, self._asked_threads = asked_backend(backend), num_threads
-        self._settle(functools.partial(self._load, read))
-
-    def _settle(self, load: Any) -> None:
-        """Decide how to run here, and get the parameters in the layout for that."""
-        self.backend = resolve_backend(self._asked_backend, self.scan)
-        self._network = self._make_network(load, resolve_num_threads(self._asked_threads))
-        self.num_threads = self._network.num_threads
-
     # ---- What a family's class says of itself ---------------------------------------------------
-
-    def _load(self, read: ReadTensor, pack: Any) -> Any:
-        """The family's parameters from tensors, with the matrices laid out by `pack`."""
-        raise NotImplementedError
-
-    def _lay_out(self, plain: Any, pack: Any) -> Any:
-        """The same from parameters in no backend's layout."""
-        raise NotImplementedError
-
-    def _make_network(self, load: Any, num_threads: int) -> Network:
-        """The family's network on the backend that was decided on."""
-        raise NotImplementedError
 
     def _shape_of(self, output: Hashable) -> tuple[int, ...]:
         """The shape of what is asked for of a picture."""
-        raise NotImplementedError
-
-    @classmethod
-    def _check_family(cls, config: Configuration) -> None:
-        """Raise ConfigError if this class has no such networks."""
-        if not isinstance(config, cls.configuration):
-            raise ConfigError(
-                f"these weights are of the family {config.family.name!r}, which {cls.__name__} "
-                "does not have: load them with vimnp.load"
-            )
-
-    def _check_variant(self, config: Any) -> None:
-        """Raise ConfigError if these are not the sizes of this class."""
         raise NotImplementedError
 
     @classmethod
@@ -159,38 +85,6 @@ class VisionModel:
     def _facts(self) -> dict[str, str]:
         """What :meth:`summary` says of the family's sizes."""
         raise NotImplementedError
-
-    # ---- Pickles and copies ---------------------------------------------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What was given, the user's own attributes, and the parameters in no backend's layout."""
-        state = {name: value for name, value in self.__dict__.items() if name not in _SETTLED}
-        state["_version"] = __version__
-        state["_plain"] = self._network.plain()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        version, plain = state.pop("_version"), state.pop("_plain")
-        if version != __version__:
-            raise WeightsError(
-                f"this model was pickled by vimnp {version}, and this is {__version__}; expected "
-                "one that this version has pickled: load the model's weights file again"
-            )
-        self.__dict__.update(state)
-        self._settle(functools.partial(self._lay_out, plain))
-
-    def __copy__(self) -> Self:
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        return other
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        other = memo[id(self)] = copy.copy(self)
-        for name, value in self.__dict__.items():
-            if name not in _SETTLED:
-                other.__dict__[name] = copy.deepcopy(value, memo)
-        return other
 
     # ---- Other ways to make one, and settings ---------------------------------------------------
 
@@ -289,27 +183,7 @@ class VisionModel:
         ConfigError
             As for the class.
         """
-        other = copy.copy(self)
-        if scan is not None:
-            _expect_scan(scan)
-            resolve_backend(self.backend, scan)
-            other.scan, other._asked_backend = scan, self.backend
-        if num_threads is not None:
-            other._asked_threads = num_threads
-        other._network = self._network.with_settings(
-            scan=other.scan,
-            num_threads=self.num_threads
-            if num_threads is None
-            else resolve_num_threads(num_threads),
-        )
-        other.num_threads = other._network.num_threads
-        return other
-
-    @property
-    def way(self) -> Way:
-        """How this model runs: backend, scan, threads and instruction set."""
-        instruction_set = self._network.instruction_set
-        return Way(self.backend, self.scan, self.num_threads, instruction_set)
+        return self._with_settings(scan, num_threads)
 
     def __call__(self, images: Pictures) -> np.ndarray:
         """Logits.
@@ -426,11 +300,6 @@ class VisionModel:
         """Names of the classes by their index, where the weights file has some."""
         return self.metadata.labels
 
-    @property
-    def num_parameters(self) -> int:
-        """Weights of the network, as PyTorch counts them."""
-        return self.config.num_parameters
-
     def summary(self) -> str:
         """What the network is made of and how it runs, in a few lines to be printed."""
         (height, width), preprocessing = self.config.img_size, self._preprocessing
@@ -446,12 +315,8 @@ class VisionModel:
             "pictures": pictures,
             **self._facts(),
             "classes": classes if self.config.num_classes else "no head: the logits are features",
-            "parameters": f"{self.num_parameters:,}, "
-            f"{4 * self.num_parameters / 1e6:.1f} MB in memory",
-            "runs": str(self.way),
         }
-        lines = [f"  {name:<11} {fact}" for name, fact in facts.items()]
-        return "\n".join([type(self).__name__, *lines])
+        return self._summary(facts)
 
     def preprocess(self, picture: Picture) -> np.ndarray:
         """Resize, crop and normalise a picture as this network takes it.

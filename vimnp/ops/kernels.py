@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vimnp.ops import reference
 from vimnp.runtime import extension, threads
 from vimnp.runtime.extension import Choice
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the reference loads where it runs: most processes have compiled kernels
     from vimnp._scan import Kernels
+    from vimnp.ops.reference import Direction
 
 # Work of fewer elements (tokens x channels) than this stays on one thread: a second one sleeps
 # between regions, and waking it may cost more than it brings. Two threads over one with AVX-512 and
@@ -68,11 +68,13 @@ class ScanInputs(NamedTuple):
     B_constant: bool = False
     C_constant: bool = False
 
-    def channel_major(self) -> reference.Direction:
+    def channel_major(self) -> Direction:
         """The same as the original lays it out, with a batch of one, as views."""
+        from vimnp.ops.reference import Direction
+
         B = self.B.T if self.B_constant else self.B.T[None]
         C = self.C.T if self.C_constant else self.C.T[None]
-        return reference.Direction(
+        return Direction(
             self.u.T[None], self.delta.T[None], self.A.T, B, C, self.D, self.delta_bias
         )
 
@@ -138,6 +140,8 @@ def causal_conv1d(
         num_threads = threads_for("causal_conv1d", x.size, min(num_threads, x.shape[1]))
         compiled.causal_conv1d(x, filters, outs, silu=silu, num_threads=num_threads, state=state)
         return
+    from vimnp.ops import reference
+
     activation = "silu" if silu else None
     initial = None if state is None else state.T[None]
     for filter, out, step in zip(filters, outs, (1, -1), strict=False):
@@ -181,6 +185,8 @@ def fused_add_norm(
             residual, hidden, weight, bias, out, epsilon=epsilon, num_threads=num_threads
         )
         return
+    from vimnp.ops import reference
+
     if hidden is not None:
         residual += hidden
     out[...] = reference.norm(residual, weight, bias, epsilon)
@@ -238,6 +244,8 @@ def selective_scan(
             initial_states=initial_states,
         )
         return
+    from vimnp.ops import reference
+
     scan = reference.scan_directions(
         [inputs.channel_major() for inputs in directions],
         None if z is None else z.T[None],

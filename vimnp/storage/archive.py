@@ -19,6 +19,7 @@ import zlib
 # A member's own header: a signature, what the list says as well, the lengths of its name and of
 # what comes behind that.
 _HEADER = struct.Struct("<4s22xHH")
+_PIECE = 1 << 20  # bytes that are read together where a member goes by
 _SIGNATURE = b"PK\x03\x04"
 _UTF8, _SIZES_FOLLOW, _EFFORT = 0x800, 0x8, 0x6  # flags that change nothing for a stored member
 
@@ -70,6 +71,7 @@ class Archive:
     def __init__(self, file: BoundedReader, directory_limit: int) -> None:
         self._file = file
         self._size = os.fstat(file.fileno()).st_size
+        self._mapped: memoryview | None = None
         file.most = directory_limit  # zipfile reads the directory at once
         try:
             infos = zipfile.ZipFile(file).infolist()
@@ -97,13 +99,13 @@ class Archive:
         if following < len(self._places) and end > self._places[following]:
             raise MemberError(name, "reaches into the next member, so it cannot be read")
 
-    def read(self, name: str, size: int = -1) -> bytes:
-        """The first bytes of a member; or all, which are then held against its CRC.
+    def locate(self, name: str) -> int:
+        """Where in the file a member's bytes begin.
 
         Raises
         ------
         MemberError
-            As from :meth:`check`, or if the bytes are damaged.
+            As from :meth:`check`, or if the list and the member's own header differ.
         """
         self.check(name)
         info = self.members[name]
@@ -114,13 +116,58 @@ class Archive:
         own_name = self._next(name, name_length).decode(encoding, errors="replace")
         if signature != _SIGNATURE or own_name != info.orig_filename:
             raise MemberError(name, "cannot be read (the list and its own header differ)")
-        self._file.seek(extra_length, os.SEEK_CUR)
+        return info.header_offset + _HEADER.size + name_length + extra_length
+
+    def read(self, name: str, size: int = -1) -> bytes:
+        """The first bytes of a member; or all, which are then held against its CRC.
+
+        Raises
+        ------
+        MemberError
+            As from :meth:`locate`, or if the bytes are damaged.
+        """
+        begin, info = self.locate(name), self.members[name]
+        self._file.seek(begin)
         if 0 <= size < info.file_size:
             return self._next(name, size)
         data = self._next(name, info.file_size)
         if zlib.crc32(data) != info.CRC:
             raise MemberError(name, "cannot be read (its CRC-32 is another)")
         return data
+
+    def map(self, name: str) -> memoryview:
+        """All bytes of a member, which stay in the file until they are read.
+
+        They are not held against the CRC, since that would read them. They stay readable when the
+        file is closed; somebody who shortens it in place ends the processes that read them.
+
+        Raises
+        ------
+        MemberError
+            As from :meth:`locate`, or if the file cannot be mapped.
+        """
+        begin, size = self.locate(name), self.members[name].file_size
+        if self._mapped is None:
+            import mmap  # most processes map no file
+
+            try:
+                mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise MemberError(name, f"cannot be mapped ({error})") from None
+            self._mapped = memoryview(mapped)
+        if begin + size > len(self._mapped):
+            raise MemberError(name, "cannot be read (the file ends within it)")
+        return self._mapped[begin : begin + size]
+
+    def damaged(self, name: str) -> bool:
+        """Whether a member's bytes are others than its CRC says; they are read piece by piece."""
+        left, found = self.members[name].file_size, 0
+        self._file.seek(self.locate(name))
+        while left:
+            piece = self._next(name, min(left, _PIECE))
+            found = zlib.crc32(piece, found)
+            left -= len(piece)
+        return found != self.members[name].CRC
 
     def _next(self, name: str, size: int) -> bytes:
         """The next bytes of the file, which belong to a member."""

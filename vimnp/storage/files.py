@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -95,6 +94,8 @@ def _put_in_place(path: Path, replaced: os.stat_result | None) -> Iterator[IO[by
     The folder's name is nobody else's, and the file in it gets the permissions of any new file,
     which `tempfile` would not give.
     """
+    import tempfile  # only here: reading need not load it, and the random numbers for its names
+
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=path.parent) as folder:
         temporary = Path(folder, path.name)
         with open(temporary, "wb") as file:
@@ -111,6 +112,8 @@ def _put_in_place(path: Path, replaced: os.stat_result | None) -> Iterator[IO[by
 @contextlib.contextmanager
 def _copied_into(path: Path, status: os.stat_result, stream: int | None) -> Iterator[IO[bytes]]:
     """A temporary file, in which a writer may seek, for what takes bytes only one after another."""
+    import tempfile
+
     if stat.S_ISDIR(status.st_mode):
         words = "Is a directory; expected the name of a file"
         raise IsADirectoryError(errno.EISDIR, words, str(path))

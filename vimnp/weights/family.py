@@ -8,8 +8,10 @@ configuration implies. The networks make themselves known here (:mod:`vimnp.mode
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -36,22 +38,39 @@ class Tensor(NamedTuple):
         Makes its values where a network has random weights.
     is_weight : bool
         False for a table, which is computed and not learnt.
+    fewest_bits : {32, 16, 8, 4}
+        Of a number in a weights file, at least, however small the file's dtype is. Only matrices
+        may have less than 16.
     """
 
     shape: tuple[int, ...]
     initial: Initial
     is_weight: bool = True
+    fewest_bits: int = 16
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Sizes and options of a network: the base of each family's own.
+    """Sizes and options of a network: the base of each family's own, a frozen dataclass.
 
-    A field has the original's name for it, and JSON can hold its value.
+    A field has the original's name for it, and JSON can hold its value. What is here need not be
+    made for each (``eq=False, repr=False``): for many fields that takes a millisecond, which every
+    process would pay at its start.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     later_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that older weights files lack, which hold networks that the defaults are right for."""
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__qualname__}({fields})"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -79,7 +98,7 @@ class Configuration:
     @property
     def family(self) -> Family:
         """The family of networks that has such configurations."""
-        for family in _families.values():
+        for family in _loaded_families():
             if isinstance(self, family.configuration):
                 return family
         raise TypeError(f"{type(self).__name__} belongs to no family that is registered")
@@ -108,19 +127,36 @@ class Family(NamedTuple):
     configuration : type
     tensors : callable
         Gives the tensors that a configuration implies, by name.
+    dtypes : tuple of str
+        What its files can be stored as.
     """
 
     name: str
     configuration: type[Configuration]
     tensors: Callable[[Any], dict[str, Tensor]]
+    dtypes: tuple[str, ...] = ("float32", "float16")
 
 
 _families: dict[str, Family] = {}
+_modules: dict[str, str] = {}
 
 
 def register(family: Family) -> None:
     """Make a family known, so that its files can be read and written."""
     _families[family.name] = family
+
+
+def register_module(name: str, module: str) -> None:
+    """Make a family known that loads when a file names it, or when somebody imports it.
+
+    Parameters
+    ----------
+    name : str
+        The family's.
+    module : str
+        Whose attribute ``FAMILY`` is the family.
+    """
+    _modules[name] = module
 
 
 def family_named(name: object) -> Family:
@@ -131,8 +167,17 @@ def family_named(name: object) -> Family:
     ConfigError
         If none that is known has it.
     """
-    family = _families.get(name) if isinstance(name, str) else None
-    if family is None:
-        known = " or ".join(map(repr, _families))
-        raise ConfigError(f"family is {repr(name)[:100]}; this vimnp reads {known}")
-    return family
+    if isinstance(name, str):
+        if name in _families:
+            return _families[name]
+        if name in _modules:
+            return importlib.import_module(_modules[name]).FAMILY
+    known = " or ".join(map(repr, [*_families, *_modules]))
+    raise ConfigError(f"family is {repr(name)[:100]}; this vimnp reads {known}")
+
+
+def _loaded_families() -> Iterator[Family]:
+    yield from _families.values()
+    for module in map(sys.modules.get, _modules.values()):
+        if module is not None:
+            yield module.FAMILY

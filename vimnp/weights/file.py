@@ -10,29 +10,37 @@ configuration implies before anything is allocated from what they declare.
 from __future__ import annotations
 
 import io
-import math
 import os
-import shlex
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vimnp.errors import ConfigError, WeightsError, excerpt
 from vimnp.storage.archive import Archive, BoundedReader, MemberError
 from vimnp.storage.files import open_regular
-from vimnp.weights.metadata import MENDING, METADATA, Metadata
+from vimnp.weights.members import ALIGNMENT, Member, is_encoded, members_of, stored_dtype
+from vimnp.weights.metadata import MENDING, METADATA, TOKENIZER, TOKENIZER_LIMIT, Metadata
 from vimnp.weights.npy_header import HEADER_LIMIT, parse_header
 
-BUNDLED_DIGITS = Path(__file__).parents[1] / "data" / "digits.npz"
+if TYPE_CHECKING:
+    from vimnp.weights.encodings import Encoded
+
+_BUNDLED = Path(__file__).parents[1] / "data"
+
+BUNDLED_DIGITS = _BUNDLED / "digits.npz"
 """A small network of our own for handwritten digits, to try everything with."""
+
+BUNDLED_PYDOC = _BUNDLED / "pydoc.npz"
+"""A small language model of our own, which writes bytes as Python's documentation has them."""
 
 _DIRECTORY_LIMIT = 1 << 20  # bytes; the largest configuration's takes eight hundred thousand
 _METADATA_LIMIT = 1 << 20  # bytes; a thousand labels take thirty thousand
 _NAME_LIMIT = 100  # characters of a member's name in a message; ours have 40
 _MESSAGE_LIMIT = 400  # of the rest
+_EXPONENT = 0x7F80  # of a bfloat16 that is NaN or infinite
 _CHECKPOINTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")  # what their names end in
 
 
@@ -88,17 +96,122 @@ class WeightsFile:
         WeightsError
             If its bytes are damaged, or a value is NaN or infinite.
         """
-        shape = self._shapes[name]
+        if is_encoded(self._stored_dtype(name)):
+            from vimnp.weights.encodings import decode
+
+            return decode(self.read_encoded(name))
+        (member,) = self._members[name]
         try:
-            data = self._archive.read(f"{name}.npy")
+            data = self._archive.read(member.name)
         except MemberError as error:
             raise self._member_error(error) from None
-        stored = np.dtype(self.metadata.dtype).newbyteorder("<")
-        size = math.prod(shape) * stored.itemsize
-        tensor = np.frombuffer(data, stored, offset=len(data) - size).reshape(shape)
+        tensor = np.frombuffer(data, member.dtype, offset=len(data) - member.nbytes)
+        tensor = tensor.reshape(member.shape)
         if not np.isfinite(tensor).all():
-            raise self._error(f"{name}.npy", "holds NaN or infinity; expected finite weights")
+            raise self._error(member.name, "holds NaN or infinity; expected finite weights")
         return tensor.astype(np.float32, copy=False)
+
+    def is_encoded(self, name: str) -> bool:
+        """Whether a tensor is a matrix that :meth:`read_encoded` gives."""
+        return is_encoded(self._stored_dtype(name))
+
+    def read_encoded(self, name: str) -> Encoded:
+        """A matrix as it is stored and multiplied with, left in the file until it is used.
+
+        Its arrays begin at multiples of 64 bytes. They are the file's own, mapped, wherever it was
+        written so; they stay readable when this object is closed. Only the scales are looked at:
+        all else is read when the matrix is first used. :meth:`verify` looks at it all.
+
+        Parameters
+        ----------
+        name : str
+            A tensor for which :meth:`is_encoded` is true.
+
+        Raises
+        ------
+        WeightsError
+            If the file cannot be mapped, or a scale is NaN or infinite.
+        """
+        from vimnp.weights.encodings import Encoded
+
+        codes, *others = self._members[name]
+        outputs, inputs = self._tensors[name].shape
+        scales = self._map(others[0]) if others else None
+        if scales is not None and np.any((scales & _EXPONENT) == _EXPONENT):
+            raise self._error(others[0].name, "holds NaN or infinity; expected finite scales")
+        return Encoded(self._stored_dtype(name), inputs, outputs, self._map(codes), scales)
+
+    def checksum(self, name: str) -> int:
+        """What tells a tensor's numbers from others: the archive's CRC-32 of them, or of codes.
+
+        Nothing is read for it, so that damage does not show in it.
+        """
+        return self._archive.members[self._members[name][0].name].CRC
+
+    def tokenizer_text(self) -> str | None:
+        """The content of ``tokenizer.json``; None where the file has none.
+
+        Raises
+        ------
+        WeightsError
+            If its bytes are damaged, or no UTF-8.
+        """
+        if self.metadata.tokenizer != TOKENIZER:
+            return None
+        try:
+            return self._archive.read(TOKENIZER).decode()
+        except MemberError as error:
+            raise self._member_error(error) from None
+        except UnicodeDecodeError as error:
+            raise self._error(TOKENIZER, f"not UTF-8 ({error.reason})") from None
+
+    def checksums(self) -> dict[str, int]:
+        """The CRC-32 of each member of a tensor, by the member's name, as the file has them."""
+        members = self._archive.members
+        names = [member.name for of_tensor in self._members.values() for member in of_tensor]
+        return {name: members[name].CRC for name in names}
+
+    def verify(self) -> None:
+        """Read every byte, a piece at a time, and look for damage.
+
+        Raises
+        ------
+        WeightsError
+            If a member's bytes are damaged, or a weight is NaN, infinite or no code.
+        """
+        try:
+            for member in self._archive.members:
+                if self._archive.damaged(member):
+                    raise MemberError(member, "cannot be read (its CRC-32 is another)")
+        except MemberError as error:
+            raise self._member_error(error) from None
+        for name in self._tensors:
+            if not self.is_encoded(name):
+                self.read(name)
+                continue
+            try:
+                self.read_encoded(name).check()
+            except WeightsError as error:
+                raise self._error(name, f"{error}; {MENDING}") from None
+
+    def _stored_dtype(self, name: str) -> str:
+        return stored_dtype(self._tensors[name], self.metadata.dtype)
+
+    def _map(self, member: Member) -> np.ndarray:
+        """A member's numbers in this machine's order of bytes, aligned."""
+        try:
+            data = self._archive.map(member.name)
+        except MemberError as error:
+            raise self._member_error(error) from None
+        array = np.frombuffer(data[len(data) - member.nbytes :], member.dtype)
+        native = member.dtype.newbyteorder("=")
+        if array.ctypes.data % ALIGNMENT or array.dtype != native:
+            room = np.empty(member.nbytes + ALIGNMENT, np.uint8)
+            begin = -room.ctypes.data % ALIGNMENT
+            copy = room[begin : begin + member.nbytes].view(native)
+            copy[:] = array
+            array = copy
+        return array.reshape(member.shape)
 
     def _open(self) -> BoundedReader:
         try:
@@ -122,6 +235,8 @@ class WeightsFile:
         """Say what to do with a checkpoint, which is told by what is in it or by its name."""
         is_torch = any(name.endswith("/data.pkl") for name in members)
         if is_torch or self.path.suffix.lower() in _CHECKPOINTS:
+            import shlex
+
             raise WeightsError(
                 f"{self.path}: a checkpoint, it seems; expected a weights file. Convert it first: "
                 f"vimnp convert {shlex.quote(str(self.path))} OUT.npz"
@@ -130,14 +245,24 @@ class WeightsFile:
     def _preflight(self) -> Metadata[Any]:
         members = self._archive.members
         metadata = self._preflight_metadata(members)
-        self._shapes = metadata.config.parameter_shapes()
-        expected = {METADATA} | {f"{name}.npy" for name in self._shapes}
+        self._tensors = metadata.config.tensors()
+        self._members = {
+            name: members_of(name, tensor, metadata.dtype) for name, tensor in self._tensors.items()
+        }
+        described = [member for of_tensor in self._members.values() for member in of_tensor]
+        expected = {METADATA} | {member.name for member in described}
+        if metadata.tokenizer == TOKENIZER:
+            expected.add(TOKENIZER)
         for name in sorted(expected - set(members)):
             raise self._error(name, f"missing; {MENDING}")
         for name in sorted(set(members) - expected):
             raise self._error(name, "not a member that this network has; remove it")
-        for name, shape in self._shapes.items():
-            self._preflight_tensor(members[f"{name}.npy"], shape, metadata.dtype)
+        if metadata.tokenizer == TOKENIZER:
+            self._archive.check(TOKENIZER)
+            if members[TOKENIZER].file_size > TOKENIZER_LIMIT:
+                raise self._error(TOKENIZER, f"longer than {TOKENIZER_LIMIT} bytes")
+        for member in described:
+            self._preflight_tensor(members[member.name], member)
         return metadata
 
     def _preflight_metadata(self, members: dict[str, zipfile.ZipInfo]) -> Metadata[Any]:
@@ -152,15 +277,15 @@ class WeightsFile:
         except ConfigError as error:
             raise self._error(METADATA, str(error)) from None
 
-    def _preflight_tensor(self, info: zipfile.ZipInfo, shape: tuple[int, ...], dtype: str) -> None:
+    def _preflight_tensor(self, info: zipfile.ZipInfo, member: Member) -> None:
         found = self._read_header(info.filename)
-        wanted = (shape, False, np.dtype(dtype).newbyteorder("<"))
+        wanted = (member.shape, False, member.dtype)
         for what, is_there, should_be in zip(
             ("shape", "Fortran order", "dtype"), found, wanted, strict=False
         ):
             if is_there != should_be:
                 raise self._error(info.filename, f"{what} {is_there}; expected {should_be}")
-        size = found[3] + math.prod(shape) * np.dtype(dtype).itemsize
+        size = found[3] + member.nbytes
         if info.file_size != size:
             raise self._error(info.filename, f"{info.file_size} bytes; expected {size}")
 

@@ -14,12 +14,20 @@ from vimnp.weights.family import Configuration, family_named
 
 METADATA = "vimnp.json"
 FORMAT_VERSION = 3
-DTYPES = ("float32", "float16")
+DTYPES = ("float32", "float16", "bfloat16", "int8", "int4")
+TOKENIZER = "tokenizer.json"
+BYTES = "bytes"  # a tokenizer that needs no file: ids 0 to 255
+TOKENIZER_LIMIT = 32 << 20  # bytes; that of 250 thousand words takes 17 million
 MENDING = "convert the checkpoint again with `vimnp convert`"
 
 # 1 had no fields for what was refused then, and 2 no family: all were of this one.
 _READ_VERSIONS = (2, FORMAT_VERSION)
 _ONLY_FAMILY = "vim"
+
+# What files have that the language models of a later version brought: others do without.
+_LATER_FIELDS = frozenset({"tokenizer", "chat_template"})
+
+_LONGEST_TEMPLATE = 1 << 17  # characters; those of published models have some thousand
 
 _FITTING = Preprocessing()  # stands for that of the network's number of channels
 
@@ -40,6 +48,14 @@ class OfPictures(Protocol):
     def num_classes(self) -> int: ...
 
 
+@runtime_checkable
+class OfText(Protocol):
+    """What the configuration of a network tells that takes the ids of a text."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metadata(Generic[C]):
     """What a weights file says of itself, beside the tensors.
@@ -50,14 +66,18 @@ class Metadata(Generic[C]):
         Of a network of any family.
     preprocessing : Preprocessing, optional
         Of pictures, by default ImageNet's; None for a network that takes none.
-    dtype : {"float32", "float16"}
-        As stored; the network computes in float32 either way.
+    dtype : {"float32", "float16", "bfloat16", "int8", "int4"}
+        As stored, and one of the family's. A tensor that needs more bits has them.
     labels : tuple of str, optional
         A name for each class.
     source : str, optional
         Name of the file that the weights came from.
     source_sha256 : str, optional
         Its SHA-256, in hexadecimal.
+    tokenizer : {"bytes", "tokenizer.json"}, optional
+        Of a language model: what makes ids of a text. The latter is a member of the file.
+    chat_template : str, optional
+        Of a language model: what makes a text of a conversation, a Jinja template.
     """
 
     config: C
@@ -66,10 +86,18 @@ class Metadata(Generic[C]):
     labels: tuple[str, ...] | None = None
     source: str | None = None
     source_sha256: str | None = None
+    tokenizer: str | None = None
+    chat_template: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; expected one of {DTYPES}")
+        family = self.config.family
+        if self.dtype not in family.dtypes:
+            raise ConfigError(
+                f"dtype is {self.dtype!r} in a file of the family {family.name!r}; expected one of "
+                f"{family.dtypes}"
+            )
         if isinstance(self.config, OfPictures):
             if self.preprocessing is _FITTING:
                 fitting = Preprocessing.of_channels(self.config.channels)
@@ -81,10 +109,16 @@ class Metadata(Generic[C]):
                 f"there are preprocessing or labels for a network of the family "
                 f"{self.config.family.name!r}, which takes no pictures; expected null"
             )
-        for name in ("source", "source_sha256"):
+        self._check_text()
+        for name in ("source", "source_sha256", "chat_template"):
             if not isinstance(getattr(self, name), str | None):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected text or null")
-        for text in (self.source, self.source_sha256, *(self.labels or ())):
+        for text in (
+            self.source,
+            self.source_sha256,
+            self.chat_template,
+            *(self.labels or ()),
+        ):
             if text is not None and not _is_unicode(text):
                 raise ConfigError(f"{text!a} is half a character; expected Unicode text")
 
@@ -120,13 +154,40 @@ class Metadata(Generic[C]):
                 "expected one each"
             )
 
+    def _check_text(self) -> None:
+        """Refuse a tokenizer that there is not, or whose ids the network does not have."""
+        if not isinstance(self.config, OfText):
+            if (self.tokenizer, self.chat_template) != (None, None):
+                raise ConfigError(
+                    f"there is a tokenizer or chat_template for a network of the family "
+                    f"{self.config.family.name!r}, which takes no text; expected null"
+                )
+            return
+        if self.tokenizer not in (None, BYTES, TOKENIZER):
+            raise ConfigError(
+                f"tokenizer is {self.tokenizer!r}; expected {BYTES!r}, {TOKENIZER!r} or null"
+            )
+        if self.tokenizer == BYTES and self.config.vocab_size < 256:
+            raise ConfigError(
+                f"tokenizer is {BYTES!r}, and vocab_size {self.config.vocab_size}; expected an id "
+                "for each of the 256 bytes"
+            )
+        template = self.chat_template
+        if isinstance(template, str) and len(template) > _LONGEST_TEMPLATE:
+            raise ConfigError(
+                f"chat_template has {len(template)} characters; expected at most "
+                f"{_LONGEST_TEMPLATE}"
+            )
+
     def to_json(self) -> bytes:
         values: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "family": self.config.family.name,
         }
         for field in dataclasses.fields(self):
-            values[field.name] = getattr(self, field.name)
+            value = getattr(self, field.name)
+            if value is not None or field.name not in _LATER_FIELDS:
+                values[field.name] = value
         values["config"] = self.config.to_dict()
         if self.preprocessing is not None:
             values["preprocessing"] = dataclasses.asdict(self.preprocessing)
@@ -143,7 +204,7 @@ class Metadata(Generic[C]):
             raise ConfigError("not a JSON object")
         family = family_named(_pop_family(values))
         expected = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != expected:
+        if not expected - _LATER_FIELDS <= set(values) <= expected:
             raise ConfigError(f"has the fields {sorted(values)}; expected {sorted(expected)}")
         if not isinstance(values["config"], dict):
             raise ConfigError("config is no JSON object")

@@ -76,7 +76,7 @@ def _checked_expand(expand: Any, embed_dim: int) -> int | float:
     return int(expand) if expand == int(expand) else float(expand)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class VimConfig(Configuration):
     """What a Vision Mamba is made of. The defaults are those of Vim-tiny.
 
@@ -203,10 +203,9 @@ class VimConfig(Configuration):
         classes = checked_count("num_classes", self.num_classes, _MOST_CLASSES, least=0)
         object.__setattr__(self, "num_classes", classes)
         object.__setattr__(self, "expand", _checked_expand(self.expand, self.embed_dim))
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "bool" and not isinstance(value, bool):
-                raise ConfigError(f"{field.name} is {value!r}; expected true or false")
+        for name, kind in VimConfig.__annotations__.items():
+            if kind == "bool" and not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected true or false")
         epsilon = self.norm_epsilon
         if not (isinstance(epsilon, Real) and 0.0 <= epsilon < 1.0):
             raise ConfigError(f"norm_epsilon is {epsilon!r}; expected a number from 0 to below 1")

@@ -20,6 +20,7 @@ from vimnp.weights.family import ReadTensor
 if TYPE_CHECKING:
     from vimnp.engine.costs import Cost
     from vimnp.engine.network import Network
+    from vimnp.engine.packing import PackMatrix
     from vimnp.models.vision import Pictures
 
 
@@ -192,10 +193,10 @@ class VisionMamba(VisionModel):
 
     # ---- What the class says of itself to VisionModel -------------------------------------------
 
-    def _load(self, read: ReadTensor, pack: parameters.PackMatrix[Any]) -> Any:
+    def _load(self, read: ReadTensor, pack: PackMatrix[Any]) -> Any:
         return parameters.load_parameters(self.config, read, pack)
 
-    def _lay_out(self, plain: Any, pack: parameters.PackMatrix[Any]) -> Any:
+    def _lay_out(self, plain: Any, pack: PackMatrix[Any]) -> Any:
         return parameters.lay_out(self.config, plain, pack)
 
     def _make_network(self, load: parameters.Load, num_threads: int) -> Network:

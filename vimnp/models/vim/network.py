@@ -16,31 +16,30 @@ which every step reads and writes. ``program.py`` has the same steps for the com
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, cast
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from vimnp.engine import numpy_network
 from vimnp.engine.arena import Spares
+from vimnp.engine.numpy_network import NumpyNetwork, operation
 from vimnp.engine.trace import Trace
+from vimnp.models.parameters import Norm
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Kind, Layers, Output
-from vimnp.models.vim.parameters import Norm
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
-from vimnp.runtime import blas, extension
+
+if TYPE_CHECKING:
+    from vimnp.engine.state import State
 
 Layer: TypeAlias = parameters.Layer[np.ndarray]
 Direction: TypeAlias = parameters.DirectionParameters[np.ndarray]
 Parameters: TypeAlias = parameters.Parameters[np.ndarray]
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 class ParameterSet:
@@ -56,10 +55,11 @@ class ParameterSet:
         self.dt, self.B, self.C = np.split(self.x_dbl, [dt_rank, dt_rank + d_state], axis=1)
 
 
-class Pass:
+class Pass(numpy_network.Pass):
     """Every array that a pass writes, made once and reused; and where the pass is."""
 
     def __init__(self, config: VimConfig) -> None:
+        super().__init__()
         length, embed_dim, d_inner = config.num_tokens, config.embed_dim, config.d_inner
         self.patches = aligned_empty(*config.grid_size, config.channels, *config.patch)
         self.residual = aligned_empty(length, embed_dim)
@@ -75,54 +75,18 @@ class Pass:
         # Where options call for them: a second layer's output, the other channel of each pair.
         self.hidden_flipped = aligned_empty(length * config.if_bidirectional, embed_dim)
         self.partners = aligned_empty(length * config.if_rope, embed_dim)
-        self.trace: Trace | None = None
-        self.layer: int | None = None
         self.kept: tuple[Layers, np.ndarray] | None = None  # what some layers give, where asked for
 
-    def span(self, operation: str) -> AbstractContextManager[None]:
-        """Within this, time is the operation's, where it is noted at all."""
-        return nullcontext() if self.trace is None else self.trace.span(operation, self.layer)
 
-
-def operation(
-    name: str,
-) -> Callable[
-    [Callable[Concatenate[Any, Pass, Arguments], Result]],
-    Callable[Concatenate[Any, Pass, Arguments], Result],
-]:
-    """Make a method one whose time is noted under this name."""
-
-    def decorate(
-        method: Callable[Concatenate[Any, Pass, Arguments], Result],
-    ) -> Callable[Concatenate[Any, Pass, Arguments], Result]:
-        @functools.wraps(method)
-        def timed(
-            self: Any, w: Pass, /, *arguments: Arguments.args, **options: Arguments.kwargs
-        ) -> Result:
-            with w.span(name):
-                return method(self, w, *arguments, **options)
-
-        return timed
-
-    return decorate
-
-
-class NumpyVim:
+class NumpyVim(NumpyNetwork[Parameters]):
     """The network on NumPy's matrix products, and kernels for the rest.
 
     Parameters
     ----------
     config : VimConfig
-    load : callable
-        Gives the parameters, with the matrices laid out as the function that it is given does.
-    num_threads : int
-        Of the kernels.
-    scan : str
-        How to scan; see :func:`vimnp.ops.selective_scan_bidirectional`.
+    load, num_threads, scan
+        As for every :class:`vimnp.engine.numpy_network.NumpyNetwork`.
     """
-
-    inputs_at_once = 1
-    kernels = None
 
     def __init__(
         self,
@@ -131,32 +95,9 @@ class NumpyVim:
         num_threads: int,
         scan: str,
     ) -> None:
-        self.num_threads = num_threads
+        super().__init__(load, num_threads, scan)
         self._config = config
-        self._scan_mode = scan
-        self._chosen = extension.choose()
-        self._limits_blas = blas.is_limited()
-        self._parameters: Parameters = load(parameters.transposed)
         self._spares = Spares(functools.partial(Pass, config))
-
-    @property
-    def instruction_set(self) -> str | None:
-        """Of the kernels; None in plain NumPy."""
-        return self._chosen.instruction_set
-
-    def with_settings(self, *, scan: str, num_threads: int) -> Self:
-        """The same network, on the same weights in memory, run in another way."""
-        other = copy.copy(self)
-        other._scan_mode, other.num_threads = scan, num_threads
-        return other
-
-    def plain(self) -> Parameters:
-        """The parameters in no backend's layout, which is this one's."""
-        return self._parameters
-
-    def threads_of_products(self) -> AbstractContextManager[None]:
-        """Within this, NumPy's products have as many threads as in a pass."""
-        return blas.one_thread() if self._limits_blas else nullcontext()
 
     def forward(
         self,
@@ -164,7 +105,7 @@ class NumpyVim:
         out: np.ndarray,
         *,
         output: Hashable,
-        state: None = None,
+        state: State | None = None,
         trace: Trace | None = None,
     ) -> None:
         """What is asked for, an :data:`Output`, of some pictures (channels, H, W), one by one."""

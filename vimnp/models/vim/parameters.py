@@ -8,31 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
-from vimnp.engine.arena import Allocate, Arena
-from vimnp.engine.packing import with_arrays
+from vimnp.engine.packing import Matrix, PackMatrix
+from vimnp.models.parameters import Loader, Norm, laid_out, matrix_fields
 from vimnp.models.vim import rope
 from vimnp.models.vim.config import VimConfig
 from vimnp.weights.family import ReadTensor
 
-Matrix = TypeVar("Matrix")
-
-PackMatrix = Callable[[np.ndarray, Allocate], Matrix]
-"""Makes of a matrix (out, in) what a product reads: a copy, it may hold a file's own bytes."""
-
 Load = Callable[[PackMatrix[Any]], "Parameters[Any]"]
 """Gives a network's parameters, with the matrices laid out."""
-
-
-class Norm(NamedTuple):
-    """RMSNorm, or LayerNorm where there is a bias."""
-
-    weight: np.ndarray  # (E,)
-    bias: np.ndarray | None  # (E,)
-    epsilon: float
 
 
 class DirectionParameters(NamedTuple, Generic[Matrix]):
@@ -81,20 +68,8 @@ class Parameters(NamedTuple, Generic[Matrix]):
         return list(zip(*(self.layers[i::number] for i in range(number)), strict=True))
 
 
-MATRICES = frozenset(
-    field
-    for part in (Parameters, Layer, DirectionParameters)
-    for field, kind in part.__annotations__.items()
-    if str(getattr(kind, "__forward_arg__", kind)).startswith("Matrix")
-)
+MATRICES = matrix_fields(Parameters, Layer, DirectionParameters)
 """Fields that a :data:`PackMatrix` has made."""
-
-
-def transposed(matrix: np.ndarray, empty: Allocate) -> np.ndarray:
-    """A contiguous copy of the transpose: what NumPy's products read."""
-    copy = empty(*matrix.shape[::-1])
-    copy[...] = matrix.T
-    return copy
 
 
 def load_parameters(
@@ -133,23 +108,11 @@ def lay_out(
     pack : callable
         Lays out a matrix that is multiplied with.
     """
-    arena = Arena.of(config.num_parameters)
-
-    def laid_out(field: str, array: np.ndarray) -> Any:
-        return pack(array.T, arena.empty) if field in MATRICES else arena.copy(array)
-
-    return cast("Parameters[Matrix]", with_arrays(plain, laid_out))
+    return laid_out(plain, pack, MATRICES, config.num_parameters)
 
 
-class _Loader(Generic[Matrix]):
-    """Reads a network's tensors and places them in one arena."""
-
-    def __init__(self, config: VimConfig, read: ReadTensor, pack: PackMatrix[Matrix]) -> None:
-        self._config = config
-        self._read = read
-        self._pack = pack
-        self._arena = Arena.of(config.num_parameters)
-        self._names = config.tensors().keys()
+class _Loader(Loader[VimConfig, Matrix]):
+    """Reads a Vision Mamba's tensors."""
 
     def parameters(self) -> Parameters[Matrix]:
         config = self._config
@@ -159,20 +122,10 @@ class _Loader(Generic[Matrix]):
             token_offset=self._token_offset(),
             rotation=rope.Rotation.read(config, self._read) if config.if_rope else None,
             layers=tuple(self._layer(index) for index in range(config.num_active_layers)),
-            norm_f=self._norm("norm_f", config.num_active_layers),
-            head=self._packed(self._read("head.weight")) if config.num_classes else None,
+            norm_f=self._scaled_norm("norm_f", config.num_active_layers),
+            head=self._matrix("head.weight") if config.num_classes else None,
             head_bias=self._optional("head.bias"),
         )
-
-    def _packed(self, matrix: np.ndarray) -> Matrix:
-        return self._pack(matrix, self._arena.empty)
-
-    def _vector(self, name: str) -> np.ndarray:
-        return self._arena.copy(self._read(name))
-
-    def _optional(self, name: str) -> np.ndarray | None:
-        """A tensor that only some networks have."""
-        return self._vector(name) if name in self._names else None
 
     def _token_offset(self) -> np.ndarray:
         """Everything of the embedding but the patches themselves, (L, E).
@@ -192,8 +145,8 @@ class _Loader(Generic[Matrix]):
     def _layer(self, index: int) -> Layer[Matrix]:
         prefix = f"layers.{index}"
         return Layer(
-            norm=self._norm(f"{prefix}.norm", index),
-            in_proj=self._packed(self._read(f"{prefix}.mixer.in_proj.weight")),
+            norm=self._scaled_norm(f"{prefix}.norm", index),
+            in_proj=self._matrix(f"{prefix}.mixer.in_proj.weight"),
             in_proj_bias=self._optional(f"{prefix}.mixer.in_proj.bias"),
             directions=self._directions(f"{prefix}.mixer"),
             out_proj=self._packed(self._scaled(f"{prefix}.mixer", "out_proj.weight", index)),
@@ -236,22 +189,17 @@ class _Loader(Generic[Matrix]):
         return self._arena.copy(self._scaled(prefix, "out_proj.bias", index))
 
     def _direction(self, prefix: str, suffix: str) -> DirectionParameters[Matrix]:
-        conv_weight = self._read(f"{prefix}.conv1d{suffix}.weight")[:, 0]
         return DirectionParameters(
-            conv_weight=transposed(conv_weight, self._arena.empty),
+            conv_weight=self._filter(f"{prefix}.conv1d{suffix}.weight"),
             conv_bias=self._optional(f"{prefix}.conv1d{suffix}.bias"),
-            x_proj=self._packed(self._read(f"{prefix}.x_proj{suffix}.weight")),
-            dt_proj=self._packed(self._read(f"{prefix}.dt_proj{suffix}.weight")),
+            x_proj=self._matrix(f"{prefix}.x_proj{suffix}.weight"),
+            dt_proj=self._matrix(f"{prefix}.dt_proj{suffix}.weight"),
             dt_bias=self._vector(f"{prefix}.dt_proj{suffix}.bias"),
             A=self._state_matrix(f"{prefix}.A{suffix}_log"),
             D=self._vector(f"{prefix}.D{suffix}"),
         )
 
-    def _state_matrix(self, name: str) -> np.ndarray:
-        return transposed(-np.exp(self._read(name)), self._arena.empty)
-
-    def _norm(self, prefix: str, index: int) -> Norm:
+    def _scaled_norm(self, prefix: str, index: int) -> Norm:
         """The norm before the layer `index`, or the last one if there is no such layer."""
-        bias = self._optional(f"{prefix}.bias")
         epsilon = math.ldexp(self._config.norm_epsilon, -2 * self._doublings(index))
-        return Norm(self._vector(f"{prefix}.weight"), bias, epsilon)
+        return self._norm(prefix, epsilon)

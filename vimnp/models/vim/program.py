@@ -16,10 +16,10 @@ from vimnp.engine.builder import Builder
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, Rows, ScanDirection
+from vimnp.models.parameters import Norm
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Layers, Output, shape_of
-from vimnp.models.vim.parameters import Norm
 
 Layer: TypeAlias = parameters.Layer[PackedMatrix]
 Parameters: TypeAlias = parameters.Parameters[PackedMatrix]

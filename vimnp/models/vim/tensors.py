@@ -59,10 +59,11 @@ def tensors(config: VimConfig) -> dict[str, Tensor]:
             found[name] = Tensor((config.num_patches, embed_dim), values, is_weight=False)
     found["patch_embed.proj.weight"] = Tensor((embed_dim, config.channels, *config.patch), fan_in)
     found["patch_embed.proj.bias"] = Tensor((embed_dim,), small)
+    layer = {f"mixer.{name}": tensor for name, tensor in _mixer(config).items()}
+    layer |= _norm(config, "norm")
     for index in range(config.depth):
-        for name, tensor in _mixer(config).items():
-            found[f"layers.{index}.mixer.{name}"] = tensor
-        found |= _norm(config, f"layers.{index}.norm")
+        for name, tensor in layer.items():
+            found[f"layers.{index}.{name}"] = tensor
     found |= _norm(config, "norm_f")
     if config.num_classes:
         found["head.weight"] = Tensor((config.num_classes, embed_dim), fan_in)

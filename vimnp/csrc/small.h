@@ -1,0 +1,33 @@
+/* What the products with matrices that are stored small have in common.
+ *
+ * Included once for each instruction set by kernels.h.
+ */
+
+/* Vectors in a panel of SMALL_PANEL outputs. */
+#undef VECTORS
+#define VECTORS (SMALL_PANEL / W)
+
+/* How far ahead of a single row a matrix is fetched: processors that fetch ahead by themselves stop
+ * at each page of 4 KB, and codes and scales are two streams. */
+#undef AHEAD
+#define AHEAD 1536
+
+INLINE void FN(prefetch)(const void *from)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch((const char *)from + AHEAD);
+#else
+    (void)from;
+#endif
+}
+
+/* Writes a vector of finished sums. */
+INLINE void FN(store_sums)(const struct product *p, ptrdiff_t row, ptrdiff_t column, FN(vec) sums)
+{
+    const int lanes = FN(lanes_from)(column, p->weights.outputs);
+    if (p->addend)
+        sums += FN(load)(p->addend + row * p->addend_stride + column, lanes);
+    if (p->bias)
+        sums += FN(load)(p->bias + column, lanes);
+    FN(store)(p->out + row * p->out_stride + column, sums, lanes);
+}

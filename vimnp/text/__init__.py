@@ -1,0 +1,1 @@
+"""Text: to the ids that a language model reads, and back."""

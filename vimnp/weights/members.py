@@ -1,0 +1,71 @@
+"""How a tensor stands in a weights file: as one member, or as codes and scales."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vimnp.weights.family import Tensor
+
+if TYPE_CHECKING:
+    from vimnp.weights.encodings import Encoded
+
+ALIGNMENT = 64
+"""Bytes at a multiple of which each member's numbers begin, so that kernels read them in place."""
+
+_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int8": 8, "int4": 4}
+_OF_MORE_BITS = {32: "float32", 16: "float16", 8: "int8"}
+_PLAIN = ("float32", "float16")  # what NumPy has: a tensor is one array of its own shape
+
+
+class Member(NamedTuple):
+    """A member of the archive, which is a ``.npy`` file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its numbers."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def stored_dtype(tensor: Tensor, dtype: str) -> str:
+    """The dtype of a tensor in a file of a dtype: that one, or one of the bits that it needs."""
+    if tensor.fewest_bits <= _BITS[dtype]:
+        return dtype
+    return _OF_MORE_BITS[tensor.fewest_bits]
+
+
+def is_encoded(dtype: str) -> bool:
+    """Whether a tensor stored so is a matrix in :mod:`vimnp.weights.encodings`' way."""
+    return dtype not in _PLAIN
+
+
+def as_stored(tensor: Tensor, dtype: str, numbers: np.ndarray) -> np.ndarray | Encoded:
+    """What a file of a dtype gives of a tensor: encoded where it is a matrix of few bits."""
+    stored = stored_dtype(tensor, dtype)
+    if not is_encoded(stored):
+        return numbers
+    from vimnp.weights.encodings import encode
+
+    return encode(stored, numbers)
+
+
+def members_of(name: str, tensor: Tensor, dtype: str) -> list[Member]:
+    """The members of a tensor in a file of a dtype."""
+    stored = stored_dtype(tensor, dtype)
+    if not is_encoded(stored):
+        return [Member(f"{name}.npy", tensor.shape, np.dtype(stored).newbyteorder("<"))]
+    from vimnp.weights.encodings import layout  # no network of pictures has to load it
+
+    outputs, inputs = tensor.shape
+    arrays = layout(stored, outputs, inputs)
+    codes = np.dtype(arrays.codes_dtype).newbyteorder("<")
+    found = [Member(f"{name}.codes.npy", arrays.codes, codes)]
+    if arrays.scales is not None:
+        found.append(Member(f"{name}.scales.npy", arrays.scales, np.dtype("<u2")))
+    return found
