@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -145,6 +146,30 @@ def test_one_pass_at_a_time_has_a_state() -> None:
     with state.advance(np.zeros((2, 1), np.intc)), pytest.raises(StateError, match="is not over"):
         state.copy()
     state.copy()
+
+
+def test_of_several_threads_one_gets_the_state() -> None:
+    state, begun, done = filled(), threading.Barrier(8), threading.Event()
+    outcomes: list[str] = []
+
+    def use() -> None:
+        begun.wait()
+        try:
+            with state.advance(np.zeros((2, 1), np.intc)):
+                outcomes.append("had")
+                done.wait(60)
+        except StateError:
+            outcomes.append("refused")
+            if outcomes.count("refused") == 7:
+                done.set()
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["had"] + 7 * ["refused"]
+    assert state.ids == [[*row, 0] for row in filled().ids]
 
 
 # ---- Files ---------------------------------------------------------------------------------------

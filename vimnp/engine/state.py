@@ -93,7 +93,9 @@ class State:
         offsets = self.layout(sizes).offsets
         self.conv = tuple(_part(memory, offset, sizes.conv) for offset, _ in offsets)
         self.ssm = tuple(_part(memory, offset, sizes.ssm) for _, offset in offsets)
-        self._is_whole = True
+        # Empty while a pass has the state, and after one that was interrupted. A list's pop and
+        # append need no lock: of several threads, one gets what is in it.
+        self._whole = [True]
 
     @staticmethod
     def layout(sizes: StateSizes) -> Layout:
@@ -113,7 +115,7 @@ class State:
 
     def __repr__(self) -> str:
         lengths = ", ".join(f"{len(row)}" for row in self.ids)
-        broken = "" if self._is_whole else "; a pass was interrupted"
+        broken = "" if self._whole else "; a pass was interrupted"
         return f"State({self.batch} of {lengths} tokens, {self.memory.nbytes} bytes{broken})"
 
     # ---- Copies ---------------------------------------------------------------------------------
@@ -200,21 +202,19 @@ class State:
         StateError
             If a pass was interrupted, or has the state at the moment.
         """
-        self.check_whole()
-        self._is_whole = False
+        try:
+            self._whole.pop()
+        except IndexError:
+            raise _interrupted() from None
         yield
         for seen, more in zip(self.ids, ids.tolist(), strict=True):
             seen.extend(more)
-        self._is_whole = True
+        self._whole.append(True)
 
     def check_whole(self) -> None:
         """Raise StateError if a pass was interrupted, or has the state at the moment."""
-        if not self._is_whole:
-            raise StateError(
-                "a pass with this state was interrupted, or is not over: it may be half before a "
-                "token and half behind it; expected one that no pass has: take a copy that was "
-                "made before (state.copy()), or give the ids to a new one (model.new_state())"
-            )
+        if not self._whole:
+            raise _interrupted()
 
     def check_weights(self, sizes: StateSizes, digest: str) -> None:
         """Raise StateError unless this is a state of these weights."""
@@ -288,6 +288,14 @@ class State:
                 view[...] = read[:, layer]
         state.ids = stored.ids
         return state
+
+
+def _interrupted() -> StateError:
+    return StateError(
+        "a pass with this state was interrupted, or is not over: it may be half before a token and "
+        "half behind it; expected one that no pass has: take a copy that was made before "
+        "(state.copy()), or give the ids to a new one (model.new_state())"
+    )
 
 
 def _in_lines(floats: int) -> int:

@@ -12,9 +12,9 @@ from vimnp.models.vim import tensors as vim_tensors
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VisionMamba
 from vimnp.weights.family import Family, register, register_module
-from vimnp.weights.file import BUNDLED_DIGITS, WeightsFile
+from vimnp.weights.file import BUNDLED_DIGITS, BUNDLED_PYDOC, WeightsFile
 
-BUNDLED = {"digits": BUNDLED_DIGITS}
+BUNDLED = {"digits": BUNDLED_DIGITS, "pydoc": BUNDLED_PYDOC}
 
 NETWORKS = {"vim": VisionMamba}
 """The network of each family that looks at pictures, by the family's name in weights files."""
@@ -43,8 +43,9 @@ def load(
     Parameters
     ----------
     path : path-like
-        "digits" is the bundled network, which reads handwritten digits, 0 to 9; a file of that name
-        is ``"./digits"``.
+        "digits" is the bundled network that reads handwritten digits, 0 to 9; "pydoc" the bundled
+        language model, which writes as Python's documentation does. A file of such a name is
+        ``"./digits"``.
     img_size, scan, num_threads, backend
         As for :meth:`VisionMamba.from_npz`. A language model has neither picture size nor scan
         modes.

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from vimnp.weights.file import BUNDLED_DIGITS as BUNDLED_DIGITS
+from vimnp.weights.file import BUNDLED_PYDOC as BUNDLED_PYDOC
 from vimnp.weights.file import WeightsFile as WeightsFile
 from vimnp.weights.metadata import DTYPES as DTYPES
 from vimnp.weights.metadata import FORMAT_VERSION as FORMAT_VERSION

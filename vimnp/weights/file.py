@@ -28,8 +28,13 @@ from vimnp.weights.npy_header import HEADER_LIMIT, parse_header
 if TYPE_CHECKING:
     from vimnp.weights.encodings import Encoded
 
-BUNDLED_DIGITS = Path(__file__).parents[1] / "data" / "digits.npz"
+_BUNDLED = Path(__file__).parents[1] / "data"
+
+BUNDLED_DIGITS = _BUNDLED / "digits.npz"
 """A small network of our own for handwritten digits, to try everything with."""
+
+BUNDLED_PYDOC = _BUNDLED / "pydoc.npz"
+"""A small language model of our own, which writes bytes as Python's documentation has them."""
 
 _DIRECTORY_LIMIT = 1 << 20  # bytes; the largest configuration's takes eight hundred thousand
 _METADATA_LIMIT = 1 << 20  # bytes; a thousand labels take thirty thousand
