@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from vimnp.commands.console import say
 from vimnp.commands.destination import check_destination, naming
 from vimnp.commands.measured import Measured, add_measured, describe
-from vimnp.commands.model_options import add_weights_or_random, load_network
+from vimnp.commands.measured_model import Load, add_measured_model, find_model
 from vimnp.commands.options import as_given, file_name, parse_count
+from vimnp.commands.passes import Pass, Passes
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
 from vimnp.engine.settings import BACKENDS, CHOICES, Scan, resolve_backend
 from vimnp.errors import ConfigError, VimnpError
 from vimnp.measure.timing import time_in_turn
-from vimnp.models.vim.model import VisionMamba
+from vimnp.models.vision import VisionModel
 from vimnp.ops.modes import SCAN_MODES
 from vimnp.runtime.threads import MOST, resolve_num_threads
 from vimnp.storage.files import whole_file
 
+if TYPE_CHECKING:
+    from vimnp.commands.measured_model import AnyModel
+
 DESCRIPTION = (
-    "Time forward passes of normalised pixels, every way in turn: backends, scan modes, numbers of "
-    "threads. Medians, quartiles, and each median over the first one's."
+    "Time forward passes of normalised pixels, or a language model's prompt and the tokens after "
+    "it, every way in turn: backends, scan modes, numbers of threads. Medians, quartiles, and each "
+    "median over the first one's."
 )
 EXAMPLE = "vimnp bench --random tiny --scan all --threads 1,2,4"
 
 Item = TypeVar("Item")
 
 _PAUSE = 0.1  # seconds before each turn; the threads of OpenBLAS spin for a fifth of it
-_WARM_UP = 2
-_BURST = 2
 
 
 class Way(NamedTuple):
@@ -46,8 +48,12 @@ class Way(NamedTuple):
     threads: int
 
 
+Times: TypeAlias = "dict[tuple[Way, Pass], np.ndarray]"
+"""Seconds of each way's calls."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_weights_or_random(parser)
+    add_measured_model(parser)
     parser.add_argument(
         "--backend",
         choices=("all", *CHOICES),
@@ -65,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,...",
         help="of the kernels (1, and as many as there are by default)",
     )
-    add_measured(parser)
+    add_measured(parser, tokens="as many as go through the network together")
     parser.add_argument(
         "--json", type=file_name, metavar="FILE", help="write every time to a file, too"
     )
@@ -75,14 +81,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         check_destination(options.json)
     ways = _ways(options)
-    models = _models(options, ways)
+    models = _models(options, find_model(options), ways)
     ways = _unique(_as_run(models[way.backend], way) for way in ways if way.backend in models)
-    measured = describe(options, next(iter(models.values())).config)
+    measured = describe(options, next(iter(models.values())))
     print("\n".join([*measured.lines, ""]))
-    seconds = _measure(models, ways, measured.images, options.rounds)
-    _print_times(ways, seconds, options.batch)
+    seconds = _measure(models, ways, measured.passes, options.rounds)
+    if measured.passes.unit == "pictures":
+        _print_times_of_pictures(seconds)
+    else:
+        _print_times_of_tokens(models, seconds)
     if options.json is not None:
-        _write_json(options.json, measured, ways, seconds)
+        _write_json(options.json, measured, seconds)
     return 0
 
 
@@ -131,13 +140,13 @@ def _numbers_of_threads(text: str | None) -> list[int]:
         ) from None
 
 
-def _models(options: argparse.Namespace, ways: list[Way]) -> dict[str, VisionMamba]:
+def _models(options: argparse.Namespace, load: Load, ways: list[Way]) -> dict[str, AnyModel]:
     """One for each backend, so that the weights are in memory once for each."""
     models = {}
     for backend in _unique(way.backend for way in ways):
         scan = next(way.scan for way in ways if way.backend == backend)
         try:
-            models[backend] = load_network(options, backend=backend, scan=scan)
+            models[backend] = load(backend=backend, scan=scan)
         except ConfigError as error:
             if options.backend != "all" or backend != "native":
                 raise
@@ -145,51 +154,82 @@ def _models(options: argparse.Namespace, ways: list[Way]) -> dict[str, VisionMam
     return models
 
 
-def _as_run(model: VisionMamba, way: Way) -> Way:
+def _run_as(model: AnyModel, way: Way) -> AnyModel:
+    if isinstance(model, VisionModel):
+        return model.with_settings(scan=way.scan, num_threads=way.threads)
+    return model.with_settings(num_threads=way.threads)
+
+
+def _as_run(model: AnyModel, way: Way) -> Way:
     """With as many threads as it uses, where the network has no work for more."""
-    return way._replace(threads=model.with_settings(num_threads=way.threads).num_threads)
+    return way._replace(threads=_run_as(model, way._replace(scan=model.scan)).num_threads)
 
 
-def _measure(
-    models: dict[str, VisionMamba], ways: list[Way], images: np.ndarray, rounds: int
-) -> dict[Way, np.ndarray]:
-    calls = {way: _call(models[way.backend], way, images) for way in ways}
+def _measure(models: dict[str, AnyModel], ways: list[Way], passes: Passes, rounds: int) -> Times:
+    calls = {
+        (way, one): one.prepare(_run_as(models[way.backend], way))
+        for one in passes.passes
+        for way in ways
+    }
     with progress_bar(rounds * len(calls), "turn") as bar:
         return time_in_turn(
-            calls, rounds, burst=_BURST, warm_up=_WARM_UP, pause=_PAUSE, after_each=bar.update
+            calls,
+            rounds,
+            burst=passes.burst,
+            warm_up=passes.warm_up,
+            pause=_PAUSE,
+            after_each=bar.update,
         )
 
 
-def _call(model: VisionMamba, way: Way, images: np.ndarray) -> Callable[[], object]:
-    return functools.partial(model.with_settings(scan=way.scan, num_threads=way.threads), images)
-
-
-def _print_times(ways: list[Way], seconds: dict[Way, np.ndarray], batch: int) -> None:
+def _print_times_of_pictures(seconds: Times) -> None:
+    first = float(np.median(next(iter(seconds.values()))))
     rows = []
-    first = float(np.median(seconds[ways[0]]))
-    for way in ways:
-        lower, median, upper = np.percentile(seconds[way], (25, 50, 75))
-        rows.append(
-            (
-                way.backend,
-                way.scan,
-                str(way.threads),
-                f"{median * 1e3:.2f}",
-                f"{lower * 1e3:.2f} to {upper * 1e3:.2f}",
-                f"{batch / median:.1f}",
-                f"{median / first:.2f}x",
-            )
-        )
+    for (way, one), times in seconds.items():
+        median = float(np.median(times))
+        rate = f"{one.units / median:.1f}"
+        row = (way.backend, way.scan, str(way.threads), *_milliseconds(times), rate)
+        rows.append((*row, f"{median / first:.2f}x"))
     columns = ("backend", "scan", "threads", "ms", "quartiles", "pictures/s", "over the first")
     print_table(columns, rows)
 
 
-def _write_json(
-    path: str, measured: Measured, ways: list[Way], seconds: dict[Way, np.ndarray]
-) -> None:
-    results = [
-        {**way._asdict(), "median": float(np.median(seconds[way])), "seconds": list(seconds[way])}
-        for way in ways
-    ]
+def _print_times_of_tokens(models: dict[str, AnyModel], seconds: Times) -> None:
+    """Each pass over its own first way."""
+    firsts: dict[Pass, float] = {}
+    rows = []
+    for (way, one), times in seconds.items():
+        median = float(np.median(times))
+        first = firsts.setdefault(one, median)
+        read = one.bytes(models[way.backend])
+        rates = (f"{one.units / median:.1f}", "" if read is None else f"{read / median / 1e9:.1f}")
+        row = (one.name, way.backend, str(way.threads), *_milliseconds(times), *rates)
+        rows.append((*row, f"{median / first:.2f}x"))
+    columns = (
+        "pass",
+        "backend",
+        "threads",
+        "ms",
+        "quartiles",
+        "tokens/s",
+        "GB/s",
+        "over the first",
+    )
+    print_table(columns, rows)
+
+
+def _milliseconds(times: np.ndarray) -> tuple[str, str]:
+    """The median, and the quartiles."""
+    lower, median, upper = np.percentile(times, (25, 50, 75)) * 1e3
+    return f"{median:.2f}", f"{lower:.2f} to {upper:.2f}"
+
+
+def _write_json(path: str, measured: Measured, seconds: Times) -> None:
+    has_several = measured.passes.unit == "tokens"
+    results = []
+    for (way, one), times in seconds.items():
+        told = {"pass": one.name, "tokens": one.units} if has_several else {}
+        median = float(np.median(times))
+        results.append({**way._asdict(), **told, "median": median, "seconds": list(times)})
     with naming(path), whole_file(path) as file:
         file.write(json.dumps({**measured.facts, "results": results}, indent=1).encode())

@@ -9,6 +9,7 @@ from vimnp.commands.console import printable
 from vimnp.commands.options import file_name
 from vimnp.measure.machine import describe_machine
 from vimnp.weights.file import BUNDLED_DIGITS, WeightsFile
+from vimnp.weights.metadata import Metadata, OfText
 
 DESCRIPTION = "Describe a weights file, and what a forward pass runs on here."
 EXAMPLE = "vimnp info vim_tiny.npz"
@@ -46,7 +47,10 @@ def _print_weights(file: WeightsFile) -> None:
     _print_fact("size", f"{file.path.stat().st_size:,} bytes")
     _print_fact("source", metadata.source or "unknown")
     _print_fact("source_sha256", metadata.source_sha256 or "unknown")
-    _print_fact("labels", "none" if metadata.labels is None else len(metadata.labels))
+    if isinstance(metadata.config, OfText):
+        _print_facts_of_text(metadata)
+    else:
+        _print_fact("labels", "none" if metadata.labels is None else len(metadata.labels))
     print("configuration")
     for name, value in metadata.config.to_dict().items():
         _print_fact(name, value)
@@ -54,6 +58,15 @@ def _print_weights(file: WeightsFile) -> None:
         print("preprocessing")
         for name, value in dataclasses.asdict(metadata.preprocessing).items():
             _print_fact(name, value)
+
+
+def _print_facts_of_text(metadata: Metadata) -> None:
+    from vimnp.engine.state import State, StateSizes  # networks of pictures have none
+
+    state = State.layout(StateSizes.of(metadata.config))
+    _print_fact("tokenizer", metadata.tokenizer or "none")
+    _print_fact("chat_template", "none" if metadata.chat_template is None else "there is one")
+    _print_fact("state", f"{4 * state.floats:,} bytes of each sequence")
 
 
 def _print_fact(name: str, value: object) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vimnp.commands.console import printable, say
 from vimnp.commands.options import file_name
-from vimnp.commands.running_options import add_backend_and_threads
+from vimnp.commands.running_options import add_backend_and_threads, add_dtype
 from vimnp.errors import VimnpError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _BUNDLED = "pydoc"
 _HARMLESS = "\n\t\u200c\u200d"  # the last two are in words of some scripts, and in pictographs
-_DTYPES = ("float32", "bfloat16", "int8", "int4")
 
 
 def add_language_model(parser: argparse.ArgumentParser) -> None:
@@ -29,11 +28,7 @@ def add_language_model(parser: argparse.ArgumentParser) -> None:
         metavar="W.npz",
         help="from `vimnp convert`; without it, the bundled model of Python's documentation",
     )
-    parser.add_argument(
-        "--dtype",
-        choices=_DTYPES,
-        help="what the matrices are stored as in memory: the fewer bits, the faster (as in W.npz)",
-    )
+    add_dtype(parser)
     add_backend_and_threads(parser)
 
 

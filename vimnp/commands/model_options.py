@@ -1,4 +1,4 @@
-"""The options that say which network a command runs, and how."""
+"""The options that say which network of pictures a command runs, and how."""
 
 from __future__ import annotations
 
@@ -26,23 +26,11 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         help="from `vimnp convert`; without it, the bundled model of handwritten digits",
     )
     parser.set_defaults(random=None, default_random=None)
-    _add_img_size(parser)
+    add_img_size(parser)
 
 
-def add_weights_or_random(parser: argparse.ArgumentParser) -> None:
-    """Any network, whatever it has learnt."""
-    parser.set_defaults(default_random="tiny")
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--weights", type=file_name, metavar="W.npz", help="from `vimnp convert`")
-    group.add_argument(
-        "--random",
-        choices=PUBLISHED,
-        help="without --weights, a published network with random ones (tiny)",
-    )
-    _add_img_size(parser)
-
-
-def _add_img_size(parser: argparse.ArgumentParser) -> None:
+def add_img_size(parser: argparse.ArgumentParser) -> None:
+    """In which size a network looks at pictures."""
     parser.add_argument(
         "--img-size",
         metavar="HxW",

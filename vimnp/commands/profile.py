@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vimnp.commands.destination import check_destination, naming
-from vimnp.commands.measured import Measured, add_measured, describe
-from vimnp.commands.model_options import add_way, add_weights_or_random, load_model
+from vimnp.commands.measured import add_measured, describe
+from vimnp.commands.measured_model import add_measured_model, find_model
+from vimnp.commands.model_options import add_way
 from vimnp.commands.options import file_name
+from vimnp.commands.passes import Pass
 from vimnp.commands.progress import progress_bar
 from vimnp.commands.table import print_table
 from vimnp.engine.costs import Cost
 from vimnp.measure.machine import Rates
-from vimnp.measure.profiling import Profile, median_seconds, profile, rates_in_reach
+from vimnp.measure.profiling import Profile, median_seconds, rates_in_reach
 from vimnp.measure.trace import write_trace
-from vimnp.models.vim.model import VisionMamba
+
+if TYPE_CHECKING:
+    from vimnp.commands.measured_model import AnyModel
 
 DESCRIPTION = (
     "Show where the time of a forward pass goes: by operation, with the arithmetic and the bytes "
@@ -29,9 +34,9 @@ _WARM_UP = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_weights_or_random(parser)
+    add_measured_model(parser)
     add_way(parser)
-    add_measured(parser)
+    add_measured(parser, tokens="1")
     parser.add_argument(
         "--trace",
         type=file_name,
@@ -44,17 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.trace is not None:
         check_destination(options.trace)
-    model = load_model(options)
-    measured = describe(options, model.config)
+    load = find_model(options)
+    model = load(scan=options.scan, num_threads=options.threads, backend=options.backend)
+    measured = describe(options, model, tokens=1)
+    (one, *_) = measured.passes.passes
     way = str(model.way)
     print("\n".join([*measured.lines, f"way: {way}"]))
     rates = rates_in_reach(model)
-    profiles = _profiles(model, measured, options.rounds)
+    profiles = _profiles(model, one, options.rounds)
     print(
         f"in reach: {rates.flops / 1e9:.0f} GFLOP/s ({rates.arithmetic}), "
         f"{rates.bytes / 1e9:.1f} GB/s (a copy in memory)\n"
     )
-    _print_operations(profiles, _costs(model, options.batch), rates)
+    _print_operations(profiles, one.costs(model), rates)
     print(
         "\nbeyond 100 %: caches give more than memory does; exponentials are no arithmetic here\n"
     )
@@ -66,17 +73,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _profiles(model: VisionMamba, measured: Measured, rounds: int) -> list[Profile]:
+def _profiles(model: AnyModel, one: Pass, rounds: int) -> list[Profile]:
     found = []
     with progress_bar(_WARM_UP + rounds, "pass") as bar:
         for _ in range(_WARM_UP + rounds):
-            found.append(profile(model, measured.images))
+            found.append(one.profile(model))
             bar.update()
     return found[_WARM_UP:]
-
-
-def _costs(model: VisionMamba, batch: int) -> dict[str, Cost]:
-    return {name: cost.times(batch) for name, cost in model.costs().items()}
 
 
 def _print_operations(profiles: list[Profile], costs: dict[str, Cost], rates: Rates) -> None:

@@ -7,6 +7,8 @@ import argparse
 from vimnp.commands.options import add_count
 from vimnp.engine.settings import CHOICES
 
+_DTYPES = ("float32", "bfloat16", "int8", "int4")
+
 
 def add_backend_and_threads(parser: argparse.ArgumentParser) -> None:
     """What multiplies, and on how many threads."""
@@ -20,4 +22,13 @@ def add_backend_and_threads(parser: argparse.ArgumentParser) -> None:
         parser,
         "--threads",
         "threads of the kernels (VIMNP_NUM_THREADS, or all CPUs that this process may use)",
+    )
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """What a language model's matrices are stored as."""
+    parser.add_argument(
+        "--dtype",
+        choices=_DTYPES,
+        help="what the matrices are stored as in memory: the fewer bits, the faster (as in W.npz)",
     )

@@ -88,11 +88,15 @@ class CompiledNetwork:
         """Nothing: NumPy multiplies nothing here."""
         return nullcontext()
 
+    def described(self, output: Hashable) -> Program:
+        """The program that gets to an output, made anew."""
+        return self._build(self._parameters, output)
+
     def _program(self, output: Hashable) -> _Ready:
         """How the network gets to an output; its description is not kept, which is large."""
         found = self._programs.get(output)
         if found is None:
-            described = self._build(self._parameters, output)
+            described = self.described(output)
             compiled = self.kernels.program(described)
             found = compiled, described.labels, described.elements
             while len(self._programs) >= _MOST_PROGRAMS:  # the oldest makes room

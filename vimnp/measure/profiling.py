@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -10,10 +11,12 @@ import numpy as np
 
 from vimnp.engine.trace import Span, Trace
 from vimnp.measure.machine import Rates, measure_rates
-from vimnp.models.vision import VisionModel
 
 if TYPE_CHECKING:
-    from vimnp.models.vision import Pictures
+    from vimnp.engine.state import State
+    from vimnp.models.language import Ids, LanguageModel
+    from vimnp.models.model import Model
+    from vimnp.models.vision import Pictures, VisionModel
 
 Key = TypeVar("Key")
 
@@ -55,11 +58,35 @@ def profile(model: VisionModel, images: Pictures) -> Profile:
     images
         As for calling the model.
     """
+    return _profile(lambda: functools.partial(model._forward_all, images, "logits"))
+
+
+def profile_tokens(model: LanguageModel, ids: Ids, *, state: State | None = None) -> Profile:
+    """Run a language model once, for the logits after the last token, and note the same.
+
+    Parameters
+    ----------
+    model : MambaLM
+    ids
+        As for calling the model.
+    state : State, optional
+        What the model goes on from; it stays as it is. Without it the ids are the beginning.
+    """
+    begin = model.new_state(len(ids) if np.ndim(ids) == 2 else 1) if state is None else state
+
+    def prepare() -> Callable[[Trace], object]:
+        return functools.partial(model._forward_all, ids, "last", state=begin.copy())
+
+    return _profile(prepare)
+
+
+def _profile(prepare: Callable[[], Callable[[Trace], object]]) -> Profile:
+    """Run what is prepared, which notes its spans; again with more room if that was too little."""
     room = _FIRST_ROOM
     while True:
-        trace = Trace(room)
+        run, trace = prepare(), Trace(room)
         begin = time.perf_counter()
-        model._forward_all(images, "logits", trace)
+        run(trace)
         end = time.perf_counter()
         if not trace.is_full:
             break
@@ -68,12 +95,12 @@ def profile(model: VisionModel, images: Pictures) -> Profile:
     return Profile(end - begin, len({span.thread for span in spans}), spans)
 
 
-def rates_in_reach(model: VisionModel) -> Rates:
+def rates_in_reach(model: Model) -> Rates:
     """What the machine does at best of what a model does: on its threads, by its kernels or NumPy.
 
     Parameters
     ----------
-    model : VisionMamba
+    model : VisionMamba or MambaLM
     """
     network = model._network
     with network.threads_of_products():

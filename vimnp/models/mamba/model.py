@@ -108,22 +108,29 @@ class MambaLM(LanguageModel):
         return shape_of(self.config, cast("Output", output))
 
     def costs(self, length: int = 1) -> dict[str, Cost]:
-        """What the logits after so many tokens take, by operation, on the native backend.
+        """What the logits after so many tokens take, by operation, in stages of the native backend.
+
+        Matrices have the bytes that they have in memory.
 
         Parameters
         ----------
         length : int
             Tokens of a sequence: 1 is the next token of a text, more are a prompt.
         """
+        from vimnp.engine.compiled import CompiledNetwork
         from vimnp.engine.packing import sizes_only
         from vimnp.models.mamba.program import build
+
+        output = Output("last", 1, length)
+        if isinstance(self._network, CompiledNetwork):
+            return self._network.described(output).costs
 
         def nothing(name: str) -> np.ndarray:
             return np.broadcast_to(np.float32(0), shapes[name])
 
         shapes = self.config.parameter_shapes()
         weights = parameters.load_parameters(self.config, nothing, sizes_only)
-        return build(self.config, weights, Output("last", 1, length)).costs
+        return build(self.config, weights, output).costs
 
     def _facts(self) -> dict[str, str]:
         config = self.config
