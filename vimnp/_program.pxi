@@ -375,7 +375,9 @@ cdef class Program:
         found.dtype, found.panels, found.codes, found.scales = DTYPE_FLOAT32, NULL, NULL, NULL
         if packed is not None:
             weights = packed.panels if packed.encoded is None else packed.encoded
-            found = _matrix(weights, packed.inputs, packed.outputs, self.table.width, self.arrays)
+            found = _matrix(
+                weights, packed.inputs, packed.outputs, self.table.width, self.arrays, "a parameter"
+            )
         return found
 
     cdef const float *_floats(self, object array) except? NULL:

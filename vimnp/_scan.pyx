@@ -330,7 +330,7 @@ cdef class Kernels:
         cdef extent of_rows, of_columns
         cdef Py_ssize_t width = self.table.width
         cdef list views = []  # keeps the weights alive
-        p.weights = _matrix(panels, x.shape[1], out.shape[1], width, views)
+        p.weights = _matrix(panels, x.shape[1], out.shape[1], width, views, "panels")
         of_rows.begin, of_rows.end = rows
         of_columns.begin, of_columns.end = columns
         _expect_shape(x, out.shape[0], p.weights.inputs, "x")
@@ -360,7 +360,7 @@ cdef class Kernels:
 
 
 cdef matrix _matrix(
-    object weights, Py_ssize_t inputs, Py_ssize_t outputs, Py_ssize_t width, list views
+    object weights, Py_ssize_t inputs, Py_ssize_t outputs, Py_ssize_t width, list views, str name
 ) except *:
     """Of the float32 panels that were packed for vectors so wide, or of an Encoded."""
     cdef matrix found
@@ -373,11 +373,11 @@ cdef matrix _matrix(
     views.append(weights)
     if not hasattr(weights, "codes"):
         panels = weights
-        _expect(panels.shape[0] == inputs * ((outputs + width - 1) // width * width), "panels")
+        _expect(panels.shape[0] == inputs * ((outputs + width - 1) // width * width), name)
         found.panels = &panels[0]
         return found
     # Encoded has seen to its arrays' shapes.
-    _expect(weights.inputs == inputs and weights.outputs == outputs, "a matrix")
+    _expect(weights.inputs == inputs and weights.outputs == outputs, name)
     if weights.dtype == "bfloat16":
         pairs = weights.codes
         found.dtype, found.codes = DTYPE_BFLOAT16, &pairs[0, 0, 0, 0]
