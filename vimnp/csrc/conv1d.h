@@ -20,25 +20,32 @@ INLINE void FN(store_chunk)(
     }
 }
 
-/* x; before the sequence what the state holds, and zero where there is neither. */
+/* x, zero outside the sequence. */
 INLINE FN(vec) FN(load_token)(
     const struct convolution *c, ptrdiff_t t, ptrdiff_t channel, int lanes)
 {
     if (0 <= t && t < c->length)
         return FN(load)(c->x + t * c->x_stride + channel, lanes);
+    return FN(set1)(0.0f);
+}
+
+/* The same, but before the sequence what the state holds, if there is one. */
+INLINE FN(vec) FN(load_earlier_token)(
+    const struct convolution *c, ptrdiff_t t, ptrdiff_t channel, int lanes)
+{
     if (t < 0 && c->state)
         return FN(load)(c->state + (c->taps - 1 + t) * c->channels + channel, lanes);
-    return FN(set1)(0.0f);
+    return FN(load_token)(c, t, channel, lanes);
 }
 
 /* The last inputs into the state. A sequence shorter than the state moves what it leaves of it to the
  * front: no row is written before it is read. */
-INLINE void FN(store_last_inputs)(const struct convolution *c, ptrdiff_t channel, int lanes)
+INLINE void FN(store_last_inputs)(const struct convolution *c, ptrdiff_t begin, ptrdiff_t end)
 {
     for (ptrdiff_t row = 0; row < c->taps - 1; row++) {
         const ptrdiff_t t = c->length - (c->taps - 1) + row;
-        FN(store)(
-            c->state + row * c->channels + channel, FN(load_token)(c, t, channel, lanes), lanes);
+        const float *from = t < 0 ? c->state + (row + c->length) * c->channels : c->x + t * c->x_stride;
+        memcpy(c->state + row * c->channels + begin, from + begin, sizeof(float) * (size_t)(end - begin));
     }
 }
 
@@ -58,7 +65,7 @@ INLINE void FN(convolve_chunk)(
             weight[d][k] = FN(load)(filter->weight + k * c->channels + channel, lanes);
     }
     for (int k = 1; k < taps; k++)
-        window[k] = FN(load_token)(c, first - taps + k, channel, lanes);
+        window[k] = FN(load_earlier_token)(c, first - taps + k, channel, lanes);
     for (int i = 0; i < number; i++) {
         for (int k = 0; k + 1 < taps; k++)
             window[k] = window[k + 1];
@@ -94,6 +101,5 @@ static void FN(convolve_channels)(const void *task, ptrdiff_t begin, ptrdiff_t e
         }
     }
     if (c->state && c->positions.end == last_position(c))
-        for (ptrdiff_t channel = begin; channel < end; channel += W)
-            FN(store_last_inputs)(c, channel, FN(lanes_from)(channel, end));
+        FN(store_last_inputs)(c, begin, end);
 }
