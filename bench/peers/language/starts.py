@@ -64,5 +64,5 @@ def starts(names: Sequence[str], num_threads: int, folder: Path, rounds: int) ->
 
 
 def _generate(weights: Path, num_threads: int) -> list[object]:
-    options = ["--weights", weights, "--num-threads", num_threads, "-n", 1, "--temp", 0]
+    options = ["--weights", weights, "--threads", num_threads, "-n", 1, "--temp", 0]
     return [sys.executable, "-m", "vimnp", "generate", PROMPT, *options]

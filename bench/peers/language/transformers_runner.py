@@ -28,7 +28,8 @@ class TransformersRunner:
 
     def __init__(self, path: Path, num_threads: int) -> None:
         torch.set_num_threads(num_threads)
-        torch.set_num_interop_threads(1)
+        if torch.get_num_interop_threads() != 1:  # may be set only once
+            torch.set_num_interop_threads(1)
         logging.set_verbosity_error()  # that there are no kernels for CUDA
         logging.disable_progress_bar()
         self._model = MambaForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
