@@ -265,6 +265,31 @@ def test_no_chunk_changes_a_bit(chunk: int, option: str) -> None:
     assert chunked[1].ids == whole[1].ids == ids.tolist()
 
 
+def test_no_chunk_changes_a_bit_of_the_recorded_networks(case) -> None:
+    _, model, recorded = case
+    ids = recorded["p257_ids"][None]
+    whole, state = in_chunks(model, ids, 257)
+    for chunk in (7, 64):
+        found, other = in_chunks(model, ids, chunk)
+        assert_is(found, whole)
+        assert_is(other.memory, state.memory)
+
+
+@pytest.mark.parametrize("decay", [3.5, 4.0, 4.5])
+def test_states_that_are_forgotten_at_once_change_nothing_of_it(decay: float) -> None:
+    """Their exponentials are beyond what the kernels' fast way can do, in some tokens."""
+    config = dataclasses.replace(MICRO, d_inner=96, d_state=16)
+    model = vimnp.MambaLM(
+        Metadata(config=config, preprocessing=None), reader_of(config, decay=decay)
+    )
+    ids = ids_of(config, 1, LONG)
+    whole, state = in_chunks(model, ids, LONG)
+    for chunk in (1, 7, 31, 33):
+        found, other = in_chunks(model, ids, chunk)
+        assert_is(found, whole)
+        assert_is(other.memory, state.memory)
+
+
 @examples
 @given(config=any_configuration, cuts=st.sets(st.integers(1, 39)), seed=st.integers(0, 3))
 def test_no_cutting_of_any_network_changes_a_bit(

@@ -13,7 +13,7 @@ from tests.support.comparison import assert_close, examples
 from tests.support.scans import one_direction
 from vimnp.ops import kernels, reference
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
-from vimnp.ops.modes import SCAN_MODES
+from vimnp.ops.modes import SCAN_MODES, UNFUSED_MODES
 
 CHUNKS = [1, 7, 31, 32, 33, 64]  # tokens
 
@@ -129,14 +129,15 @@ def assert_same_bits(found, expected):
     channels=st.integers(1, 40),
     d_state=st.sampled_from([1, 5, 8, 16, 16, 16, 17, 40]),
     constant=st.tuples(st.booleans(), st.booleans()),
+    large_steps=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_a_scan_cut_anywhere_gives_the_same_bits(
-    implementation, mode, cut, channels, d_state, constant, seed
+    implementation, mode, cut, channels, d_state, constant, large_steps, seed
 ):
     rng = np.random.default_rng(seed)
     length, cuts = cut
-    inputs = one_direction(rng, length, channels, d_state, constant)
+    inputs = one_direction(rng, length, channels, d_state, constant, large_steps=large_steps)
     z, before = normal(rng, length, channels), normal(rng, d_state, channels)
     assert_same_bits(scan(inputs, z, before, cuts, mode=mode), scan(inputs, z, before, mode=mode))
 
@@ -144,7 +145,7 @@ def test_a_scan_cut_anywhere_gives_the_same_bits(
 @pytest.mark.parametrize("mode", SCAN_MODES)
 def test_a_scan_from_a_state_agrees_with_float64(implementation, mode):
     rng = np.random.default_rng(5)
-    inputs = one_direction(rng, 70, 37, 16, (False, False))
+    inputs = one_direction(rng, 70, 37, 16)
     z, before = normal(rng, 70, 37), normal(rng, 16, 37)
     wide = ScanInputs(*(v.astype(np.float64) if isinstance(v, np.ndarray) else v for v in inputs))
     truth = reference.scan_directions(
@@ -164,7 +165,7 @@ def test_a_scan_from_a_state_agrees_with_float64(implementation, mode):
 def test_two_directions_begin_with_a_state_each(implementation, mode):
     """Two scans in one call give what each gives alone."""
     rng = np.random.default_rng(6)
-    directions = tuple(one_direction(rng, 40, 21, 16, (False, False)) for _ in range(2))
+    directions = tuple(one_direction(rng, 40, 21, 16) for _ in range(2))
     before = tuple(normal(rng, 16, 21) for _ in range(2))
 
     def run(directions, before):
@@ -191,11 +192,24 @@ def test_two_directions_begin_with_a_state_each(implementation, mode):
     np.testing.assert_array_equal(after[1], state_b)
 
 
+@pytest.mark.parametrize("mode", UNFUSED_MODES)
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("d_state", [5, 16])
+def test_a_token_beside_a_large_step_keeps_its_bits(implementation, mode, chunk, d_state):
+    """Large steps take another exponential: which one a token takes is for no other to decide."""
+    rng = np.random.default_rng(chunk)
+    inputs = one_direction(rng, 130, 37, d_state, large_steps=True)
+    z, before = normal(rng, 130, 37), normal(rng, d_state, 37)
+    whole = scan(inputs, z, before, mode=mode)
+    assert np.isfinite(whole[0]).all()
+    assert_same_bits(scan(inputs, z, before, every(chunk, 130), mode=mode), whole)
+
+
 @pytest.mark.usefixtures("small_work_is_split")
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_no_thread_and_no_chunk_changes_a_bit(implementation, chunk):
     rng = np.random.default_rng(chunk)
-    inputs = one_direction(rng, 130, 530, 16, (False, False))
+    inputs = one_direction(rng, 130, 530, 16, large_steps=True)
     x, filter = normal(rng, 130, 530), Filter(normal(rng, 4, 530), normal(rng, 530))
     ssm, conv = normal(rng, 16, 530), normal(rng, 3, 530)
     whole = (*scan(inputs, x, ssm), *convolve(x, filter, conv))

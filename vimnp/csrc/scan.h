@@ -8,6 +8,9 @@
  * for its delta, a chain of instructions as long as the CPU looks ahead; computed beforehand, it
  * keeps nothing waiting. Within a chunk, the states of W channels stay in registers. After it come the
  * next W channels, and then the next chunk: memory is read row by row, and no cache line twice.
+ *
+ * Where a sequence is cut into scans that each go on from the last state of the one before, its bits
+ * are those of a single scan: what is decided, such as by which exp2, is decided for a token by itself.
  */
 
 /* The same for the two-phase scan, which keeps them for each token of the chunk: 8 KB at most. */
@@ -19,8 +22,12 @@ struct FN(chunk) {
     ptrdiff_t first, channel;
     int length, lanes;
     const float *delta_of_first; /* delta of the first token */
-    FN(vec) delta[CHUNK], y[CHUNK];
-    FN(vec) room[CHUNK * FIXLEN_STATES_AT_ONCE]; /* for one phase after the other */
+    /* The states before and after it, which may be the same memory; floats from one to the next. */
+    const float *before;
+    float *after;
+    ptrdiff_t before_stride, after_stride;
+    FN(vec) largest_A, delta[CHUNK], y[CHUNK];
+    FN(vec) room[(1 + CHUNK) * FIXLEN_STATES_AT_ONCE]; /* for one phase after the other */
 };
 
 /* First phase: delta. */
@@ -41,30 +48,32 @@ INLINE FN(vec) FN(load_A)(const struct scan *s, const struct FN(chunk) *chunk, i
     return FN(load)(s->A + n * s->channels + chunk->channel, chunk->lanes) * LOG2_E;
 }
 
-/* The largest absolute value of all states' A, NaN if one is infinite or NaN. */
+/* The largest absolute value of all states' A, so scaled; NaN if one is infinite or NaN. */
 INLINE FN(vec) FN(largest_A)(const struct scan *s, const struct FN(chunk) *chunk, int d_state)
 {
-    FN(vec) largest = FN(set1)(0.0f);
+    const FN(vec) zero = FN(set1)(0.0f);
+    FN(vec) positive = zero, negative = zero, spoiled = zero;
     for (int n = 0; n < d_state; n++) {
-        const FN(vec) A = FN(load_A)(s, chunk, n);
-        largest = FN(larger)(FN(larger)(A, -A), largest) + (A - A);
+        const FN(vec) A = FN(load)(s->A + n * s->channels + chunk->channel, chunk->lanes);
+        positive = FN(larger)(A, positive);
+        negative = FN(smaller)(A, negative);
+        spoiled = FN(fma)(A, zero, spoiled);
     }
-    return largest;
+    return (FN(larger)(-negative, positive) + spoiled) * LOG2_E;
 }
 
-/* Whether exp2_product may take every delta A. */
-INLINE int FN(is_chunk_bounded)(const struct FN(chunk) *chunk, FN(vec) largest)
+/* Whether exp2_product may take a token's delta A. */
+INLINE int FN(is_token_bounded)(const struct FN(chunk) *chunk, int i)
+{
+    return FN(is_bounded)(chunk->delta[i], chunk->largest_A);
+}
+
+INLINE int FN(is_chunk_bounded)(const struct FN(chunk) *chunk)
 {
     int bounded = 1;
     for (int i = 0; i < chunk->length; i++)
-        bounded &= FN(is_bounded)(chunk->delta[i], largest);
+        bounded &= FN(is_token_bounded)(chunk, i);
     return bounded;
-}
-
-/* exp(delta A) */
-INLINE FN(vec) FN(decay)(FN(vec) delta, FN(vec) A, const int bounded)
-{
-    return bounded ? FN(exp2_product)(delta, A) : FN(exp2)(delta * A);
 }
 
 /* One of a token's numbers, of which so many are read one after the other; in every lane. */
@@ -95,19 +104,28 @@ INLINE FN(vec) FN(load_u)(const struct scan *s, ptrdiff_t t, const struct FN(chu
     return FN(load)(s->u + t * s->u_stride + chunk->channel, chunk->lanes);
 }
 
+INLINE FN(vec) FN(load_state)(const struct FN(chunk) *chunk, int n)
+{
+    return FN(load)(chunk->before + n * chunk->before_stride, chunk->lanes);
+}
+
+INLINE void FN(store_state)(const struct FN(chunk) *chunk, int n, FN(vec) h)
+{
+    FN(store)(chunk->after + n * chunk->after_stride, h, chunk->lanes);
+}
+
 /* Second phase: h_t = exp(delta A) h_{t-1} + delta B u and y_t = C . h_t + D u, token by token (Mamba,
  * algorithm 2). So of `number` states from `first` on, to whose y those before have been added.
- * `constants` says whether B or C may be constant over time. */
+ * `constants` says whether B or C may be constant over time. Every token is bounded. */
 INLINE void FN(advance)(
-    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants,
-    const int bounded, FN(vec) *state)
+    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants)
 {
     const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
     const FN(vec) D = FN(load_optional)(s->D, chunk->channel, chunk->lanes);
     FN(vec) A[STATES_AT_ONCE], h[STATES_AT_ONCE]; /* in registers, if their number is known */
     for (int n = 0; n < number; n++) {
         A[n] = FN(load_A)(s, chunk, first + n);
-        h[n] = state[first + n];
+        h[n] = FN(load_state)(chunk, first + n);
     }
     for (int i = 0; i < chunk->length; i++) {
         const ptrdiff_t t = chunk->first + i;
@@ -120,69 +138,114 @@ INLINE void FN(advance)(
                 FN(coefficient)(s, s->B, t * s->B_stride, B_constant, first, n, number, chunk);
             const FN(vec) C =
                 FN(coefficient)(s, s->C, t * s->C_stride, C_constant, first, n, number, chunk);
-            h[n] = FN(fma)(FN(decay)(delta, A[n], bounded), h[n], delta_u * B);
+            h[n] = FN(fma)(FN(exp2_product)(delta, A[n]), h[n], delta_u * B);
             y = FN(fma)(C, h[n], y);
         }
         chunk->y[i] = y;
     }
     for (int n = 0; n < number; n++)
-        state[first + n] = h[n];
+        FN(store_state)(chunk, first + n, h[n]);
 }
 
 /* The same in two loops: these states of all tokens of the chunk, then what they give. */
 INLINE void FN(advance_fixlen)(
-    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int bounded,
-    FN(vec) *state)
+    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants)
 {
+    const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
     const FN(vec) D = FN(load_optional)(s->D, chunk->channel, chunk->lanes);
-    FN(vec) A[FIXLEN_STATES_AT_ONCE], *states = chunk->room;
-    const FN(vec) *before = state + first;
-    for (int n = 0; n < number; n++)
+    FN(vec) A[FIXLEN_STATES_AT_ONCE];
+    FN(vec) *states = chunk->room; /* those before the chunk, then of each token */
+    for (int n = 0; n < number; n++) {
         A[n] = FN(load_A)(s, chunk, first + n);
+        states[n] = FN(load_state)(chunk, first + n);
+    }
     for (int i = 0; i < chunk->length; i++) {
         const ptrdiff_t t = chunk->first + i;
         const FN(vec) u = FN(load_u)(s, t, chunk);
         const FN(vec) delta = chunk->delta[i], delta_u = delta * u;
-        FN(vec) *now = states + i * number;
+        const FN(vec) *before = states + i * number;
+        FN(vec) *now = states + (i + 1) * number;
         for (int n = 0; n < number; n++) {
             const FN(vec) B =
-                FN(coefficient)(s, s->B, t * s->B_stride, s->B_constant, first, n, number, chunk);
-            now[n] = FN(fma)(FN(decay)(delta, A[n], bounded), before[n], delta_u * B);
+                FN(coefficient)(s, s->B, t * s->B_stride, B_constant, first, n, number, chunk);
+            now[n] = FN(fma)(FN(exp2_product)(delta, A[n]), before[n], delta_u * B);
         }
-        before = now;
     }
     for (int i = 0; i < chunk->length; i++) {
         const ptrdiff_t t = chunk->first + i;
         FN(vec) y = first ? chunk->y[i] : D * FN(load_u)(s, t, chunk);
         for (int n = 0; n < number; n++) {
             const FN(vec) C =
-                FN(coefficient)(s, s->C, t * s->C_stride, s->C_constant, first, n, number, chunk);
-            y = FN(fma)(C, states[i * number + n], y);
+                FN(coefficient)(s, s->C, t * s->C_stride, C_constant, first, n, number, chunk);
+            y = FN(fma)(C, states[(i + 1) * number + n], y);
         }
         chunk->y[i] = y;
     }
     for (int n = 0; n < number; n++)
-        state[first + n] = before[n];
+        FN(store_state)(chunk, first + n, states[chunk->length * number + n]);
 }
 
 /* The second phase of all states, some at a time: the stack of a thread may be small. */
 INLINE void FN(advance_all)(
-    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants,
-    const int bounded, FN(vec) *state)
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants)
 {
     if (!s->fixlen && d_state == STATES_AT_ONCE) {
-        FN(advance)(s, chunk, 0, STATES_AT_ONCE, constants, bounded, state);
+        FN(advance)(s, chunk, 0, STATES_AT_ONCE, constants);
         return;
     }
     const int most = s->fixlen ? FIXLEN_STATES_AT_ONCE : STATES_AT_ONCE;
     for (int first = 0; first < d_state; first += most) {
         const int number = d_state - first < most ? d_state - first : most;
         if (!s->fixlen)
-            FN(advance)(s, chunk, first, number, constants, bounded, state);
+            FN(advance)(s, chunk, first, number, constants);
         else if (number == FIXLEN_STATES_AT_ONCE)
-            FN(advance_fixlen)(s, chunk, first, FIXLEN_STATES_AT_ONCE, bounded, state);
+            FN(advance_fixlen)(s, chunk, first, FIXLEN_STATES_AT_ONCE, constants);
         else
-            FN(advance_fixlen)(s, chunk, first, number, bounded, state);
+            FN(advance_fixlen)(s, chunk, first, number, constants);
+    }
+}
+
+/* The second phase of a token, bounded or not: each state goes from memory to memory at once. What the
+ * loop reads of `s` is read before it, since its stores might change that. */
+INLINE void FN(advance_token)(
+    const struct scan *s, struct FN(chunk) *chunk, int i, const int d_state, const int constants,
+    const int bounded)
+{
+    const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
+    const int lanes = chunk->lanes;
+    const ptrdiff_t t = chunk->first + i, channels = s->channels;
+    const ptrdiff_t before_stride = chunk->before_stride, after_stride = chunk->after_stride;
+    const float *A = s->A + chunk->channel, *before = chunk->before;
+    const float *B = s->B + (B_constant ? chunk->channel : t * s->B_stride);
+    const float *C = s->C + (C_constant ? chunk->channel : t * s->C_stride);
+    float *after = chunk->after;
+    const FN(vec) u = FN(load_u)(s, t, chunk), delta = chunk->delta[i], delta_u = delta * u;
+    FN(vec) y = FN(load_optional)(s->D, chunk->channel, lanes) * u;
+    for (int n = 0; n < d_state; n++) {
+        const FN(vec) scaled_A = FN(load)(A, lanes) * LOG2_E;
+        const FN(vec) decay = bounded ? FN(exp2_product)(delta, scaled_A) : FN(exp2)(delta * scaled_A);
+        const FN(vec) Bu = delta_u * (B_constant ? FN(load)(B, lanes) : FN(set1)(*B));
+        const FN(vec) h = FN(fma)(decay, FN(load)(before, lanes), Bu);
+        y = FN(fma)(C_constant ? FN(load)(C, lanes) : FN(set1)(*C), h, y);
+        FN(store)(after, h, lanes);
+        A += channels, before += before_stride, after += after_stride;
+        B += B_constant ? channels : 1, C += C_constant ? channels : 1;
+    }
+    chunk->y[i] = y;
+}
+
+/* The second phase, token by token through memory. So goes a chunk of one, as a language model's next token
+ * is, and one with a token that is not bounded. */
+INLINE void FN(advance_one_by_one)(
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants)
+{
+    for (int i = 0; i < chunk->length; i++) {
+        if (FN(is_token_bounded)(chunk, i))
+            FN(advance_token)(s, chunk, i, d_state, constants, 1);
+        else
+            FN(advance_token)(s, chunk, i, d_state, constants, 0);
+        chunk->before = chunk->after;
+        chunk->before_stride = chunk->after_stride;
     }
 }
 
@@ -208,38 +271,31 @@ INLINE void FN(gate_and_store)(const struct scan *s, struct FN(chunk) *chunk)
 
 /* All three, in each case with constants of its own, so that the loops over tokens hold no choice. */
 INLINE void FN(scan_chunk)(
-    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants,
-    FN(vec) *state)
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants)
 {
     FN(softplus_of_delta)(s, chunk);
-    if (FN(is_chunk_bounded)(chunk, FN(largest_A)(s, chunk, d_state)))
-        FN(advance_all)(s, chunk, d_state, constants, 1, state);
+    chunk->largest_A = FN(largest_A)(s, chunk, d_state);
+    if (chunk->length > 1 && FN(is_chunk_bounded)(chunk))
+        FN(advance_all)(s, chunk, d_state, constants);
     else
-        FN(advance_all)(s, chunk, d_state, constants, 0, state);
+        FN(advance_one_by_one)(s, chunk, d_state, constants);
     FN(gate_and_store)(s, chunk);
 }
 
-/* h_{-1} */
-INLINE void FN(load_initial_state)(
-    const struct scan *s, ptrdiff_t begin, ptrdiff_t end, FN(vec) *state)
+/* Where a chunk finds the states of its channels and leaves them: in memory of the caller's before the
+ * first token and after the last one, if there is some, and else among those `kept`. */
+INLINE void FN(place_states)(const struct scan *s, struct FN(chunk) *chunk, FN(vec) *kept)
 {
-    for (ptrdiff_t channel = begin; channel < end; channel += W)
-        for (int n = 0; n < s->d_state; n++, state++)
-            *state = s->initial_state
-                         ? FN(load)(
-                               s->initial_state + n * s->channels + channel,
-                               FN(lanes_from)(channel, end))
-                         : FN(set1)(0.0f);
-}
-
-INLINE void FN(store_last_state)(
-    const struct scan *s, ptrdiff_t begin, ptrdiff_t end, const FN(vec) *state)
-{
-    for (ptrdiff_t channel = begin; channel < end; channel += W)
-        for (int n = 0; n < s->d_state; n++, state++) {
-            float *to = s->last_state + n * s->channels + channel;
-            FN(store)(to, *state, FN(lanes_from)(channel, end));
-        }
+    chunk->before = chunk->after = (float *)kept;
+    chunk->before_stride = chunk->after_stride = W;
+    if (chunk->first == 0 && s->initial_state) {
+        chunk->before = s->initial_state + chunk->channel;
+        chunk->before_stride = s->channels;
+    }
+    if (chunk->first + chunk->length == s->length && s->last_state) {
+        chunk->after = s->last_state + chunk->channel;
+        chunk->after_stride = s->channels;
+    }
 }
 
 /* delta of a chunk, given or projected now: it is still in the cache when it is read. */
@@ -258,22 +314,23 @@ INLINE const float *FN(delta_of_chunk)(
 static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
 {
     FN(vec) states[STATES / W];
-    FN(load_initial_state)(s, begin, end, states);
+    if (!s->initial_state)
+        for (ptrdiff_t i = 0; i < (end - begin + W - 1) / W * s->d_state; i++)
+            states[i] = FN(set1)(0.0f); /* h_{-1} */
     struct FN(chunk) chunk;
     for (chunk.first = 0; chunk.first < s->length; chunk.first += CHUNK) {
         chunk.length = FN(chunk_from)(chunk.first, s->length, CHUNK);
         chunk.delta_of_first = FN(delta_of_chunk)(s, &chunk, begin, end);
-        FN(vec) *state = states;
-        for (chunk.channel = begin; chunk.channel < end; chunk.channel += W, state += s->d_state) {
+        FN(vec) *kept = states;
+        for (chunk.channel = begin; chunk.channel < end; chunk.channel += W, kept += s->d_state) {
             chunk.lanes = FN(lanes_from)(chunk.channel, end);
+            FN(place_states)(s, &chunk, kept);
             if (chunk.lanes == W && s->d_state == 16 && !s->B_constant && !s->C_constant)
-                FN(scan_chunk)(s, &chunk, 16, 0, state); /* every published network */
+                FN(scan_chunk)(s, &chunk, 16, 0); /* every published network */
             else
-                FN(scan_chunk)(s, &chunk, s->d_state, 1, state);
+                FN(scan_chunk)(s, &chunk, s->d_state, 1);
         }
     }
-    if (s->last_state)
-        FN(store_last_state)(s, begin, end, states);
 }
 
 /* The channels from `begin` to `end`, as many at once as there is room for their states. */

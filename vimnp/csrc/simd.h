@@ -90,7 +90,7 @@ INLINE FN(vec) FN(fma)(FN(vec) a, FN(vec) b, FN(vec) c)
 #endif
 }
 
-/* The larger of the two; NaN if y is NaN, whatever x. */
+/* The larger and the smaller of two; NaN if y is NaN, whatever x. */
 INLINE FN(vec) FN(larger)(FN(vec) x, FN(vec) y)
 {
 #if ISA == ISA_AVX512
@@ -106,6 +106,21 @@ INLINE FN(vec) FN(larger)(FN(vec) x, FN(vec) y)
 #endif
 }
 
+INLINE FN(vec) FN(smaller)(FN(vec) x, FN(vec) y)
+{
+#if ISA == ISA_AVX512
+    return (FN(vec))_mm512_min_ps((__m512)x, (__m512)y);
+#elif ISA == ISA_AVX2
+    return (FN(vec))_mm256_min_ps((__m256)x, (__m256)y);
+#elif ISA == ISA_SSE2
+    return (FN(vec))_mm_min_ps((__m128)x, (__m128)y);
+#elif ISA == ISA_NEON
+    return (FN(vec))vminq_f32((float32x4_t)x, (float32x4_t)y);
+#else
+    return x < y ? x : y;
+#endif
+}
+
 /* x, but no less and no more than the limit; NaN if x is NaN. */
 INLINE FN(vec) FN(at_least)(FN(vec) x, float limit)
 {
@@ -114,16 +129,5 @@ INLINE FN(vec) FN(at_least)(FN(vec) x, float limit)
 
 INLINE FN(vec) FN(at_most)(FN(vec) x, float limit)
 {
-    FN(vec) bound = FN(set1)(limit);
-#if ISA == ISA_AVX512
-    return (FN(vec))_mm512_min_ps((__m512)bound, (__m512)x);
-#elif ISA == ISA_AVX2
-    return (FN(vec))_mm256_min_ps((__m256)bound, (__m256)x);
-#elif ISA == ISA_SSE2
-    return (FN(vec))_mm_min_ps((__m128)bound, (__m128)x);
-#elif ISA == ISA_NEON
-    return (FN(vec))vminq_f32((float32x4_t)bound, (float32x4_t)x);
-#else
-    return bound < x ? bound : x;
-#endif
+    return FN(smaller)(FN(set1)(limit), x);
 }

@@ -508,16 +508,19 @@ class Builder:
                 fits &= array.rows == self._rows if whole else array.rows <= self._rows
             else:
                 fits = array.rows == self._length
-            expect(fits, f"{array} is not split as its stage of {self._length} {split}")
+            if not fits:  # no expect(): many a message would be made for nothing
+                raise ProgramError(f"{array} is not split as its stage of {self._length} {split}")
 
     def _expect_alike(self, arrays: Sequence[Array]) -> None:
         shapes = {(array.rows, array.channels) for array in arrays}
-        expect(len(shapes) == 1, f"arrays of the shapes {sorted(shapes)}; expected one shape")
+        if len(shapes) != 1:
+            raise ProgramError(f"arrays of the shapes {sorted(shapes)}; expected one shape")
         self._expect_input_is_read(arrays)
 
     def _expect_rows_alike(self, *arrays: Array) -> None:
         rows = {array.rows for array in arrays}
-        expect(len(rows) == 1, f"arrays of {sorted(rows)} rows; expected as many of each")
+        if len(rows) != 1:
+            raise ProgramError(f"arrays of {sorted(rows)} rows; expected as many of each")
         self._expect_input_is_read(arrays)
 
     def _expect_input_is_read(self, arrays: Sequence[Array]) -> None:
@@ -528,13 +531,13 @@ class Builder:
 
     def _expect_matrix(self, matrix: PackedMatrix, inputs: int, outputs: int) -> None:
         found = (matrix.inputs, matrix.outputs)
-        expect(
-            found == (inputs, outputs),
-            f"a parameter does not fit: a matrix is {found}; expected ({inputs}, {outputs})",
-        )
+        if found != (inputs, outputs):
+            raise ProgramError(
+                f"a parameter does not fit: a matrix is {found}; expected ({inputs}, {outputs})"
+            )
 
     def _expect_shape(self, array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
-        expect(
-            array.shape == shape,
-            f"a parameter does not fit: {name} has the shape {array.shape}; expected {shape}",
-        )
+        if array.shape != shape:
+            raise ProgramError(
+                f"a parameter does not fit: {name} has the shape {array.shape}; expected {shape}"
+            )

@@ -37,9 +37,8 @@ _PLUGINS = {
     "JPEG2000": "Jpeg2KImagePlugin",
     "AVIF": "AvifImagePlugin",
 }
-# How files of a format begin: for one that begins otherwise the plugin need not load, which takes
-# long where it loads half a library, as that for JPEG does.
-_BEGINNINGS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
+# How a JPEG begins: for any other file its plugin need not load, which takes longest of all.
+_JPEG_BEGINNING = b"\xff\xd8\xff"
 # Libraries that pillow may have been built without.
 _NEEDED = {"JPEG": "jpg", "PNG": "zlib", "WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 
@@ -196,16 +195,16 @@ def _open(file: IO[bytes]) -> Image.Image:
 
 
 def _plugins(
-    beginning: bytes | None = None,
+    beginning: bytes = _JPEG_BEGINNING,
 ) -> Iterator[tuple[str, Callable[..., Image.Image], Callable[[bytes], Any] | None]]:
     """Name, opener and test of the first bytes of each format that this pillow has.
 
-    Given the first bytes of a file, of those formats that it may be in.
+    JPEG is left out for a file that begins otherwise.
     """
     from PIL import Image, features
 
     for name, plugin in _PLUGINS.items():
-        if beginning is not None and not beginning.startswith(_BEGINNINGS.get(name, b"")):
+        if name == "JPEG" and not beginning.startswith(_JPEG_BEGINNING):
             continue
         if name in _NEEDED and not features.check(_NEEDED[name]):
             continue
