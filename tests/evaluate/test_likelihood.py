@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,33 @@ def test_long_contexts_lose_their_beginning(model: MambaLM, most: int) -> None:
     kept = ids[-most - 1 :]
     found = likelihood.loglikelihood(model, "0123456789", "abc", max_length=most)
     assert found.logprob == pytest.approx(truth(model, kept)[-3:].sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("most", range(1, 25))
+def test_contexts_that_fit_keep_their_beginning(model: MambaLM, most: int) -> None:
+    """A few tokens below what may be read, too."""
+    ids = list(b"0123456789abc")
+    asked = min(3, most)
+    found = likelihood.loglikelihood(model, "0123456789", "abc", max_length=most)
+    assert found.tokens == asked
+    assert found.logprob == pytest.approx(truth(model, ids[-most - 1 :])[-asked:].sum(), rel=1e-9)
+
+
+def test_a_context_that_follows_itself_is_read_once(
+    model: MambaLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [("0123456789", "abc"), ("0123456789", "xy"), ("012", "d"), ("", "e"), ("", "fg")]
+    alone = [likelihood.loglikelihood(model, *pair) for pair in pairs]
+    read: list[int] = []
+    forward_all = model._forward_all
+
+    def counting(ids: Any, *rest: Any, **options: Any) -> np.ndarray:
+        read.append(len(ids))
+        return forward_all(ids, *rest, **options)
+
+    monkeypatch.setattr(model, "_forward_all", counting)
+    assert list(likelihood.loglikelihoods(model, pairs)) == alone
+    assert read == [9, 3, 2, 2, 1, 1, 2]
 
 
 @given(length=st.integers(1, 50), size=st.integers(1, 60))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Callable, Container, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vimnp.commands.model_options import add_img_size, load_network, random_name
@@ -93,7 +94,7 @@ def _refuse(options: argparse.Namespace, names: tuple[str, ...], what: str) -> N
 def _load_language_model(options: argparse.Namespace, *, scan: str, **way: Any) -> LanguageModel:
     name = random_name(options)
     if name is None:
-        found: Any = load(options.weights, dtype=options.dtype, **way)
+        found: Any = load(Path(options.weights), dtype=options.dtype, **way)
     else:
         config = _language_models()[name]
         found = language_model(config.family.name).random(config, dtype=options.dtype, **way)

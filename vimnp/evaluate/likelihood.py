@@ -8,7 +8,7 @@ is the id that ends a text, and the spaces at the end of a context belong to wha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -153,19 +153,55 @@ def loglikelihood(
     TextError
         If the continuation is empty, or the model has no tokenizer.
     """
-    before, after = encoded_pair(model, context, continuation)
-    if max_length is not None:
-        most = checked_count("max_length", max_length, _MOST_TOKENS)
-        after = after[-most:]
-        before = before[len(before) + len(after) - most - 1 :] if len(after) < most else before[-1:]
-    return of_ids(model, before, after)
+    (found,) = loglikelihoods(model, [(context, continuation)], max_length=max_length)
+    return found
+
+
+def loglikelihoods(
+    model: LanguageModel, pairs: Iterable[tuple[str, str]], *, max_length: int | None = None
+) -> Iterator[Likelihood]:
+    """How likely each text is after its context; see :func:`loglikelihood`.
+
+    A context that follows itself, as where there are several answers to a question, is read once.
+
+    Parameters
+    ----------
+    model : LanguageModel
+        With a tokenizer.
+    pairs : iterable of (str, str)
+        Context and continuation.
+    max_length : int, optional
+        As for :func:`loglikelihood`.
+
+    Yields
+    ------
+    Likelihood
+    """
+    most = None if max_length is None else checked_count("max_length", max_length, _MOST_TOKENS)
+    read: list[int] = []
+    state = model.new_state()
+    for context, continuation in pairs:
+        before, after = _shortened(*encoded_pair(model, context, continuation), most)
+        if before[:-1] != read:
+            read, state = before[:-1], model.new_state()
+            if read:
+                model(read, state=state, last_only=True)
+        yield of_ids(model, before[-1:], after, state=state.copy())
+
+
+def _shortened(before: list[int], after: list[int], most: int | None) -> tuple[list[int], ...]:
+    """The last ids of both: so many are read, and one that is only judged."""
+    if most is None:
+        return before, after
+    kept, judged = [*before, *after][-most - 1 :], min(len(after), most)
+    return kept[:-judged], kept[-judged:]
 
 
 def encoded_pair(
     model: LanguageModel, context: str, continuation: str
 ) -> tuple[list[int], list[int]]:
     """Ids of two texts that follow each other, as they are when both are encoded together."""
-    tokenizer = _tokenizer(model)
+    tokenizer = tokenizer_of(model)
     if not continuation:
         raise TextError("the continuation is empty; expected a text")
     spaces = len(context) - len(context.rstrip())
@@ -200,7 +236,7 @@ def encoded_text(model: LanguageModel, text: str, limit: int | None = None) -> E
     TextError
         If the text is empty, or the model has no tokenizer.
     """
-    tokenizer = _tokenizer(model)
+    tokenizer = tokenizer_of(model)
     ids = tokenizer.encode(text)
     if not ids:
         raise TextError("the text is empty; expected one token or more")
@@ -278,7 +314,8 @@ def _likelihood(logits: np.ndarray, ids: np.ndarray) -> Likelihood:
     return Likelihood(float(taken.sum()), is_greedy, len(ids))
 
 
-def _tokenizer(model: LanguageModel) -> TextCodec:
+def tokenizer_of(model: LanguageModel) -> TextCodec:
+    """The model's tokenizer. Raises TextError if it has none."""
     if model.tokenizer is None:
         raise TextError(
             "the weights have no tokenizer; expected some that were converted with tokenizer.json: "
