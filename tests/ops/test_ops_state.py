@@ -540,6 +540,24 @@ def test_states_that_are_given_are_not_changed(implementation):
     assert not np.shares_memory(last, state)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_in_its_channel(implementation, value):
+    others = np.arange(21) != 7
+    scan, convolution = step_arguments(2, 21, 8), conv_arguments(2, 21)
+    for update, name, arguments in (
+        (vimnp.selective_state_update, "state", scan),
+        (vimnp.causal_conv1d_update, "conv_state", convolution),
+    ):
+        odd = arguments[name].copy()
+        odd[1, 7, -1] = value
+        out, clean = (update(**arguments | {name: s}) for s in (odd, arguments[name]))
+        assert not np.isfinite(out[1, 7]).any()
+        assert not np.isfinite(odd[1, 7]).all()
+        for found, expected in ((out, clean), (odd, arguments[name])):
+            assert_same_bits(found[0], expected[0])
+            assert_same_bits(found[1, others], expected[1, others])
+
+
 def test_no_token_leaves_a_state_as_it_is(implementation):
     arguments = conv_arguments(length=0)
     before = arguments["conv_state"].copy()
