@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,24 @@ def test_a_network_of_pictures_loads_nothing_of_language_models() -> None:
     code += "assert not {*late} & {*sys.modules}, {*late} & {*sys.modules}; "
     code += "vimnp.MambaLM; assert {*late[:3]} <= {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+OPERATIONS = {
+    "causal_conv1d": "x weight bias activation initial_states return_final_states",
+    "causal_conv1d_update": "x conv_state weight bias activation",
+    "selective_scan": "u delta A B C D z delta_bias delta_softplus return_last_state initial_state",
+    "selective_state_update": "state x dt A B C D z dt_bias dt_softplus",
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_takes_the_arguments_of_the_original(name: str) -> None:
+    assert getattr(vimnp, name) is getattr(vimnp.ops, name)
+    for module in (vimnp, vimnp.reference):
+        taken = [*inspect.signature(getattr(module, name)).parameters]
+        assert [other for other in taken if other not in ("method", "num_threads")] == (
+            OPERATIONS[name].split()
+        )
 
 
 def test_every_public_name_is_there() -> None:

@@ -101,3 +101,16 @@ def texts(model: MambaLM, ids: np.ndarray, state: State) -> None:
         assert_type(piece, str)
     assert_type(model.stream("a").result, Generation)
     model.generate("a", temprature=1.0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+def operations(x: np.ndarray, state: np.ndarray) -> None:
+    assert_type(vimnp.causal_conv1d(x, x), np.ndarray)
+    assert_type(vimnp.causal_conv1d(x, x, None, "silu", initial_states=state), np.ndarray)
+    assert_type(vimnp.causal_conv1d(x, x, return_final_states=True), tuple[np.ndarray, np.ndarray])
+    assert_type(vimnp.causal_conv1d_update(x, state, x, activation="silu"), np.ndarray)
+    assert_type(vimnp.selective_state_update(state, x, x, x, x, x, dt_softplus=True), np.ndarray)
+    assert_type(vimnp.reference.selective_state_update(state, x, x, x, x, x), np.ndarray)
+    assert_type(
+        vimnp.selective_scan(x, x, x, x, x, initial_state=state),
+        np.ndarray | tuple[np.ndarray, ...],
+    )

@@ -41,7 +41,13 @@ if TYPE_CHECKING:
     from vimnp.models.mamba.config import MambaConfig
     from vimnp.models.mamba.model import MambaLM
     from vimnp.ops import reference as reference
-    from vimnp.ops.checked import causal_conv1d, selective_scan, selective_scan_bidirectional
+    from vimnp.ops.checked import (
+        causal_conv1d,
+        causal_conv1d_update,
+        selective_scan,
+        selective_scan_bidirectional,
+        selective_state_update,
+    )
     from vimnp.ops.reference import Direction
     from vimnp.runtime import threads as threads
     from vimnp.text.tokenizer import Tokenizer
@@ -92,9 +98,11 @@ __all__ = [
     "VisionMamba",
     "WeightsError",
     "causal_conv1d",
+    "causal_conv1d_update",
     "load",
     "selective_scan",
     "selective_scan_bidirectional",
+    "selective_state_update",
 ]
 
 

@@ -4,14 +4,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vimnp.ops.checked import causal_conv1d as causal_conv1d
+    from vimnp.ops.checked import causal_conv1d_update as causal_conv1d_update
     from vimnp.ops.checked import selective_scan as selective_scan
     from vimnp.ops.checked import selective_scan_bidirectional as selective_scan_bidirectional
+    from vimnp.ops.checked import selective_state_update as selective_state_update
     from vimnp.ops.reference import Direction as Direction
 
 _PUBLIC = {
     "causal_conv1d": "checked",
+    "causal_conv1d_update": "checked",
     "selective_scan": "checked",
     "selective_scan_bidirectional": "checked",
+    "selective_state_update": "checked",
     "Direction": "reference",
 }
 

@@ -3,40 +3,131 @@
 Compiled where the extension is there, plain NumPy where not (:mod:`vimnp.ops.kernels` chooses, and
 says so). Arrays are float32; :mod:`vimnp.reference` has the same functions for any floating dtype.
 
-Shapes: b batch, d channels, l tokens, n states, g groups, w taps.
+Shapes: b batch, d channels, l tokens, n states, g groups, w taps, s inputs that a state holds.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Literal, overload
 
 import numpy as np
 
-from vimnp.ops import kernels
-from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
-from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE
+from vimnp.ops import batches
+from vimnp.ops.arguments import (
+    expect_array,
+    expect_choice,
+    expect_direction,
+    expect_filter,
+    expect_optional,
+    expect_shape,
+    expect_tokens,
+    expect_updatable,
+)
+from vimnp.ops.limits import MAX_D_STATE
 from vimnp.ops.modes import SCAN_MODES, UNFUSED_MODES
-from vimnp.ops.reference import Direction, refuse_complex
+from vimnp.ops.reference import Direction, one_token, shifted
 from vimnp.runtime.threads import resolve_num_threads
 
 ACTIVATIONS = (None, "silu", "swish")  # the last two are the same
 
 
+@overload
 def causal_conv1d(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     activation: str | None = None,
     *,
+    initial_states: np.ndarray | None = None,
+    return_final_states: Literal[False] = False,
     num_threads: int | None = None,
-) -> np.ndarray:
+) -> np.ndarray: ...
+@overload
+def causal_conv1d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+    *,
+    initial_states: np.ndarray | None = None,
+    return_final_states: Literal[True],
+    num_threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]: ...
+def causal_conv1d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+    *,
+    initial_states: np.ndarray | None = None,
+    return_final_states: bool = False,
+    num_threads: int | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Depthwise causal convolution, then SiLU where asked (``causal_conv1d_fn``).
 
-    ``out[..., t] = bias + sum_k weight[:, k] * x[..., t - w + 1 + k]`` with zeros before the start.
+    ``out[..., t] = bias + sum_k weight[:, k] * x[..., t - w + 1 + k]``, where `initial_states` or
+    zeros stand before the start. Called again with the final states, it goes on from there: a
+    sequence that is cut anywhere gives the bits of the whole.
 
     Parameters
     ----------
     x : ndarray of float32, shape (b, d, l)
+    weight : ndarray of float32, shape (d, w)
+        At most 64 taps.
+    bias : ndarray of float32, shape (d,), optional
+    activation : {None, "silu", "swish"}
+    initial_states : ndarray of float32, shape (b, d, w - 1), optional
+        The inputs before x, the newest last; zeros by default.
+    return_final_states : bool
+    num_threads : int, optional
+        See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
+
+    Returns
+    -------
+    out : ndarray of float32, shape (b, d, l)
+    final_states : ndarray of float32, shape (b, d, w - 1)
+        The last inputs, the newest last. Only if `return_final_states`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of float32.
+    ValueError
+        If a shape does not fit, or the activation is unknown.
+    """
+    expect_tokens("x", x)
+    expect_filter(weight, bias, x.shape[1])
+    expect_choice("activation", activation, ACTIVATIONS)
+    expect_optional("initial_states", initial_states, (*x.shape[:2], weight.shape[1] - 1))
+    num_threads = resolve_num_threads(num_threads)
+
+    out, final_states = batches.convolve(
+        x, weight, bias, activation, initial_states, return_final_states, num_threads
+    )
+    return out if final_states is None else (out, final_states)
+
+
+def causal_conv1d_update(
+    x: np.ndarray,
+    conv_state: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """Convolve the next tokens of each sequence, and take them into the state.
+
+    It is the original's function of that name. Token by token, or several at a time, it gives the
+    bits of :func:`causal_conv1d`.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (b, d) or (b, d, l)
+        The next token of each sequence, or the next ones.
+    conv_state : ndarray of float32, shape (b, d, s)
+        The inputs before x, the newest last, at least w - 1 of them. It is updated in place: the
+        oldest inputs leave it, and x enters. Any writable view will do.
     weight : ndarray of float32, shape (d, w)
         At most 64 taps.
     bias : ndarray of float32, shape (d,), optional
@@ -46,40 +137,43 @@ def causal_conv1d(
 
     Returns
     -------
-    ndarray of float32, shape (b, d, l)
+    ndarray of float32, of x's shape
 
     Raises
     ------
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the activation is unknown.
+        If a shape does not fit, the activation is unknown, or the state cannot be updated in place.
+        The state is then as it was.
     """
-    _expect_tokens("x", x)
-    batch, channels, length = x.shape
-    _expect_array("weight", weight)
-    if weight.ndim != 2 or weight.shape[0] != channels or not 1 <= weight.shape[1] <= MAX_D_CONV:
+    expect_array("x", x)
+    if x.ndim not in (2, 3) or x.shape[1] == 0:
         raise ValueError(
-            f"weight has shape {weight.shape}; expected (d, w) with d = {channels}, as x has, and "
-            f"w from 1 to {MAX_D_CONV}"
+            f"x has shape {x.shape}; expected (b, d) or (b, d, l) with at least one channel"
         )
-    _expect_optional("bias", bias, (channels,))
-    _expect_choice("activation", activation, ACTIVATIONS)
+    expect_filter(weight, bias, x.shape[1])
+    expect_array("conv_state", conv_state)
+    batch, channels = x.shape[:2]
+    taps = weight.shape[1]
+    if (
+        conv_state.ndim != 3
+        or conv_state.shape[:2] != (batch, channels)
+        or conv_state.shape[2] < taps - 1
+    ):
+        raise ValueError(
+            f"conv_state has shape {conv_state.shape}; expected ({batch}, {channels}, s) with s "
+            f"from {taps - 1}, one less than the taps, upwards"
+        )
+    expect_updatable("conv_state", conv_state)
+    expect_choice("activation", activation, ACTIVATIONS)
     num_threads = resolve_num_threads(num_threads)
 
-    filter = Filter(_contiguous(weight.T), None if bias is None else _contiguous(bias))
-    out = np.empty_like(x, order="C")
-    for b in range(batch if out.size else 0):
-        result = aligned_empty(length, channels)
-        kernels.causal_conv1d(
-            _contiguous(x[b].T),
-            (filter,),
-            (result,),
-            silu=activation is not None,
-            num_threads=num_threads,
-        )
-        out[b] = result.T
-    return out
+    tokens = x if x.ndim == 3 else x[..., None]
+    before = conv_state[..., conv_state.shape[2] - (taps - 1) :]
+    out, _ = batches.convolve(tokens, weight, bias, activation, before, False, num_threads)
+    conv_state[...] = shifted(conv_state, tokens)
+    return out.reshape(x.shape)
 
 
 def selective_scan(
@@ -94,13 +188,15 @@ def selective_scan(
     delta_softplus: bool = False,
     return_last_state: bool = False,
     *,
+    initial_state: np.ndarray | None = None,
     method: str = "sequential",
     num_threads: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, ...]:
     """Selective scan (``selective_scan_fn``; Mamba, algorithm 2).
 
     ``h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t`` and ``out_t = (C_t . h_t + D u_t) silu(z_t)``
-    with ``h_{-1} = 0``.
+    with `initial_state` for ``h_{-1}``, or zero. Called again with the last state, it goes on from
+    there: a sequence that is cut anywhere gives the bits of the whole.
 
     Parameters
     ----------
@@ -115,6 +211,8 @@ def selective_scan(
         Added to delta before the softplus.
     delta_softplus : bool
     return_last_state : bool
+    initial_state : ndarray of float32, shape (b, d, n), optional
+        The state before the first token; zero by default.
     method : {"sequential", "fixlen"}
         State and output token by token, or first all states (of a run of tokens), then all outputs.
     num_threads : int, optional
@@ -133,13 +231,103 @@ def selective_scan(
     ValueError
         If a shape does not fit, or the method is unknown.
     """
-    _expect_choice("method", method, UNFUSED_MODES)
+    expect_choice("method", method, UNFUSED_MODES)
     direction = Direction(u, delta, A, B, C, D, delta_bias)
-    _expect_direction(direction)
-    _expect_optional("z", z, u.shape)
+    expect_direction(direction)
+    expect_optional("z", z, u.shape)
+    expect_optional("initial_state", initial_state, (u.shape[0], *A.shape))
     num_threads = resolve_num_threads(num_threads)
 
-    return _scan([direction], z, delta_softplus, False, return_last_state, method, num_threads)
+    scan = batches.scan(
+        [direction],
+        z,
+        delta_softplus,
+        False,
+        method,
+        None if initial_state is None else [initial_state],
+        return_last_state,
+        num_threads,
+    )
+    return (scan.out, *scan.last_states) if return_last_state else scan.out
+
+
+def selective_state_update(
+    state: np.ndarray,
+    x: np.ndarray,
+    dt: np.ndarray,
+    A: np.ndarray,
+    B: np.ndarray,
+    C: np.ndarray,
+    D: np.ndarray | None = None,
+    z: np.ndarray | None = None,
+    dt_bias: np.ndarray | None = None,
+    dt_softplus: bool = False,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """One step of the selective scan, for the next token of each sequence.
+
+    ``state = exp(dt A) state + dt B x`` and ``out = (C . state + D x) silu(z)``. It is the
+    original's function of that name, without heads. Token by token, it gives the bits of
+    :func:`selective_scan`.
+
+    Parameters
+    ----------
+    state : ndarray of float32, shape (b, d, n)
+        At most 256 states of a channel. It is updated in place. Any writable view will do.
+    x, dt : ndarray of float32, shape (b, d)
+    A : ndarray of float32, shape (d, n)
+    B, C : ndarray of float32, shape (b, n)
+    D : ndarray of float32, shape (d,), optional
+    z : ndarray of float32, shape (b, d), optional
+    dt_bias : ndarray of float32, shape (d,), optional
+        Added to dt before the softplus.
+    dt_softplus : bool
+    num_threads : int, optional
+        See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
+
+    Returns
+    -------
+    ndarray of float32, shape (b, d)
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of float32.
+    ValueError
+        If a shape does not fit, or the state cannot be updated in place. The state is then as it
+        was.
+    """
+    expect_array("state", state)
+    if state.ndim != 3 or state.shape[1] == 0 or not 1 <= state.shape[2] <= MAX_D_STATE:
+        raise ValueError(
+            f"state has shape {state.shape}; expected (b, d, n) with at least one channel, and n "
+            f"from 1 to {MAX_D_STATE}"
+        )
+    expect_updatable("state", state)
+    batch, channels, d_state = state.shape
+    expect_shape("x", x, (batch, channels))
+    expect_shape("dt", dt, (batch, channels))
+    expect_shape("A", A, (channels, d_state))
+    expect_shape("B", B, (batch, d_state))
+    expect_shape("C", C, (batch, d_state))
+    expect_optional("D", D, (channels,))
+    expect_optional("z", z, (batch, channels))
+    expect_optional("dt_bias", dt_bias, (channels,))
+    num_threads = resolve_num_threads(num_threads)
+
+    scan = batches.scan(
+        [one_token(x, dt, A, B, C, D, dt_bias)],
+        None if z is None else z[..., None],
+        dt_softplus,
+        False,
+        "sequential",
+        [state],
+        True,
+        num_threads,
+    )
+    state[...] = scan.last_states[0]
+    return scan.out[..., 0]
 
 
 def selective_scan_bidirectional(
@@ -187,153 +375,22 @@ def selective_scan_bidirectional(
     ValueError
         If a shape does not fit, or the method is unknown.
     """
-    _expect_choice("method", method, SCAN_MODES)
-    _expect_direction(forward, "forward.")
-    _expect_direction(backward, "backward.")
-    _expect_shape("backward.u", backward.u, forward.u.shape)
-    _expect_shape("backward.A", backward.A, forward.A.shape)
-    _expect_optional("z", z, forward.u.shape)
-    directions = [forward, backward]
-    return _scan(
-        directions, z, delta_softplus, if_divide_out, return_last_state, method, num_threads
-    )
-
-
-def _scan(
-    directions: list[Direction],
-    z: np.ndarray | None,
-    delta_softplus: bool,
-    if_divide_out: bool,
-    return_last_state: bool,
-    method: str,
-    num_threads: int | None,
-) -> np.ndarray | tuple[np.ndarray, ...]:
-    """Cut into scans that the kernels take: one image, one group of channels, token-major."""
+    expect_choice("method", method, SCAN_MODES)
+    expect_direction(forward, "forward.")
+    expect_direction(backward, "backward.")
+    expect_shape("backward.u", backward.u, forward.u.shape)
+    expect_shape("backward.A", backward.A, forward.A.shape)
+    expect_optional("z", z, forward.u.shape)
     num_threads = resolve_num_threads(num_threads)
-    batch, channels, length = directions[0].u.shape
-    out = np.empty((batch, channels, length), np.float32)
-    if not out.size:
-        if not return_last_state:
-            return out
-        return (out, *(np.zeros((batch, *d.A.shape), np.float32) for d in directions))
-    last_states = [np.empty((batch, *d.A.shape), np.float32) for d in directions]
-    for b in range(batch):
-        for group in _groups(directions):
-            inputs = tuple(_scan_inputs(d, b, group) for d in directions)
-            result = aligned_empty(length, group.stop - group.start)
-            states = tuple(np.zeros(part.A.shape, np.float32) for part in inputs)
-            kernels.selective_scan(
-                inputs,
-                None if z is None else _contiguous(z[b, group].T),
-                result,
-                states,
-                delta_softplus=delta_softplus,
-                if_divide_out=if_divide_out,
-                scan_mode=method,
-                num_threads=num_threads,
-            )
-            out[b, group] = result.T
-            for last_state, state in zip(last_states, states, strict=True):
-                last_state[b, group] = state.T
-    return (out, *last_states) if return_last_state else out
 
-
-def _groups(directions: list[Direction]) -> list[slice]:
-    """Runs of channels that share one B and one C in every direction."""
-    channels = directions[0].u.shape[1]
-    matrices = [matrix for d in directions for matrix in (d.B, d.C)]
-    number = math.lcm(*(matrix.shape[1] for matrix in matrices if matrix.ndim == 4))
-    width = channels // number
-    return [slice(g * width, (g + 1) * width) for g in range(number)]
-
-
-def _scan_inputs(direction: Direction, b: int, group: slice) -> ScanInputs:
-    u, delta, A, B, C, D, delta_bias = direction
-    return ScanInputs(
-        _contiguous(u[b, group].T),
-        _contiguous(delta[b, group].T),
-        _contiguous(A[group].T),
-        _coefficients(B, u, b, group),
-        _coefficients(C, u, b, group),
-        None if D is None else _contiguous(D[group]),
-        None if delta_bias is None else _contiguous(delta_bias[group]),
-        B_constant=B.ndim == 2,
-        C_constant=C.ndim == 2,
+    scan = batches.scan(
+        [forward, backward],
+        z,
+        delta_softplus,
+        if_divide_out,
+        method,
+        None,
+        return_last_state,
+        num_threads,
     )
-
-
-def _coefficients(matrix: np.ndarray, u: np.ndarray, b: int, group: slice) -> np.ndarray:
-    """B or C for one image and group: (n, d) where constant, else (l, n)."""
-    if matrix.ndim == 2:
-        return _contiguous(matrix[group].T)
-    if matrix.ndim == 3:
-        return _contiguous(matrix[b].T)
-    channels_per_group = u.shape[1] // matrix.shape[1]
-    return _contiguous(matrix[b, group.start // channels_per_group].T)
-
-
-def _contiguous(array: np.ndarray) -> np.ndarray:
-    copy = aligned_empty(*array.shape)
-    copy[...] = array
-    return copy
-
-
-def _expect_direction(direction: Direction, prefix: str = "") -> None:
-    u, delta, A, B, C, D, delta_bias = direction
-    _expect_tokens(f"{prefix}u", u)
-    batch, channels, length = u.shape
-    _expect_shape(f"{prefix}delta", delta, u.shape)
-    _expect_array(f"{prefix}A", A)
-    if A.ndim != 2 or A.shape[0] != channels or not 1 <= A.shape[1] <= MAX_D_STATE:
-        raise ValueError(
-            f"{prefix}A has shape {A.shape}; expected (d, n) with d = {channels}, as u has, and n "
-            f"from 1 to {MAX_D_STATE}"
-        )
-    d_state = A.shape[1]
-    for name, matrix in ((f"{prefix}B", B), (f"{prefix}C", C)):
-        _expect_array(name, matrix)
-        shapes = [(channels, d_state), (batch, d_state, length)]
-        if matrix.ndim == 4 and matrix.shape[1] and channels % matrix.shape[1] == 0:
-            shapes.append((batch, matrix.shape[1], d_state, length))
-        if matrix.shape not in shapes:
-            raise ValueError(
-                f"{name} has shape {matrix.shape}; expected {shapes[0]}, {shapes[1]} or "
-                f"({batch}, g, {d_state}, {length}) with g a divisor of {channels}"
-            )
-    _expect_optional(f"{prefix}D", D, (channels,))
-    _expect_optional(f"{prefix}delta_bias", delta_bias, (channels,))
-
-
-def _expect_tokens(name: str, array: np.ndarray) -> None:
-    _expect_array(name, array)
-    if array.ndim != 3 or array.shape[1] == 0:
-        raise ValueError(
-            f"{name} has shape {array.shape}; expected (b, d, l) with at least one channel"
-        )
-
-
-def _expect_optional(name: str, array: np.ndarray | None, shape: tuple[int, ...]) -> None:
-    if array is not None:
-        _expect_shape(name, array, shape)
-
-
-def _expect_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    _expect_array(name, array)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
-
-
-def _expect_array(name: str, array: object) -> None:
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} is a {type(array).__name__}; expected a NumPy array of float32")
-    refuse_complex(name, array)
-    if array.dtype != np.float32:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; expected float32: convert it with "
-            f"{name}.astype(np.float32)"
-        )
-
-
-def _expect_choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; expected one of {choices}")
+    return (scan.out, *scan.last_states) if return_last_state else scan.out

@@ -134,6 +134,26 @@ def causal_conv1d(
     return (convolved.out, convolved.final_states) if return_final_states else convolved.out
 
 
+def causal_conv1d_update(
+    x: np.ndarray,
+    conv_state: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+) -> np.ndarray:
+    """Convolution of the next tokens; see :func:`vimnp.ops.causal_conv1d_update`."""
+    tokens = x if x.ndim == 3 else x[..., None]
+    before = conv_state[..., conv_state.shape[2] - (weight.shape[1] - 1) :]
+    out = convolve(tokens, weight, bias, activation, before).out
+    conv_state[...] = shifted(conv_state, tokens)
+    return out.reshape(x.shape)
+
+
+def shifted(conv_state: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The inputs that a state (b, d, s) holds after x (b, d, l): as many as before, newest last."""
+    return np.concatenate([conv_state, x], axis=2)[..., x.shape[2] :]
+
+
 class Convolved(NamedTuple):
     """Output (b, d, l), and the last inputs (b, d, w - 1), both of x's dtype."""
 
@@ -182,10 +202,48 @@ def selective_scan(
     method: str = "sequential",
 ) -> np.ndarray | tuple[np.ndarray, ...]:
     """Selective scan; see :func:`vimnp.ops.selective_scan`."""
+    if initial_state is not None:
+        refuse_complex("initial_state", initial_state)
     direction = Direction(u, delta, A, B, C, D, delta_bias)
     initial_states = None if initial_state is None else [initial_state]
     scan = scan_directions([direction], z, delta_softplus, False, method, initial_states)
     return (scan.out, *scan.last_states) if return_last_state else scan.out
+
+
+def selective_state_update(
+    state: np.ndarray,
+    x: np.ndarray,
+    dt: np.ndarray,
+    A: np.ndarray,
+    B: np.ndarray,
+    C: np.ndarray,
+    D: np.ndarray | None = None,
+    z: np.ndarray | None = None,
+    dt_bias: np.ndarray | None = None,
+    dt_softplus: bool = False,
+) -> np.ndarray:
+    """One step of the scan; see :func:`vimnp.ops.selective_state_update`."""
+    for name, array in {"state": state, "x": x, "dt": dt, "dt_bias": dt_bias}.items():
+        if array is not None:
+            refuse_complex(name, array)  # the scan has other names for them
+    token = one_token(x, dt, A, B, C, D, dt_bias)
+    gate = None if z is None else z[..., None]
+    scan = scan_directions([token], gate, dt_softplus, False, "sequential", [state])
+    state[...] = scan.last_states[0]
+    return scan.out[..., 0]
+
+
+def one_token(
+    x: np.ndarray,
+    dt: np.ndarray,
+    A: np.ndarray,
+    B: np.ndarray,
+    C: np.ndarray,
+    D: np.ndarray | None,
+    dt_bias: np.ndarray | None,
+) -> Direction:
+    """The arguments of :func:`selective_state_update` as a scan's, of a single token."""
+    return Direction(x[..., None], dt[..., None], A, B[..., None], C[..., None], D, dt_bias)
 
 
 def selective_scan_bidirectional(

@@ -1,0 +1,141 @@
+"""Batches of channel-major sequences, cut into what the kernels take, and put together again.
+
+Nothing is checked here: :mod:`vimnp.ops.checked` has done it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vimnp.ops import kernels
+from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
+from vimnp.ops.reference import Direction, ScanResult
+
+
+def convolve(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    activation: str | None,
+    initial_states: np.ndarray | None,
+    keep_states: bool,
+    num_threads: int,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Output (b, d, l), and the last inputs (b, d, w - 1) where they are to be kept.
+
+    Before x came `initial_states` (b, d, w - 1), or zeros.
+    """
+    batch, channels, length = x.shape
+    before = (weight.shape[1] - 1, channels)
+    filter = Filter(_contiguous(weight.T), None if bias is None else _contiguous(bias))
+    out = np.empty((batch, channels, length), np.float32)
+    final_states = np.zeros((batch, channels, before[0]), np.float32) if keep_states else None
+    if final_states is not None and initial_states is not None:
+        final_states[...] = initial_states
+    for b in range(batch if out.size else 0):
+        result = aligned_empty(length, channels)
+        state = None
+        if initial_states is not None:
+            state = _contiguous(initial_states[b].T)
+        elif keep_states:
+            state = np.zeros(before, np.float32)
+        kernels.causal_conv1d(
+            _contiguous(x[b].T),
+            (filter,),
+            (result,),
+            silu=activation is not None,
+            num_threads=num_threads,
+            state=state,
+        )
+        out[b] = result.T
+        if final_states is not None and state is not None:
+            final_states[b] = state.T
+    return out, final_states
+
+
+def scan(
+    directions: list[Direction],
+    z: np.ndarray | None,
+    delta_softplus: bool,
+    if_divide_out: bool,
+    method: str,
+    initial_states: list[np.ndarray] | None,
+    keep_states: bool,
+    num_threads: int,
+) -> ScanResult:
+    """Scan one sequence and one group of channels after the other.
+
+    `initial_states` (b, d, n), one for each direction, are zero by default. The result has no last
+    states unless they are to be kept.
+    """
+    batch, channels, length = directions[0].u.shape
+    out = np.empty((batch, channels, length), np.float32)
+    last_states = [np.zeros((batch, *d.A.shape), np.float32) for d in directions if keep_states]
+    if initial_states is not None:
+        for last_state, initial_state in zip(last_states, initial_states, strict=False):
+            last_state[...] = initial_state
+    for b in range(batch if out.size else 0):
+        for group in _groups(directions):
+            inputs = tuple(_scan_inputs(d, b, group) for d in directions)
+            result = aligned_empty(length, group.stop - group.start)
+            if initial_states is None:
+                states = tuple(np.zeros(part.A.shape, np.float32) for part in inputs)
+            else:
+                states = tuple(_contiguous(state[b, group].T) for state in initial_states)
+            kernels.selective_scan(
+                inputs,
+                None if z is None else _contiguous(z[b, group].T),
+                result,
+                states,
+                delta_softplus=delta_softplus,
+                if_divide_out=if_divide_out,
+                scan_mode=method,
+                num_threads=num_threads,
+                initial_states=None if initial_states is None else states,
+            )
+            out[b, group] = result.T
+            for last_state, state in zip(last_states, states, strict=False):
+                last_state[b, group] = state.T
+    return ScanResult(out, last_states)
+
+
+def _groups(directions: list[Direction]) -> list[slice]:
+    """Runs of channels that share one B and one C in every direction."""
+    channels = directions[0].u.shape[1]
+    matrices = [matrix for d in directions for matrix in (d.B, d.C)]
+    number = math.lcm(*(matrix.shape[1] for matrix in matrices if matrix.ndim == 4))
+    width = channels // number
+    return [slice(g * width, (g + 1) * width) for g in range(number)]
+
+
+def _scan_inputs(direction: Direction, b: int, group: slice) -> ScanInputs:
+    u, delta, A, B, C, D, delta_bias = direction
+    return ScanInputs(
+        _contiguous(u[b, group].T),
+        _contiguous(delta[b, group].T),
+        _contiguous(A[group].T),
+        _coefficients(B, u, b, group),
+        _coefficients(C, u, b, group),
+        None if D is None else _contiguous(D[group]),
+        None if delta_bias is None else _contiguous(delta_bias[group]),
+        B_constant=B.ndim == 2,
+        C_constant=C.ndim == 2,
+    )
+
+
+def _coefficients(matrix: np.ndarray, u: np.ndarray, b: int, group: slice) -> np.ndarray:
+    """B or C for one image and group: (n, d) where constant, else (l, n)."""
+    if matrix.ndim == 2:
+        return _contiguous(matrix[group].T)
+    if matrix.ndim == 3:
+        return _contiguous(matrix[b].T)
+    channels_per_group = u.shape[1] // matrix.shape[1]
+    return _contiguous(matrix[b, group.start // channels_per_group].T)
+
+
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    copy = aligned_empty(*array.shape)
+    copy[...] = array
+    return copy
