@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import math
 import textwrap
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import vimnp
 from tests.support.processes import run as run_python
+from vimnp.weights import BUNDLED_PYDOC, WeightsFile
 
 
 def test_without_pytorch_the_training_script_says_where_it_comes_from():
@@ -37,6 +41,7 @@ def small(script, monkeypatch):
     """The script with a network and batches that take no time; every step is a checkpoint."""
     monkeypatch.setattr(script, "SIZES", script.Sizes(d_model=16, n_layer=2, d_state=4))
     monkeypatch.setattr(script, "WINDOW", 32)
+    monkeypatch.setattr(script, "WARM_UP", 5)
     monkeypatch.setattr(script, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     return script
 
@@ -147,7 +152,7 @@ def test_a_resumed_run_goes_on_as_if_nothing_had_been(small, text, tmp_path, mon
 def test_training_learns_and_keeps_the_best_checkpoint(small, text, tmp_path):
     training, held_out = text
     run = small.Run(tmp_path, seed=0)
-    run.train(training, held_out, small.Budget(steps=40))
+    run.train(training, held_out, small.Budget(steps=60))
     assert run.progress.best_bits < 5  # of 8, on the way to 2
     kept = small.load_original(tmp_path)
     bits = small.bits_a_byte(small.torch_logits(kept), held_out)
@@ -174,3 +179,41 @@ def test_a_checkpoint_is_the_originals(small, tmp_path):
         "D": (32,),
         "out_proj.weight": (16, 32),
     }
+
+
+@pytest.fixture(scope="module")
+def python_blocks(script):
+    """Python's text, and its blocks that are held out."""
+    text = script.python_text()
+    return text, script.split(text)[1]
+
+
+def test_the_bundled_model_tells_held_out_text_as_pytorch_does(script, python_blocks):
+    import torch
+
+    with WeightsFile(BUNDLED_PYDOC) as file:
+        names = file.metadata.config.parameter_shapes()
+        tensors = {name: torch.from_numpy(file.read(name).copy()) for name in names}
+    tensors["lm_head.weight"] = tensors["backbone.embedding.weight"]
+    reference = script.MambaLM(script.SIZES)
+    reference.load_state_dict(tensors)
+
+    block = python_blocks[1][:1]
+    expected = script.bits_a_byte(script.torch_logits(reference), block)
+    for backend in ("numpy", "native"):
+        model = vimnp.MambaLM.from_npz(BUNDLED_PYDOC, dtype="float32", backend=backend)
+        assert script.bits_a_byte(model, block) == pytest.approx(expected, abs=1e-4)
+        model = vimnp.MambaLM.from_npz(BUNDLED_PYDOC, backend=backend)  # inputs of 8 bits, too
+        assert script.bits_a_byte(model, block) == pytest.approx(expected, abs=0.01)
+
+
+def test_the_record_is_of_the_bundled_model(script, python_blocks):
+    text, held_out = python_blocks
+    record = json.loads(script.RECORD.read_text())
+    if hashlib.sha256(text).hexdigest() != record["text_sha256"]:
+        pytest.skip(f"the text of Python {record['python']} was another one")
+    bits = record["bits_a_byte"]
+    measured = script.bits_a_byte(vimnp.MambaLM.from_npz(BUNDLED_PYDOC, backend="native"), held_out)
+    assert measured == pytest.approx(bits["int8, vimnp, native"], abs=1e-3)
+    assert bits["float32, vimnp, native"] == pytest.approx(bits["float32, PyTorch"], abs=1e-4)
+    assert measured < 1.01 * bits["float32, PyTorch"]

@@ -2,8 +2,8 @@
 
     python bench/train_pydoc.py DIR --minutes 75                train; DIR gets what converts
     python bench/train_pydoc.py DIR --minutes 75 --resume       go on after an interruption
-    python bench/train_pydoc.py --evaluate DIR pydoc.npz        held-out bits a byte of each
-    python bench/train_pydoc.py --record DIR pydoc.npz          and write pydoc_held_out.json
+    python bench/train_pydoc.py --evaluate DIR pydoc.npz ...    held-out bits a byte of each
+    python bench/train_pydoc.py --record DIR pydoc.npz ...      and write pydoc_held_out.json
 
 The text is Python's own documentation. Every 25th block of it is held out: training never reads
 those, but of the checkpoints, written every few minutes, the one that tells them best is kept.
@@ -240,12 +240,15 @@ def load_original(folder: Path) -> MambaLM:
 def networks(path: Path) -> Iterator[tuple[str, Logits]]:
     """Every way to run a file, with a name: vimnp for .npz, PyTorch for a checkpoint's folder."""
     if path.suffix != ".npz":
-        yield "PyTorch", torch_logits(load_original(path))
+        yield "float32, PyTorch", torch_logits(load_original(path))
         return
     import vimnp  # here, so that training needs no compiled vimnp
+    from vimnp.weights import WeightsFile
 
-    for backend in ("numpy", "native"):
-        yield f"{path.name}, {backend}", vimnp.MambaLM.from_npz(path, backend=backend)
+    with WeightsFile(path) as file:
+        for backend in ("numpy", "native"):
+            model = vimnp.MambaLM.from_weights(file, backend=backend)
+            yield f"{file.metadata.dtype}, vimnp, {backend}", model
 
 
 def evaluate(paths: Sequence[Path], held_out: np.ndarray) -> dict[str, float]:
