@@ -10,15 +10,6 @@
 #undef ADDED
 #define ADDED(dtype) ((dtype) == DTYPE_INT8 ? 128 : 8)
 
-/* Holds a sum where it is: left to itself, gcc makes all products of a block before it adds them up, and
- * then has no registers for them. */
-#undef SETTLE
-#if ISA == ISA_AVX512
-#define SETTLE(sum) __asm__("" : "+v"(sum))
-#elif ISA == ISA_AVX2 || ISA == ISA_SSE2
-#define SETTLE(sum) __asm__("" : "+x"(sum))
-#endif
-
 #if ISA == ISA_AVX2 || ISA == ISA_AVX512
 typedef uint16_t FN(shorts) __attribute__((vector_size(4 * W)));
 typedef uint16_t FN(unaligned_shorts) __attribute__((vector_size(4 * W), aligned(1), may_alias));
