@@ -10,7 +10,7 @@
 /* How far ahead of a single row a matrix is fetched: processors that fetch ahead by themselves stop
  * at each page of 4 KB, and codes and scales are two streams. */
 #undef AHEAD
-#define AHEAD 1536
+#define AHEAD 3072
 
 INLINE void FN(prefetch)(const void *from)
 {
