@@ -7,6 +7,7 @@ longer than a picture does, and a Ctrl-C meanwhile would come out of NumPy's own
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 
@@ -16,8 +17,13 @@ def main() -> int:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # and not ignored, as in a shell's background
         signal.signal(signal.SIGINT, _end)
+    # What is loaded stays. To look for garbage in it again and again takes a tenth of the time that
+    # a picture takes in all.
+    gc.disable()
     from vimnp.cli import main as run
 
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGINT, before)
     return run()
 

@@ -1,4 +1,4 @@
-"""Products with matrices that are stored small, on every instruction set, and in NumPy.
+"""Products with matrices that are stored small, on every instruction set.
 
 Seams are blocks of 32 inputs, panels of 16 outputs, tiles of up to 8 rows and blocks of 120 rows.
 """
@@ -11,16 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.arrays import normal
+from tests.support.block_product import block_matrix, quantise
 from tests.support.comparison import assert_close, examples
 from vimnp.engine.builder import Builder
 from vimnp.engine.packing import Packing
 from vimnp.engine.program import Program
-from vimnp.ops.block_product import quantise
 from vimnp.runtime import extension
 from vimnp.weights.encodings import (
     ENCODINGS,
     Encoded,
-    block_matrix,
     decode,
     encode,
     whole_numbers,
@@ -152,21 +151,6 @@ def test_products_of_the_networks_own_sizes_agree_with_float64(
 
 
 @of_whole_numbers
-@given(
-    rows=st.integers(1, 20),
-    inputs=st.integers(1, 140),
-    outputs=st.integers(1, 100),
-)
-def test_numpys_products_agree_with_float64(
-    dtype: str, rows: int, inputs: int, outputs: int
-) -> None:
-    x, matrix = normal(rows, inputs), encode(dtype, normal(outputs, inputs, seed=1))
-    out = np.empty((rows, outputs), np.float32)
-    block_matrix(matrix).multiply(x, out)
-    assert_product_is_close(out, x, matrix)
-
-
-@of_whole_numbers
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 9, 130])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_largest_numbers_do_not_overflow(width: int, dtype: str, rows: int, sign: int) -> None:
@@ -265,16 +249,6 @@ def test_a_row_alone_has_the_bits_that_it_has_among_others(
         np.testing.assert_array_equal(multiply(x[t : t + 1], matrix)[0], together[t])
 
 
-@of_whole_numbers
-def test_a_row_alone_has_the_bits_that_it_has_among_others_in_numpy(dtype: str) -> None:
-    x, matrix = normal(130, 75), block_matrix(encode(dtype, normal(44, 75, seed=1)))
-    together, alone = np.empty((130, 44), np.float32), np.empty((1, 44), np.float32)
-    matrix.multiply(x, together)
-    for t in range(130):
-        matrix.multiply(x[t : t + 1], alone)
-        np.testing.assert_array_equal(alone[0], together[t])
-
-
 # ---- NaN and infinity ----------------------------------------------------------------------------
 
 
@@ -328,8 +302,6 @@ def test_embeddings_are_those_of_the_table(width: int, dtype: str, inputs: int) 
     ids = np.random.default_rng(0).integers(0, 50, (1, 60)).astype(np.intc)
     found = run(b.program(), ids, 2)
     np.testing.assert_array_equal(found, decode(table)[ids[0]])
-    if dtype != "bfloat16":
-        np.testing.assert_array_equal(block_matrix(table).look_up(ids[0]), found)
 
 
 @every_dtype

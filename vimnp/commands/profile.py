@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Show where the time of a forward pass goes, or of a language model's next token: by "
-    "operation, with the arithmetic and the bytes that each has to do, and by layer. Times are medians of the passes, in the mean of the "
-    "native backend's threads; 'wait' is what a thread waits for the others."
+    "operation, with the arithmetic and the bytes that each has to do, and by layer. Times are "
+    "medians of the passes, in the mean of the native backend's threads; 'wait' is what a thread "
+    "waits for the others."
 )
 EXAMPLE = "vimnp profile --random tiny --backend native --threads 2 --trace pass.json"
 

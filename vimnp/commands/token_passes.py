@@ -113,12 +113,12 @@ def passes(options: argparse.Namespace, model: LanguageModel, tokens: int | None
     found: list[Prompt | Decoding] = [decoding]
     if length > 1:
         found.insert(0, Prompt(draw(most, size=(options.batch, length))))
-    prompt = f"a prompt of {length}, then " if length > 1 else ""
+    first = f"a prompt of {length}" if length > 1 else "one at a time"
     return Passes(
         passes=found,
         unit="tokens",
         warm_up=_WARM_UP,
         burst=_BURST,
-        sizes=f"{prompt}one at a time; sequences: {options.batch}; matrices: {model.dtype}",
+        sizes=f"{first}; sequences: {options.batch}; matrices: {model.dtype}",
         facts={"tokens": length, "dtype": model.dtype},
     )

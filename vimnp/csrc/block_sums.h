@@ -10,15 +10,6 @@
 #undef ADDED
 #define ADDED(dtype) ((dtype) == DTYPE_INT8 ? 128 : 8)
 
-/* Holds a sum where it is: left to itself, gcc makes all products of a block before it adds them up, and
- * then has no registers for them. */
-#undef SETTLE
-#if ISA == ISA_AVX512
-#define SETTLE(sum) __asm__("" : "+v"(sum))
-#elif ISA == ISA_AVX2 || ISA == ISA_SSE2
-#define SETTLE(sum) __asm__("" : "+x"(sum))
-#endif
-
 #if ISA == ISA_AVX2 || ISA == ISA_AVX512
 typedef uint16_t FN(shorts) __attribute__((vector_size(4 * W)));
 typedef uint16_t FN(unaligned_shorts) __attribute__((vector_size(4 * W), aligned(1), may_alias));
@@ -50,6 +41,22 @@ INLINE FN(ints) FN(four_of)(const int8_t *q)
     return FN(set1_int)(four);
 }
 
+/* The lower halves of all bytes. With AVX2 the mask stays in memory: a tile's sums need its register. */
+INLINE FN(shorts) FN(lower_halves)(FN(shorts) codes)
+{
+#if ISA == ISA_AVX2
+    static const uint16_t mask[2 * W] __attribute__((aligned(32))) = {
+        0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f,
+        0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f, 0x0f0f};
+    FN(shorts) lower;
+    __asm__("vpand %2, %1, %0" : "=x"(lower) : "x"(codes), "m"(mask));
+    return lower;
+#else
+    const FN(shorts) zero = {0};
+    return codes & (zero + 0x0f0f);
+#endif
+}
+
 #if ISA == ISA_AVX512
 /* The instruction by its name: gcc 12 copies and spills around its own function for it. */
 INLINE FN(ints) FN(dot)(FN(ints) sums, FN(shorts) codes, const int8_t *q)
@@ -66,7 +73,7 @@ INLINE void FN(block_sums)(
     int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
 {
     FN(shorts) below[TALL][VECTORS], above[TALL][VECTORS];
-    const FN(shorts) zero = {0}, half = zero + 0x0f0f;
+    const FN(shorts) zero = {0};
     const int lines = dtype == DTYPE_INT8 ? 8 : 4;
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -82,7 +89,7 @@ INLINE void FN(block_sums)(
         UNROLL
         for (int v = 0; v < vectors; v++) {
             const FN(shorts) both = (FN(shorts))*(const FN(unaligned_shorts) *)(codes + 64 * j + 4 * W * v);
-            const FN(shorts) low = both & half, high = both >> 4 & half;
+            const FN(shorts) low = FN(lower_halves)(both), high = FN(lower_halves)(both >> 4);
             UNROLL
             for (int r = 0; r < rows; r++) {
                 const int8_t *q = x[r][block].q;

@@ -47,8 +47,10 @@ static int has_dots;
 
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
 #else
 #define INLINE static __inline
+#define NOINLINE static
 #endif
 /* States or sums in registers need the loop over them written out; clang does so by itself. */
 #if defined(__GNUC__) && !defined(__clang__)

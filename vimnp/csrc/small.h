@@ -10,7 +10,7 @@
 /* How far ahead of a single row a matrix is fetched: processors that fetch ahead by themselves stop
  * at each page of 4 KB, and codes and scales are two streams. */
 #undef AHEAD
-#define AHEAD 1536
+#define AHEAD 3072
 
 INLINE void FN(prefetch)(const void *from)
 {
@@ -20,6 +20,31 @@ INLINE void FN(prefetch)(const void *from)
     (void)from;
 #endif
 }
+
+/* Holds a sum where it is: left to itself, gcc makes many products before it adds them up, and has no
+ * registers for them. */
+#undef SETTLE
+#if ISA == ISA_AVX512
+#define SETTLE(sum) __asm__("" : "+v"(sum))
+#elif ISA == ISA_AVX2 || ISA == ISA_SSE2
+#define SETTLE(sum) __asm__("" : "+x"(sum))
+#elif ISA == ISA_NEON
+#define SETTLE(sum) __asm__("" : "+w"(sum))
+#else
+#define SETTLE(sum) (void)(sum)
+#endif
+
+/* What is read from there is read when the sum is made. */
+#undef READ_AFTER
+#if ISA == ISA_AVX512
+#define READ_AFTER(from, sum) __asm__("" : "+r"(from), "+v"(sum))
+#elif ISA == ISA_AVX2 || ISA == ISA_SSE2
+#define READ_AFTER(from, sum) __asm__("" : "+r"(from), "+x"(sum))
+#elif ISA == ISA_NEON
+#define READ_AFTER(from, sum) __asm__("" : "+r"(from), "+w"(sum))
+#else
+#define READ_AFTER(from, sum) (void)(from), (void)(sum)
+#endif
 
 /* Writes a vector of finished sums. */
 INLINE void FN(store_sums)(const struct product *p, ptrdiff_t row, ptrdiff_t column, FN(vec) sums)

@@ -106,15 +106,29 @@ INLINE FN(vec) FN(widen)(const uint16_t *from)
 #endif
 }
 
-/* The first and the second bfloat16 of neighbouring pairs, as floats. */
-INLINE void FN(widen_pairs)(const uint16_t *from, FN(vec) *first, FN(vec) *second)
+/* Of neighbouring pairs of bfloat16s the first ones, or the second ones, as floats. */
+INLINE FN(vec) FN(widen_pairs)(const uint16_t *from, const int second)
 {
 #if ISA == ISA_SCALAR
-    *first = FN(widen)(from);
-    *second = FN(widen)(from + 1);
+    return FN(widen)(from + second);
 #else
     const FN(words) pairs = (FN(words))*(const FN(unaligned_words) *)from;
-    *first = (FN(vec))(pairs << 16);
-    *second = (FN(vec))(pairs & (FN(words))FN(set1_int)((int32_t)0xffff0000));
+#if ISA == ISA_AVX2 || ISA == ISA_AVX512
+    /* The mask stays in memory: a tile's sums need its register, and gcc would give it that. */
+    static const uint32_t mask[8] __attribute__((aligned(32))) = {
+        0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
+    if (second) {
+        FN(words) above;
+#if ISA == ISA_AVX2
+        __asm__("vpand %2, %1, %0" : "=x"(above) : "x"(pairs), "m"(mask));
+#else
+        __asm__("vpandd %2%{1to16%}, %1, %0" : "=v"(above) : "v"(pairs), "m"(mask[0]));
+#endif
+        return (FN(vec))above;
+    }
+#endif
+    if (second)
+        return (FN(vec))(pairs & (FN(words))FN(set1_int)((int32_t)0xffff0000));
+    return (FN(vec))(pairs << 16);
 #endif
 }

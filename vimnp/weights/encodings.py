@@ -38,11 +38,12 @@ from typing import NamedTuple
 import numpy as np
 
 from vimnp.errors import WeightsError
-from vimnp.ops.block_product import BLOCK as BLOCK
-from vimnp.ops.block_product import BlockMatrix
 
 PANEL = 16
 """Outputs in a panel."""
+
+BLOCK = 32
+"""Inputs that share a scale."""
 
 ENCODINGS = ("bfloat16", "int8", "int4")
 
@@ -302,19 +303,3 @@ def _of_4_bits(whole: np.ndarray) -> np.ndarray:
 
 _WHOLE_NUMBERS = {"int8": _in_8_bits, "int4": _in_4_bits}
 _BYTES = {"int8": _of_8_bits, "int4": _of_4_bits}
-
-
-def block_matrix(encoded: Encoded) -> BlockMatrix:
-    """Int8 or int4 for products in NumPy, which takes as much memory as float32."""
-    assert encoded.scales is not None
-    panels, blocks = encoded.scales.shape[:2]
-    whole = np.empty((blocks, BLOCK, panels, PANEL), np.float32)
-    for panel in range(panels):
-        of_panel = whole_numbers(encoded.dtype, encoded.codes[panel : panel + 1])[0]
-        whole[:, :, panel] = of_panel.transpose(1, 2, 0)
-    scales = widen(encoded.scales).transpose(1, 0, 2).reshape(blocks, -1)
-    outputs = encoded.outputs
-    columns = whole.reshape(blocks, BLOCK, -1)[..., :outputs]
-    return BlockMatrix(
-        encoded.inputs, np.ascontiguousarray(columns), np.ascontiguousarray(scales[:, :outputs])
-    )

@@ -80,10 +80,13 @@ def quantize(source: Path, path: Path, kind: str) -> None:
     Raises
     ------
     RuntimeError
-        If llama.cpp refuses; it has printed why.
+        If llama.cpp refuses.
     """
     import llama_cpp
 
+    from peers.language.llama_log import silence
+
+    silence()
     kinds = {
         "F16": llama_cpp.LLAMA_FTYPE_MOSTLY_F16,
         "Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,

@@ -5,21 +5,16 @@ Its class ``Llama`` keeps one sequence only, and copies more logits than are ask
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 
 import llama_cpp
 import numpy as np
 
+from peers.language.llama_log import silence
 from peers.language.workloads import BATCH, LONGEST
 
 MOST_TOKENS = 2 * LONGEST  # of a sequence
-
-
-@llama_cpp.llama_log_callback
-def _silent(level: int, text: bytes, data: ctypes.c_void_p) -> None:
-    """Take a line that llama.cpp would print."""
 
 
 class LlamaRunner:
@@ -38,7 +33,7 @@ class LlamaRunner:
     """
 
     def __init__(self, path: Path, num_threads: int) -> None:
-        llama_cpp.llama_log_set(_silent, ctypes.c_void_p())
+        silence()
         llama_cpp.llama_backend_init()
         model = llama_cpp.llama_model_load_from_file(
             bytes(path), llama_cpp.llama_model_default_params()

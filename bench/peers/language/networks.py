@@ -49,7 +49,7 @@ TOLERANCES = {
     "float32": 1e-4,
     "float16": 1e-2,
     "bfloat16": 5e-2,
-    "int8": 0.1,
+    "int8": 0.15,
     "dynamic int8": 0.5,  # one scale for all activations of a product
     "int4": 0.8,
 }

@@ -71,10 +71,11 @@ def speeds(names: Sequence[str], num_threads: int, folder: Path, rounds: int) ->
         }
         for index in range(rounds):
             log.info("  %s: round %d of %d", threads(num_threads), index + 1, rounds)
+            time.sleep(PAUSE)  # until the threads of the one before have come to rest
             reads += memory.turn()
             for peer in peers:
                 for workload in WORKLOADS:
-                    time.sleep(PAUSE)  # until the threads of the one before have come to rest
+                    time.sleep(PAUSE)
                     found[peer.case.network, workload].append(peer.turn(workload))
         return Speeds(
             {case: Seconds.of(seconds) for case, seconds in found.items()},

@@ -1,4 +1,4 @@
-"""Products with matrices of small whole numbers, in NumPy: the same integers as in the kernels.
+"""What the kernels' products with int8 and int4 are to compute, in NumPy: the same integers.
 
 An input is made whole numbers, too, in blocks of 32 with a scale each. The sum of a block is at
 most 32 * 127 * 127, which float32 holds exactly in whatever order BLAS adds it up; what the blocks
@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-BLOCK = 32
-"""Inputs that share a scale."""
+from vimnp.weights.encodings import BLOCK, PANEL, Encoded, whole_numbers, widen
 
 _LEAST = np.float32(2.0**-100)  # below it, 127 over the largest number of a block may overflow
 
@@ -37,13 +36,11 @@ class BlockMatrix(NamedTuple):
 
     Parameters
     ----------
-    inputs : int
     whole : ndarray of float32, shape (blocks, 32, outputs)
         Beyond the last input there are zeros.
     scales : ndarray of float32, shape (blocks, outputs)
     """
 
-    inputs: int
     whole: np.ndarray
     scales: np.ndarray
 
@@ -61,20 +58,6 @@ class BlockMatrix(NamedTuple):
             sums = quantised.whole[:, block] @ whole
             sums *= quantised.scales[:, block, None] * scales
             out += sums
-
-    def look_up(self, ids: np.ndarray) -> np.ndarray:
-        """Columns of the matrix: embeddings by their ids.
-
-        Parameters
-        ----------
-        ids : ndarray of integers, shape (n,)
-
-        Returns
-        -------
-        ndarray of float32, shape (n, inputs)
-        """
-        columns = self.whole[..., ids] * self.scales[:, None, ids]
-        return columns.reshape(-1, len(ids))[: self.inputs].T
 
 
 def quantise(x: np.ndarray) -> Quantised:
@@ -96,3 +79,17 @@ def quantise(x: np.ndarray) -> Quantised:
     scales = np.where(some, largest / np.float32(127), np.float32(0))
     np.copyto(scales, np.nan, where=~finite)
     return Quantised(np.rint(blocks * inverse[..., None]), scales)
+
+
+def block_matrix(encoded: Encoded) -> BlockMatrix:
+    """The numbers of int8 or int4."""
+    assert encoded.scales is not None
+    panels, blocks = encoded.scales.shape[:2]
+    whole = np.empty((blocks, BLOCK, panels, PANEL), np.float32)
+    for panel in range(panels):
+        of_panel = whole_numbers(encoded.dtype, encoded.codes[panel : panel + 1])[0]
+        whole[:, :, panel] = of_panel.transpose(1, 2, 0)
+    scales = widen(encoded.scales).transpose(1, 0, 2).reshape(blocks, -1)
+    outputs = encoded.outputs
+    columns = whole.reshape(blocks, BLOCK, -1)[..., :outputs]
+    return BlockMatrix(np.ascontiguousarray(columns), np.ascontiguousarray(scales[:, :outputs]))
