@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from pydoc_data.topics import topics
-from typing import Any
 
 import numpy as np
 import pytest
@@ -54,13 +53,14 @@ def test_it_tells_english_on_every_way(way: object) -> None:
     assert bits[None] == pytest.approx(bits["float32"], abs=0.02)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_what_it_writes_is_made_of_words(seed: int) -> None:
-    """As ``vimnp generate`` asks it; the likeliest byte alone ends in endless spaces."""
+def test_what_it_writes_is_made_of_words() -> None:
     model: vimnp.MambaLM = vimnp.MambaLM.from_npz(BUNDLED_PYDOC)
-    sampling: Any = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "seed": seed}
-    written = model.generate("The with statement", max_new_tokens=200, **sampling).text
+    # Drawn, as the command does: the likeliest byte after the likeliest ends in a run of spaces.
+    samples = model.generate(
+        "The with statement", max_new_tokens=200, temperature=0.6, num_samples=8, seed=0
+    )
+    written = " ".join(sample.text for sample in samples)
     words = re.findall(r"[a-z]+", written.lower())
     known = set(re.findall(r"[a-z]+", " ".join(topics.values()).lower()))
-    assert len(words) >= 20
-    assert np.mean([word in known for word in words[:-1]]) > 0.75  # the last one may be cut off
+    assert len(words) >= 100
+    assert np.mean([word in known for word in words]) > 0.8  # each sample cuts one off
