@@ -80,11 +80,24 @@ static int has_dots;
 #endif
 #endif
 
+/* Without vectors a product and a sum are not fused. Where the machine can, the compiler would fuse them in
+ * one copy of a loop and not in another, and a result's bits would depend on how a sequence is cut. */
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
 #define ISA ISA_SCALAR
 #define SUFFIX scalar
 #include "kernels.h"
 #undef ISA
 #undef SUFFIX
+#if defined(__clang__)
+#pragma clang fp contract(fast)
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
 
 #if VIMNP_X86
 #define ISA ISA_SSE2
