@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from onnx_graph import Graph
 
-from peers.language.onnx_storage import Storage
 from peers.language.onnx_weights import SharedWeights
 from vimnp.models.mamba.config import MambaConfig
 from vimnp.weights.family import ReadTensor
@@ -40,7 +39,7 @@ def write_graphs(
     read : callable
         A tensor of the original's state dict by name.
     storage : Storage
-        Of ``onnx_storage.py``: how matrices are kept and multiplied.
+        One of ``onnx_storage.py``: how matrices are kept and multiplied.
 
     Returns
     -------
@@ -65,6 +64,16 @@ def states_of(config: MambaConfig) -> Iterator[tuple[str, tuple[int, int]]]:
     for index in range(config.n_layer):
         yield f"conv.{index}", (config.d_conv - 1, config.d_inner)
         yield f"ssm.{index}", (config.d_state, config.d_inner)
+
+
+class Storage(Protocol):
+    """What a graph does with a matrix; each returns the name of the output."""
+
+    def multiply(self, graph: MambaGraph, x: str, name: str) -> str:
+        """(rows, inputs) -> (rows, outputs)."""
+
+    def look_up(self, graph: MambaGraph, ids: str, name: str) -> str:
+        """Some of a matrix's rows: int64 (rows,) -> (rows, inputs)."""
 
 
 class MambaGraph(Graph):

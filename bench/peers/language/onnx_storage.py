@@ -6,26 +6,12 @@ Matrices are (outputs, inputs), as the original has them, and bear its names.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from onnx import TensorProto
 
-if TYPE_CHECKING:
-    from peers.language.onnx_mamba import MambaGraph
+from peers.language.onnx_mamba import FLOAT, MambaGraph, Storage
 
-FLOAT = TensorProto.FLOAT
 MOST, MOST_WITHOUT_VNNI = 127, 63
-
-
-class Storage(Protocol):
-    """What a graph does with a matrix; each returns the name of the output."""
-
-    def multiply(self, graph: MambaGraph, x: str, name: str) -> str:
-        """(rows, inputs) -> (rows, outputs)."""
-
-    def look_up(self, graph: MambaGraph, ids: str, name: str) -> str:
-        """Some of a matrix's rows: int64 (rows,) -> (rows, inputs)."""
 
 
 class Float32:
