@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vimnp.commands.options import add_count
-from vimnp.engine.settings import CHOICES
-
-_DTYPES = ("float32", "bfloat16", "int8", "int4")
+from vimnp.engine.settings import CHOICES, MATRIX_DTYPES
 
 
 def add_backend_and_threads(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +27,6 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
     """What a language model's matrices are stored as."""
     parser.add_argument(
         "--dtype",
-        choices=_DTYPES,
+        choices=MATRIX_DTYPES,
         help="what the matrices are stored as in memory: the fewer bits, the faster (as in W.npz)",
     )

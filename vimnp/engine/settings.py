@@ -19,6 +19,9 @@ BACKENDS = ("numpy", "native")
 AUTO = "auto"
 CHOICES = (AUTO, *BACKENDS)
 
+MATRIX_DTYPES = ("float32", "bfloat16", "int8", "int4")
+"""What a language model's matrices may be stored as in memory."""
+
 
 class Way(NamedTuple):
     """How a network runs.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
 import numpy as np
 
 from vimnp.counts import checked_count
-from vimnp.engine.settings import Backend
+from vimnp.engine.settings import MATRIX_DTYPES, Backend
 from vimnp.engine.state import State, StateSizes
 from vimnp.errors import ConfigError, StateError, TextError
 from vimnp.models.model import Model
@@ -42,7 +42,6 @@ CHUNK = 120
 grow with the prompt. Products take 120 rows at a time (`ROWS_AT_ONCE` in ``csrc/operands.h``)."""
 
 _MOST_TOKENS = 1024  # of a pass, of all its sequences
-_DTYPES = ("float32", "bfloat16", "int8", "int4")
 _MOST_SEQUENCES = 1 << 20
 
 
@@ -65,8 +64,8 @@ class LanguageModel(Model):
         tokenizer_text: str | None = None,
         checksums: Mapping[str, int] | None = None,
     ) -> None:
-        if dtype not in (None, *_DTYPES):
-            raise ConfigError(f"dtype is {dtype!r}; expected one of {_DTYPES}, or None")
+        if dtype not in (None, *MATRIX_DTYPES):
+            raise ConfigError(f"dtype is {dtype!r}; expected one of {MATRIX_DTYPES}, or None")
         self._asked_dtype, self._tokenizer_text = dtype, tokenizer_text
         self._checksums: dict[str, int] = dict(checksums or {})
         if metadata is not None and read is not None:

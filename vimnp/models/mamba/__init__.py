@@ -3,7 +3,6 @@
 from vimnp.models.mamba.config import MambaConfig
 from vimnp.models.mamba.tensors import tensors
 from vimnp.weights.family import Family
+from vimnp.weights.metadata import DTYPES
 
-FAMILY = Family(
-    "mamba", MambaConfig, tensors, dtypes=("float32", "float16", "bfloat16", "int8", "int4")
-)
+FAMILY = Family("mamba", MambaConfig, tensors, dtypes=DTYPES)
