@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from vimnp.ops.kernels import LINE, aligned_empty
+from vimnp.ops.kernels import aligned_empty, whole_lines
 
 Space = TypeVar("Space")
 
@@ -49,7 +49,7 @@ class Arena:
             self._block = aligned_empty(max(size, usual))
         self._wanted -= size
         array = self._block[:size].reshape(shape)
-        self._block = self._block[size + -size % LINE :]
+        self._block = self._block[whole_lines(size) :]
         return array
 
     def copy(self, array: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ from vimnp.engine.program import (
     Task,
     expect,
 )
-from vimnp.ops.kernels import LINE
+from vimnp.ops.kernels import whole_lines
 
 
 class Builder:
@@ -106,7 +106,7 @@ class Builder:
         """An array of the workspace, in a buffer of its own."""
         number = FIRST_BUFFER + len(self._buffers)
         expect(number < MOST_BUFFERS, f"more than {MOST_BUFFERS} buffers")
-        self._buffers.append(-(-rows * channels // LINE) * LINE)
+        self._buffers.append(whole_lines(rows * channels))
         return Array(number, 0, channels, rows, channels)
 
     def private(self, rows: int, channels: int) -> Array:
@@ -116,7 +116,7 @@ class Builder:
         It costs less than a stage where there is little to do.
         """
         array = Array(PRIVATE, self._private, channels, rows, channels)
-        self._private += -(-rows * channels // LINE) * LINE
+        self._private += whole_lines(rows * channels)
         return array
 
     def state(self, offset: int, rows: int, channels: int) -> Array:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from vimnp.errors import StateError
-from vimnp.ops.kernels import LINE, aligned_empty
+from vimnp.ops.kernels import aligned_empty, whole_lines
 
 
 class StateSizes(NamedTuple):
@@ -100,7 +100,7 @@ class State:
     @staticmethod
     def layout(sizes: StateSizes) -> Layout:
         """Where the arrays of a row lie: each begins at a cache line."""
-        conv, ssm = (_in_lines(rows * channels) for rows, channels in (sizes.conv, sizes.ssm))
+        conv, ssm = (whole_lines(rows * channels) for rows, channels in (sizes.conv, sizes.ssm))
         of_layer = conv + ssm
         offsets = [(layer * of_layer, layer * of_layer + conv) for layer in range(sizes.n_layer)]
         return Layout(sizes.n_layer * of_layer, offsets)
@@ -296,11 +296,6 @@ def _interrupted() -> StateError:
         "half behind it; expected one that no pass has: take a copy that was made before "
         "(state.copy()), or give the ids to a new one (model.new_state())"
     )
-
-
-def _in_lines(floats: int) -> int:
-    """As many floats, and what fills the last cache line."""
-    return floats + -floats % LINE
 
 
 def _part(memory: np.ndarray, offset: int, shape: tuple[int, int]) -> np.ndarray:

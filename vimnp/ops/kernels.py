@@ -38,6 +38,11 @@ _LEAST_ELEMENTS = {
 LINE = 16  # floats in a cache line of 64 bytes
 
 
+def whole_lines(floats: int) -> int:
+    """As many floats, and what fills the last cache line."""
+    return floats + -floats % LINE
+
+
 class Filter(NamedTuple):
     """A depthwise convolution's weight (K, d), and its bias (d,) where it has one."""
 

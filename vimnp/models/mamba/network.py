@@ -33,7 +33,7 @@ from vimnp.models.mamba.config import MambaConfig
 from vimnp.models.mamba.outputs import Output
 from vimnp.models.parameters import Norm
 from vimnp.ops import kernels
-from vimnp.ops.kernels import LINE, Filter, ScanInputs
+from vimnp.ops.kernels import Filter, ScanInputs, whole_lines
 
 if TYPE_CHECKING:
     from vimnp.engine.state import State
@@ -59,7 +59,7 @@ class Pass(numpy_network.Pass):
         arrays = []
         for rows, channels in self._shapes(config, output):
             arrays.append(memory[: rows * channels].reshape(rows, channels))
-            memory = memory[_in_lines(rows * channels) :]
+            memory = memory[whole_lines(rows * channels) :]
         self.residual, self.normed, self.hidden, self.xz, self.u, self.x_dbl, self.delta = arrays
         self.x, self.z = np.split(self.xz, [d_inner], axis=1)
         self.y = self.x  # which is read before the scan writes
@@ -71,7 +71,7 @@ class Pass(numpy_network.Pass):
     @classmethod
     def floats(cls, config: MambaConfig, output: Output) -> int:
         """How much memory it takes."""
-        return sum(_in_lines(math.prod(shape)) for shape in cls._shapes(config, output))
+        return sum(whole_lines(math.prod(shape)) for shape in cls._shapes(config, output))
 
     @staticmethod
     def _shapes(config: MambaConfig, output: Output) -> list[tuple[int, int]]:
@@ -79,11 +79,6 @@ class Pass(numpy_network.Pass):
         x_dbl = config.dt_rank + 2 * config.d_state
         channels = (d_model, d_model, d_model, 2 * d_inner, d_inner, x_dbl, d_inner)
         return [(tokens, each) for each in channels]
-
-
-def _in_lines(floats: int) -> int:
-    """As many floats, and what fills the last cache line."""
-    return floats + -floats % LINE
 
 
 def multiply(x: np.ndarray, matrix: np.ndarray, out: np.ndarray) -> None:
