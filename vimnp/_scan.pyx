@@ -75,6 +75,8 @@ cdef extern from "isa.h" nogil:
 
     Py_ssize_t product_scratch(const matrix *m, Py_ssize_t rows)
 
+    struct kept_rows
+
     struct product_task "product":
         matrix weights
         activation activation
@@ -84,6 +86,7 @@ cdef extern from "isa.h" nogil:
         float *out
         Py_ssize_t x_stride, addend_stride, out_stride
         float *scratch
+        kept_rows *kept
 
     struct scan:
         Py_ssize_t length, channels
@@ -418,6 +421,7 @@ cdef class Kernels:
             p.addend, p.addend_stride = &addend[0, 0], _stride(addend, False)
         p.x, p.x_stride = &x[0, 0], _stride(x, False)
         p.out, p.out_stride = &out[0, 0], _stride(out, False)
+        p.kept = NULL
         p.scratch = <float *> malloc(product_scratch(&p.weights, of_rows.end - of_rows.begin) * sizeof(float))
         if p.scratch == NULL:
             raise MemoryError

@@ -4,6 +4,9 @@
  * result's bits do not depend on their number.
  */
 
+/* Of rows or columns, if they are not split. */
+static const struct extent FN(every) = {0, PTRDIFF_MAX / 2};
+
 static void FN(run_embed)(
     const struct worker *worker, const struct embed_operation *e, struct extent rows)
 {
@@ -31,8 +34,10 @@ static void FN(run_norm)(
     FN(add_norm_tokens)(&task, rows.begin, rows.end);
 }
 
+/* Where columns are split, other threads write theirs at any time: so no operation writes what a product of
+ * the stage reads, and each thread quantises it once. */
 static void FN(run_product)(
-    const struct worker *worker, const struct product_operation *p, struct extent rows,
+    struct worker *worker, const struct product_operation *p, struct extent rows,
     struct extent columns)
 {
     const struct product task = {
@@ -40,7 +45,7 @@ static void FN(run_product)(
         .x = first_row(worker, p->x), .x_stride = p->x.stride,
         .addend = first_row(worker, p->addend), .addend_stride = p->addend.stride,
         .out = first_row(worker, p->out), .out_stride = p->out.stride,
-        .scratch = worker->scratch};
+        .scratch = worker->scratch, .kept = columns.end < FN(every).end ? &worker->kept : NULL};
     /* Products write whole vectors: what follows `columns` in the last one belongs to it. */
     const ptrdiff_t end = p->column + (columns.end + W - 1) / W * W;
     const struct extent outputs = {p->column + columns.begin, end};
@@ -118,8 +123,9 @@ INLINE struct scan FN(scan_task)(
 }
 
 static void FN(run_scan)(
-    const struct worker *worker, const struct scan_operation *s, struct extent channels)
+    struct worker *worker, const struct scan_operation *s, struct extent channels)
 {
+    worker->kept.x = NULL; /* it has the scratch */
     struct scan of_direction[MAX_DIRECTIONS];
     for (int d = 0; d < s->directions; d++)
         of_direction[d] = FN(scan_task)(worker, s, d);
@@ -159,8 +165,6 @@ static void FN(operate)(
     book(worker, op->label);
 }
 
-static const struct extent FN(every) = {0, PTRDIFF_MAX / 2};
-
 /* What a thread has to have of its own before its first part of a stage. */
 static void FN(prepare)(struct worker *worker, const struct stage *stage)
 {
@@ -181,6 +185,7 @@ static void FN(operate_all)(
 static void FN(run_stage)(struct worker *worker, const struct stage *stage)
 {
     struct extent part;
+    worker->kept.x = NULL;
     for (int is_first = 1; take_next(worker, &part); is_first = 0) {
         if (is_first)
             FN(prepare)(worker, stage);

@@ -60,10 +60,11 @@ struct matrix {
 struct quantised {
     int8_t q[SHARED];
     float scale;
-    int32_t sum; /* of q */
+    int32_t sum; /* of the numbers */
 };
 
-#define FLOATS_OF_BLOCK (int)(sizeof(struct quantised) / sizeof(float))
+/* Floats that a block of a row needs, with room for halves of its numbers: see quantise.h. */
+#define FLOATS_OF_BLOCK (int)((sizeof(struct quantised) + SHARED) / sizeof(float))
 
 /* Floats that a product needs for its rows, ROWS_AT_ONCE at a time. */
 static inline ptrdiff_t product_scratch(const struct matrix *m, ptrdiff_t rows)
@@ -74,6 +75,14 @@ static inline ptrdiff_t product_scratch(const struct matrix *m, ptrdiff_t rows)
     const ptrdiff_t blocks = (m->inputs + SHARED - 1) / SHARED;
     return together * blocks * FLOATS_OF_BLOCK;
 }
+
+/* Rows of x that lie quantised in a scratch; `halves` says in which way. None if x is NULL. */
+struct kept_rows {
+    const float *x;
+    struct extent rows;
+    ptrdiff_t inputs;
+    int halves;
+};
 
 /* What becomes of a result, number by number. */
 enum activation { ACTIVATION_NONE, ACTIVATION_GELU };
@@ -86,6 +95,7 @@ struct product {
     float *out;                     /* (rows, outputs) */
     ptrdiff_t x_stride, addend_stride, out_stride;
     float *scratch; /* see product_scratch() */
+    struct kept_rows *kept; /* what it holds, where x stays as it is from a product to the next; or NULL */
 };
 
 /* One direction of a convolution; weight is (taps, channels). */

@@ -31,8 +31,8 @@ SHARED = 32
 """Inputs that share a scale in a matrix of int8 or int4 (``csrc/operands.h``)."""
 ROWS_AT_ONCE = 120
 """Rows that a product with such a matrix quantises before it multiplies them."""
-FLOATS_OF_BLOCK = 10
-"""Room for as many inputs of a row, quantised."""
+FLOATS_OF_BLOCK = 18
+"""Room for as many inputs of a row, quantised, with halves of the numbers."""
 MOST_DIRECTIONS = 4
 MOST_BUFFERS = 32
 NO_LAYER = -1
