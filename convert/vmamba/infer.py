@@ -13,6 +13,7 @@ from vimnp.convert.settings import to_text
 from vimnp.convert.vmamba.recognise import refuse_kin
 from vimnp.errors import CheckpointError, ConfigError
 from vimnp.models.vmamba.config import STAGES, VMambaConfig
+from vimnp.models.vmamba.published import name_of
 from vimnp.weights.family import ReadTensor
 
 _TITLE = "VMamba"
@@ -31,6 +32,7 @@ _SIZES_OF_STAGES = {
 """The same of a size that each stage has, by a tensor of its first block."""
 
 _HEAD = "classifier.head.weight"
+_UNTOLD = ("img_size", "downsample_pad", "norm_epsilon")  # by any tensor
 
 
 def infer_config(
@@ -172,12 +174,12 @@ def _find_downsample(shapes: Shapes) -> str:
 
 def _assumptions(config: VMambaConfig, settings: Mapping[str, Any]) -> list[str]:
     """What no tensor tells, as far as it matters to such a network."""
-    names = ["img_size", *(["downsample_pad"] if config.downsample == "v1" else []), "norm_epsilon"]
-    assumed = [
-        f"{name}={to_text(getattr(config, name))}, the default"
-        for name in names
-        if name not in settings
-    ]
+    told = {"downsample_pad"} if config.downsample != "v1" else set()
+    names = [n for n in _UNTOLD if n not in told and n not in settings]
+    like = name_of(config)
+    because = f"as in the published network {like}" if like else "the default"
+    values = " and ".join(f"{name}={to_text(getattr(config, name))}" for name in names)
+    assumed = [f"{values}, {because}"] if names else []
     if config.num_classes or "num_classes" in settings:
         return assumed
     kind = "a backbone" if config.out_norms else "a network without a head"
