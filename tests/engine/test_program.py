@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tests.support.implementations import NATIVE_WAYS, Way, only
 from tests.support.micro import MICRO
 from tests.support.options import OPTIONS
+from tests.support.programs import packed, run
 from vimnp.engine import program as engine
 from vimnp.engine.builder import Builder
 from vimnp.engine.packing import PackedMatrix, Packing, sizes_only
-from vimnp.engine.program import Array, Filter, Program, ProgramError, ScanDirection
+from vimnp.engine.program import Array, Filter, ProgramError, ScanDirection
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.parameters import load_parameters
 from vimnp.models.vim.program import build
@@ -209,25 +210,6 @@ def test_the_builder_knows_the_kernels_limits() -> None:
 
 
 # ---- What programs compute -----------------------------------------------------------------------
-
-
-def run(
-    program: Program, pixels: np.ndarray, num_threads: int, state: np.ndarray | None = None
-) -> np.ndarray:
-    kernels = extension.kernels()
-    assert kernels is not None
-    compiled = kernels.program(program)
-    out = np.full((1, program.out[0] * program.out[1]), np.nan, np.float32)
-    memory = np.full(compiled.workspace_size(num_threads), np.nan, np.float32)
-    compiled.forward([pixels], out, memory, state=state, num_threads=num_threads, spans=None)
-    return out.reshape(program.out)
-
-
-def packed(weights: np.ndarray) -> PackedMatrix:
-    """Of a matrix (inputs, outputs)."""
-    kernels = extension.kernels()
-    assert kernels is not None
-    return Packing(kernels.width, kernels.panel).pack(weights.T)
 
 
 sizes = st.integers(1, 40)
