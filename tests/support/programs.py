@@ -1,12 +1,20 @@
-"""Programs of the engine: run on one input, and what they multiply with."""
+"""Programs for tests: run on the instruction set in use, on tokens that a test makes."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from vimnp.engine.builder import Builder
 from vimnp.engine.packing import PackedMatrix, Packing
-from vimnp.engine.program import Program
+from vimnp.engine.program import Array, Program
 from vimnp.runtime import extension
+
+
+def packed(weights: np.ndarray) -> PackedMatrix:
+    """Of a matrix (inputs, outputs)."""
+    kernels = extension.kernels()
+    assert kernels is not None
+    return Packing(kernels.width, kernels.panel).pack(weights.T)
 
 
 def run(
@@ -21,8 +29,20 @@ def run(
     return out.reshape(program.out)
 
 
-def packed(weights: np.ndarray) -> PackedMatrix:
-    """Of a matrix (inputs, outputs)."""
-    kernels = extension.kernels()
-    assert kernels is not None
-    return Packing(kernels.width, kernels.panel).pack(weights.T)
+def reading_tokens(rows: int, channels: int, out: tuple[int, int]) -> tuple[Builder, Array]:
+    """A builder whose input is tokens (1, rows, channels), and the array that has them then.
+
+    They come as a picture of one column of patches, multiplied with the unit matrix.
+    """
+    b = Builder((1, rows, channels), out)
+    tokens = b.array(rows, channels)
+    with b.rows(rows):
+        b.embed(
+            tokens,
+            packed(np.eye(channels, dtype=np.float32)),
+            np.zeros(channels, np.float32),
+            np.arange(rows, dtype=np.intc),
+            patch=(1, channels),
+            stride=1,
+        )
+    return b, tokens

@@ -15,6 +15,7 @@ import numpy as np
 
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
+from vimnp.ops.limits import MAX_KERNEL as MAX_KERNEL
 
 if TYPE_CHECKING:  # most networks have sequences, and no walk
     from vimnp.ops.walks import Walk
@@ -39,6 +40,8 @@ MOST_DIRECTIONS = 4
 MOST_BUFFERS = 32
 NO_LAYER = -1
 
+Activation: TypeAlias = Literal["gelu"]
+"""What may follow a product or a norm: the exact GELU."""
 Split: TypeAlias = Literal["rows", "columns"]
 Rows: TypeAlias = tuple[int, int]
 
@@ -108,15 +111,19 @@ class Array(NamedTuple):
 
 
 class Embed(SimpleNamespace):
-    """Patches of a picture -> tokens, ``offset + patch @ patch_proj``, or the offset alone."""
+    """Patches of a picture -> tokens, ``offset + patch @ patch_proj``, or the offset alone.
+
+    Around the picture there are `padding` zeros.
+    """
 
     picture: tuple[int, int, int]  # channels, height, width
     patch: tuple[int, int]  # height, width
     stride: int
+    padding: int
     grid_columns: int  # patches that lie in a row
     patches: np.ndarray  # (rows,) of intc: the number of each token's patch, or -1
     patch_proj: PackedMatrix
-    offset: np.ndarray  # (rows, channels)
+    offset: np.ndarray  # (rows, channels), or (channels,) for every row
     pixels: Array
     out: Array
 
@@ -138,7 +145,10 @@ class Rotate(SimpleNamespace):
 
 
 class Norm(SimpleNamespace):
-    """``residual += hidden`` where there is one; out = its RMSNorm, or with a bias LayerNorm."""
+    """``residual += hidden`` where there is one; out = its RMSNorm, or with a bias LayerNorm.
+
+    Then the activation, or where there is a gate the product with ``silu(gate)``.
+    """
 
     residual: Array
     hidden: Array | None
@@ -146,16 +156,19 @@ class Norm(SimpleNamespace):
     weight: np.ndarray
     bias: np.ndarray | None
     epsilon: float
+    gate: Array | None
+    activation: Activation | None
 
 
 class Product(SimpleNamespace):
-    """``out = add + x @ weights + bias``, in the outputs from `column` on."""
+    """``out = activation(add + x @ weights + bias)``, in the outputs from `column` on."""
 
     x: Array
     weights: PackedMatrix
     out: Array
     add: Array | None
     bias: np.ndarray | None
+    activation: Activation | None
     column: int
 
 
@@ -177,6 +190,48 @@ class Conv1d(SimpleNamespace):
     filters: tuple[Filter, ...]
     silu: bool
     state: Array | None  # (taps - 1, channels)
+
+
+class Conv2d(SimpleNamespace):
+    """Tokens of a grid -> their depthwise convolution, with zeros around the grid."""
+
+    x: Array
+    filter: Filter  # (kernel * kernel, channels), line by line
+    grid: tuple[int, int]  # lines, columns
+    kernel: int
+    silu: bool
+
+
+class TokenPatches(SimpleNamespace):
+    """Windows of a grid of tokens, from left to right and top to bottom; outside there are zeros.
+
+    A patch has the tokens of its window one after the other, line by line, or column by column.
+    """
+
+    x: Array
+    grid: tuple[int, int]  # lines, columns
+    kernel: tuple[int, int]
+    stride: int
+    padding: int  # zeros before the first line and column
+    windows: tuple[int, int]  # lines of them, columns
+    columns_first: bool
+
+
+class Patches(SimpleNamespace):
+    """Patches of a grid of tokens as rows."""
+
+    patches: TokenPatches
+    out: Array
+
+
+class Conv(SimpleNamespace):
+    """``out = activation(patches @ weights + bias)``: a dense convolution of a grid of tokens."""
+
+    patches: TokenPatches
+    weights: PackedMatrix
+    bias: np.ndarray | None
+    activation: Activation | None
+    out: Array
 
 
 class ScanDirection(NamedTuple):
@@ -229,7 +284,9 @@ class Reduction(SimpleNamespace):
     out: Array
 
 
-Task: TypeAlias = Embed | Lookup | Rotate | Norm | Product | Conv1d | Scan | Reduction
+Task: TypeAlias = (
+    Embed | Lookup | Rotate | Norm | Product | Conv1d | Conv2d | Patches | Conv | Scan | Reduction
+)
 
 
 class Operation(SimpleNamespace):
