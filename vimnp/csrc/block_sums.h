@@ -66,11 +66,12 @@ INLINE FN(ints) FN(dot)(FN(ints) sums, FN(shorts) codes, const int8_t *q)
 }
 #endif
 
-/* Bytes are multiplied in two halves of 4 bits. A product of two whole bytes would take 15 bits, and
- * 16 bits would hold the sum of two; so they hold that of all 16 inputs which come to a lane. */
+/* Of int8, the row's numbers are split in two halves (quantise.h), of int4, the weights are such halves already.
+ * A product of two whole bytes would take 15 bits, and 16 bits would hold the sum of two; so they hold that of
+ * all 16 inputs which come to a lane: at most 16 * 255 * 8. */
 INLINE void FN(block_sums)(
-    const uint8_t *codes, const struct quantised *const *x, ptrdiff_t block, enum dtype dtype,
-    int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
+    const uint8_t *codes, const struct quantised *const *x, ptrdiff_t block, ptrdiff_t blocks,
+    enum dtype dtype, int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
 {
     FN(shorts) below[TALL][VECTORS], above[TALL][VECTORS];
     const FN(shorts) zero = {0};
@@ -104,9 +105,9 @@ INLINE void FN(block_sums)(
                 }
 #endif
                 if (dtype == DTYPE_INT8) {
-                    const FN(ints) four = FN(four_of)(q + 4 * j);
-                    below[r][v] += FN(multiply_bytes)(low, four);
-                    above[r][v] += FN(multiply_bytes)(high, four);
+                    const int8_t *q_high = FN(high_of)(x[r], blocks, block);
+                    below[r][v] += FN(multiply_bytes)(both, FN(four_of)(q + 4 * j));
+                    above[r][v] += FN(multiply_bytes)(both, FN(four_of)(q_high + 4 * j));
                     SETTLE(above[r][v]);
                 } else {
                     below[r][v] += FN(multiply_bytes)(low, FN(four_of)(q + 8 * j));
@@ -134,10 +135,11 @@ INLINE void FN(block_sums)(
 #elif ISA == ISA_SSE2
 /* Codes and numbers are widened to 16 bits; a vector holds four inputs of two outputs. */
 INLINE void FN(block_sums)(
-    const uint8_t *codes, const struct quantised *const *x, ptrdiff_t block, enum dtype dtype,
-    int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
+    const uint8_t *codes, const struct quantised *const *x, ptrdiff_t block, ptrdiff_t blocks,
+    enum dtype dtype, int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
 {
     (void)dots;
+    (void)blocks;
     const __m128i zero = _mm_setzero_si128(), half = _mm_set1_epi8(15);
     __m128i of_two[TALL][VECTORS][2];
     UNROLL
@@ -250,8 +252,8 @@ INLINE int8x16_t FN(four_of)(const int8_t *q)
 
 /* Products of bytes are added up in 16 bits, which hold the sum of two, or with 4 bits of eight. */
 INLINE void FN(block_sums)(
-    const uint8_t *codes, const struct quantised *const *x, ptrdiff_t block, enum dtype dtype,
-    int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
+    const uint8_t *codes, const struct quantised *const *x, ptrdiff_t block, ptrdiff_t blocks,
+    enum dtype dtype, int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
 {
     if (dots) {
         FN(block_dots)(codes, x, block, dtype, rows, vectors, sums);
@@ -304,10 +306,11 @@ INLINE void FN(block_sums)(
 
 #else
 INLINE void FN(block_sums)(
-    const uint8_t *codes, const struct quantised *const *x, ptrdiff_t block, enum dtype dtype,
-    int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
+    const uint8_t *codes, const struct quantised *const *x, ptrdiff_t block, ptrdiff_t blocks,
+    enum dtype dtype, int dots, const int rows, const int vectors, FN(ints) sums[][VECTORS])
 {
     (void)dots;
+    (void)blocks;
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++)
             sums[r][v] = -ADDED(dtype) * x[r][block].sum;

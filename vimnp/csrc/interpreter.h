@@ -4,6 +4,9 @@
  * result's bits do not depend on their number.
  */
 
+/* Of rows or columns, if they are not split. */
+static const struct extent FN(every) = {0, PTRDIFF_MAX / 2};
+
 static void FN(run_embed)(
     const struct worker *worker, const struct embed_operation *e, struct extent rows)
 {
@@ -25,21 +28,24 @@ static void FN(run_norm)(
         .length = rows.end, .channels = n->channels, .epsilon = n->epsilon,
         .residual = first_row(worker, n->residual), .residual_stride = n->residual.stride,
         .hidden = first_row(worker, n->hidden), .hidden_stride = n->hidden.stride,
+        .gate = first_row(worker, n->gate), .gate_stride = n->gate.stride, .activation = n->activation,
         .weight = n->weight, .bias = n->bias,
         .out = first_row(worker, n->out), .out_stride = n->out.stride};
     FN(add_norm_tokens)(&task, rows.begin, rows.end);
 }
 
+/* Where columns are split, other threads write theirs at any time: so no operation writes what a product of
+ * the stage reads, and each thread quantises it once. */
 static void FN(run_product)(
-    const struct worker *worker, const struct product_operation *p, struct extent rows,
+    struct worker *worker, const struct product_operation *p, struct extent rows,
     struct extent columns)
 {
     const struct product task = {
-        .weights = p->weights, .bias = p->bias,
+        .weights = p->weights, .bias = p->bias, .activation = p->activation,
         .x = first_row(worker, p->x), .x_stride = p->x.stride,
         .addend = first_row(worker, p->addend), .addend_stride = p->addend.stride,
         .out = first_row(worker, p->out), .out_stride = p->out.stride,
-        .scratch = worker->scratch};
+        .scratch = worker->scratch, .kept = columns.end < FN(every).end ? &worker->kept : NULL};
     /* Products write whole vectors: what follows `columns` in the last one belongs to it. */
     const ptrdiff_t end = p->column + (columns.end + W - 1) / W * W;
     const struct extent outputs = {p->column + columns.begin, end};
@@ -63,14 +69,44 @@ static void FN(run_conv1d)(
     FN(convolve_channels)(&task, channels.begin, channels.end);
 }
 
+/* The tokens whose windows are complete with these rows of x. */
+static void FN(run_conv2d)(
+    const struct worker *worker, const struct conv2d_operation *c, struct extent rows,
+    struct extent channels)
+{
+    struct convolution_2d task = {
+        .height = c->height, .width = c->width, .channels = c->channels, .kernel = c->kernel,
+        .silu = c->silu, .weight = c->weight, .bias = c->bias,
+        .x = first_row(worker, c->x), .x_stride = c->x.stride,
+        .out = first_row(worker, c->out), .out_stride = c->out.stride};
+    task.tokens = (struct extent){tokens_ready(&task, rows.begin), tokens_ready(&task, rows.end)};
+    FN(convolve_channels_2d)(&task, channels.begin, channels.end);
+}
+
+static void FN(run_patches)(
+    const struct worker *worker, const struct patches_operation *p, struct extent rows)
+{
+    FN(gather_rows)(
+        &p->patches, first_row(worker, p->patches.x), first_row(worker, p->out), p->out.stride, rows);
+}
+
+static void FN(run_conv)(
+    const struct worker *worker, const struct conv_operation *c, struct extent rows)
+{
+    FN(convolve_rows)(
+        c, first_row(worker, c->patches.x), first_row(worker, c->out), worker->scratch, rows);
+}
+
 /* A direction's task: the first one writes, the others add, the last one gates the sum and scales it. */
 INLINE struct scan FN(scan_task)(
     const struct worker *worker, const struct scan_operation *s, int index)
 {
     const struct scan_direction *d = &s->of_direction[index];
-    const int projects = d->dt_proj.inputs > 0;
+    const int projects = d->dt_proj.inputs > 0, gathers = projects && d->walk.lines > 0;
+    float *dt_of_chunk = worker->scratch + CHUNK * s->channels;
     return (struct scan){
         .length = d->length, .channels = s->channels, .d_state = s->d_state,
+        .walk = d->walk, .dt_of_chunk = dt_of_chunk,
         .delta_softplus = 1, .accumulate = index,
         .scale = index + 1 == s->directions ? s->scale : 1.0f,
         .u = first_row(worker, d->u), .u_stride = d->u.stride,
@@ -79,7 +115,7 @@ INLINE struct scan FN(scan_task)(
         .dt_proj = {
             .weights = d->dt_proj, .x = first_row(worker, d->dt), .x_stride = d->dt.stride,
             .out = worker->scratch, .out_stride = s->channels,
-            .scratch = worker->scratch + CHUNK * s->channels},
+            .scratch = dt_of_chunk + (gathers ? CHUNK * d->dt_proj.inputs : 0)},
         .A = d->A, .D = d->D,
         .B = first_row(worker, d->B), .B_stride = d->B.stride,
         .C = first_row(worker, d->C), .C_stride = d->C.stride,
@@ -89,8 +125,9 @@ INLINE struct scan FN(scan_task)(
 }
 
 static void FN(run_scan)(
-    const struct worker *worker, const struct scan_operation *s, struct extent channels)
+    struct worker *worker, const struct scan_operation *s, struct extent channels)
 {
+    worker->kept.x = NULL; /* it has the scratch */
     struct scan of_direction[MAX_DIRECTIONS];
     for (int d = 0; d < s->directions; d++)
         of_direction[d] = FN(scan_task)(worker, s, d);
@@ -121,13 +158,14 @@ static void FN(operate)(
     case OPERATION_LARGEST:
         FN(largest_of_rows)(r, first_row(worker, r->x), first_row(worker, r->out), columns);
         break;
+    case OPERATION_CONV2D: FN(run_conv2d)(worker, &op->of.conv2d, rows, columns); break;
+    case OPERATION_PATCHES: FN(run_patches)(worker, &op->of.patches, rows); break;
+    case OPERATION_CONV: FN(run_conv)(worker, &op->of.conv, rows); break;
     case OPERATION_COPY: FN(copy_rows)(r, first_row(worker, r->x), first_row(worker, r->out), rows); break;
     }
     worker->layer = op->layer;
     book(worker, op->label);
 }
-
-static const struct extent FN(every) = {0, PTRDIFF_MAX / 2};
 
 /* What a thread has to have of its own before its first part of a stage. */
 static void FN(prepare)(struct worker *worker, const struct stage *stage)
@@ -149,6 +187,7 @@ static void FN(operate_all)(
 static void FN(run_stage)(struct worker *worker, const struct stage *stage)
 {
     struct extent part;
+    worker->kept.x = NULL;
     for (int is_first = 1; take_next(worker, &part); is_first = 0) {
         if (is_first)
             FN(prepare)(worker, stage);

@@ -37,8 +37,8 @@
 /* Rows from `row` on, of which `left` are there, and `vectors` of a panel from `column` on. `x` has the
  * quantised rows. */
 INLINE void FN(blocks_tile)(
-    const struct product *p, const struct quantised *x, ptrdiff_t row, ptrdiff_t left,
-    ptrdiff_t column, enum dtype dtype, int dots, const int rows, const int vectors)
+    const struct product *p, const void *x, ptrdiff_t row, ptrdiff_t left, ptrdiff_t column,
+    enum dtype dtype, int dots, const int rows, const int vectors)
 {
     const ptrdiff_t blocks = (p->weights.inputs + SHARED - 1) / SHARED;
     const ptrdiff_t size = SHARED * SMALL_PANEL / (dtype == DTYPE_INT8 ? 1 : 2);
@@ -49,7 +49,7 @@ INLINE void FN(blocks_tile)(
     FN(vec) sums[TALL][VECTORS];
     UNROLL
     for (int r = 0; r < rows; r++) {
-        of_row[r] = x + (r < left ? r : left - 1) * blocks;
+        of_row[r] = FN(row_of)(x, r < left ? r : left - 1, blocks, SPLITS(dtype, dots));
         UNROLL
         for (int v = 0; v < vectors; v++)
             sums[r][v] = FN(set1)(0.0f);
@@ -59,7 +59,7 @@ INLINE void FN(blocks_tile)(
         UNROLL
         for (int line = 0; line < size; line += 64)
             FN(prefetch)(codes + line);
-        FN(block_sums)(codes, of_row, b, dtype, dots, rows, vectors, whole);
+        FN(block_sums)(codes, of_row, b, blocks, dtype, dots, rows, vectors, whole);
         UNROLL
         for (int v = 0; v < vectors; v++) {
             const FN(vec) scale = FN(widen)(scales + v * W);
@@ -81,7 +81,7 @@ INLINE void FN(blocks_tile)(
 
 /* A tile's rows, and some columns of a panel. */
 INLINE void FN(blocks_columns)(
-    const struct product *p, const struct quantised *x, ptrdiff_t row, ptrdiff_t left,
+    const struct product *p, const void *x, ptrdiff_t row, ptrdiff_t left,
     struct extent columns, enum dtype dtype, int dots, const int rows, const int vectors)
 {
     ptrdiff_t column = columns.begin;
@@ -94,11 +94,12 @@ INLINE void FN(blocks_columns)(
 
 /* Rows that are quantised, and some columns of a panel. */
 INLINE void FN(blocks_panel)(
-    const struct product *p, const struct quantised *x, struct extent rows, struct extent columns,
+    const struct product *p, const char *x, struct extent rows, struct extent columns,
     enum dtype dtype, int dots)
 {
     const ptrdiff_t blocks = (p->weights.inputs + SHARED - 1) / SHARED;
-    for (ptrdiff_t row = rows.begin; row < rows.end; row += TALL, x += TALL * blocks) {
+    const ptrdiff_t tile = TALL * FN(row_size)(blocks, SPLITS(dtype, dots));
+    for (ptrdiff_t row = rows.begin; row < rows.end; row += TALL, x += tile) {
         const ptrdiff_t left = rows.end - row;
         if (left == 1)
             FN(blocks_columns)(p, x, row, left, columns, dtype, dots, 1, VECTORS < 4 ? VECTORS : 4);
@@ -114,10 +115,10 @@ INLINE void FN(blocks_panel)(
 INLINE void FN(product_blocks)(
     const struct product *p, struct extent rows, struct extent columns, enum dtype dtype, int dots)
 {
-    struct quantised *x = (struct quantised *)p->scratch;
+    char *x = (char *)p->scratch;
     for (ptrdiff_t first = rows.begin; first < rows.end; first += ROWS_AT_ONCE) {
         const struct extent block = common(rows, (struct extent){first, first + ROWS_AT_ONCE});
-        FN(quantise_rows)(p, block, x);
+        FN(fill_scratch)(p, block, SPLITS(dtype, dots));
         for (ptrdiff_t column = columns.begin; column < columns.end;) {
             const ptrdiff_t end = (column / SMALL_PANEL + 1) * SMALL_PANEL;
             const struct extent some = common(columns, (struct extent){column, end});

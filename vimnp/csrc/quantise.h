@@ -41,18 +41,68 @@ static void FN(quantise_block)(const float *x, struct quantised *to)
     to->sum = sum;
 }
 
-/* These rows, each in whole blocks: zeros fill the last one. */
-static void FN(quantise_rows)(const struct product *p, struct extent rows, struct quantised *to)
+/* Whether a number is kept as q + 16 high, each of them -8 to 8: bytes of weights times such halves can be
+ * added up in 16 bits. Those of a row stand behind its blocks. */
+#undef SPLITS
+#define SPLITS(dtype, dots) ((ISA == ISA_AVX2 || ISA == ISA_AVX512) && (dtype) == DTYPE_INT8 && !(dots))
+
+/* From a row's blocks to the next row's. */
+INLINE ptrdiff_t FN(row_size)(ptrdiff_t blocks, const int splits)
 {
-    const ptrdiff_t inputs = p->weights.inputs, whole = inputs / SHARED * SHARED;
-    for (ptrdiff_t row = rows.begin; row < rows.end; row++) {
-        const float *x = p->x + row * p->x_stride;
-        for (ptrdiff_t k = 0; k < whole; k += SHARED)
-            FN(quantise_block)(x + k, to++);
-        if (whole < inputs) {
-            float last[SHARED] = {0};
-            memcpy(last, x + whole, sizeof(float) * (size_t)(inputs - whole));
-            FN(quantise_block)(last, to++);
-        }
+    return blocks * (ptrdiff_t)(sizeof(struct quantised) + (splits ? SHARED : 0));
+}
+
+INLINE const struct quantised *FN(row_of)(const void *rows, ptrdiff_t row, ptrdiff_t blocks, const int splits)
+{
+    return (const struct quantised *)((const char *)rows + row * FN(row_size)(blocks, splits));
+}
+
+INLINE const int8_t *FN(high_of)(const struct quantised *row, ptrdiff_t blocks, ptrdiff_t block)
+{
+    return (const int8_t *)(row + blocks) + SHARED * block;
+}
+
+static void FN(split_block)(struct quantised *block, int8_t *high)
+{
+    for (int i = 0; i < SHARED; i++) {
+        const int q = block->q[i], low = ((q + 8) & 15) - 8;
+        block->q[i] = (int8_t)low;
+        high[i] = (int8_t)((q - low) / 16);
     }
+}
+
+/* A row in whole blocks: zeros fill the last one. */
+static void FN(quantise_row)(const float *x, ptrdiff_t inputs, struct quantised *to)
+{
+    const ptrdiff_t whole = inputs / SHARED * SHARED;
+    for (ptrdiff_t k = 0; k < whole; k += SHARED)
+        FN(quantise_block)(x + k, to++);
+    if (whole < inputs) {
+        float last[SHARED] = {0};
+        memcpy(last, x + whole, sizeof(float) * (size_t)(inputs - whole));
+        FN(quantise_block)(last, to);
+    }
+}
+
+INLINE void FN(quantise_rows)(const struct product *p, struct extent rows, const int splits)
+{
+    const ptrdiff_t blocks = (p->weights.inputs + SHARED - 1) / SHARED;
+    for (ptrdiff_t row = rows.begin; row < rows.end; row++) {
+        struct quantised *x = (struct quantised *)FN(row_of)(p->scratch, row - rows.begin, blocks, splits);
+        FN(quantise_row)(p->x + row * p->x_stride, p->weights.inputs, x);
+        for (ptrdiff_t b = 0; splits && b < blocks; b++)
+            FN(split_block)(x + b, (int8_t *)FN(high_of)(x, blocks, b));
+    }
+}
+
+/* These rows into the scratch, unless it holds them. */
+INLINE void FN(fill_scratch)(const struct product *p, struct extent rows, const int splits)
+{
+    const struct kept_rows wanted = {p->x, rows, p->weights.inputs, splits}, *kept = p->kept;
+    if (kept && kept->x == wanted.x && kept->rows.begin == rows.begin && kept->rows.end == rows.end &&
+        kept->inputs == wanted.inputs && kept->halves == wanted.halves)
+        return;
+    FN(quantise_rows)(p, rows, splits);
+    if (kept)
+        *p->kept = wanted;
 }

@@ -14,6 +14,7 @@ struct worker {
     struct member member;
     float *buffers[MAX_BUFFERS]; /* the first of them are the present input's */
     float *scratch;              /* its own */
+    struct kept_rows kept;       /* what is in it for products of the present stage */
     ptrdiff_t stage;             /* number of the present one */
     struct extent in_hand;        /* its part that this thread works on */
     int layer;                   /* of the last operation */
