@@ -97,6 +97,7 @@ cdef extern from "isa.h" nogil:
 
     struct scan_direction:
         Py_ssize_t length
+        walk walk
         matrix dt_proj
         const float *delta_bias
         const float *A
@@ -422,7 +423,7 @@ cdef class Program:
         return 0
 
     cdef int _fill_direction(self, scan_direction *to, object direction) except -1:
-        to.length = direction.u.rows
+        to.length, to.walk = direction.u.rows, _walk(direction.walk, direction.u.rows)
         to.dt_proj = self._matrix(direction.dt_proj)
         to.delta_bias = self._floats(direction.delta_bias)
         to.A, to.D = self._floats(direction.A), self._floats(direction.D)

@@ -72,6 +72,7 @@ class Kernels:
         last_states: tuple[np.ndarray, ...] | None,
         num_threads: int,
         initial_states: tuple[np.ndarray, ...] | None = None,
+        walks: tuple[tuple[int, int, int, int, int], ...] | None = None,
     ) -> None: ...
     def product(
         self,

@@ -88,6 +88,11 @@ cdef extern from "isa.h" nogil:
         float *scratch
         kept_rows *kept
 
+    struct walk:
+        Py_ssize_t first, stride, length, line_stride, lines
+
+    bint walk_fits(const walk *w, Py_ssize_t rows)
+
     struct scan:
         Py_ssize_t length, channels
         int d_state, delta_softplus, fixlen, B_constant, C_constant, accumulate
@@ -105,6 +110,7 @@ cdef extern from "isa.h" nogil:
         const float *initial_state
         float *last_state
         product_task dt_proj
+        walk walk
 
     struct scans:
         int directions
@@ -351,13 +357,15 @@ cdef class Kernels:
     def selective_scan(
         self, tuple directions not None, const float[:, :] z, float[:, :] out,
         *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
-        tuple initial_states=None,
+        tuple initial_states=None, tuple walks=None,
     ):
-        """Scan in one direction, or in two and add up; see vimnp.ops.kernels."""
-        cdef scan of_direction[2]
+        """Scan in one direction, or in two and add up, or in some with walks; see vimnp.ops.kernels."""
+        cdef scan of_direction[4]
         cdef Py_ssize_t number = len(directions)
         cdef Py_ssize_t channels = out.shape[1], length = out.shape[0]
-        _expect(1 <= number <= 2, "directions")
+        cdef bint reverses = walks is None  # the second direction
+        _expect(1 <= number <= (2 if reverses else MAX_DIRECTIONS), "directions")
+        _expect(reverses or (len(walks) == number and not fixlen), "walks")
         _expect_shape(out, length, channels, "out")
         views = []  # keeps the buffers alive until the scans are through
         for i in range(number):
@@ -367,7 +375,10 @@ cdef class Kernels:
             of_direction[i].z = of_direction[i].initial_state = of_direction[i].last_state = NULL
             of_direction[i].out, of_direction[i].out_stride = NULL, 0
             of_direction[i].dt_proj.weights.inputs = 0
-            views.append(_fill(&of_direction[i], directions[i], i > 0))
+            views.append(_fill(&of_direction[i], directions[i], reverses and i > 0))
+            if length:
+                of_direction[i].walk = _walk(None if reverses else walks[i], length)
+                _expect(reverses or not (of_direction[i].B_constant or of_direction[i].C_constant), "walks")
         cdef const float[:, ::1] initial_state
         cdef float[:, ::1] last_state
         if initial_states is not None:
@@ -385,13 +396,14 @@ cdef class Kernels:
         if length == 0 or channels == 0:
             return
         for i in range(number):
-            of_direction[i].out, of_direction[i].out_stride = <float *> _first(out, i > 0), _stride(out, i > 0)
+            of_direction[i].out = <float *> _first(out, reverses and i > 0)
+            of_direction[i].out_stride = _stride(out, reverses and i > 0)
         # The last direction finds the sum complete: it gates and scales.
         cdef scan *last = &of_direction[number - 1]
         last.scale = scale
         if z is not None:
             _expect_shape(z, length, channels, "z")
-            last.z, last.z_stride = _first(z, number > 1), _stride(z, number > 1)
+            last.z, last.z_stride = _first(z, reverses and number > 1), _stride(z, reverses and number > 1)
         _run(self.table, of_direction, number, fused, num_threads)
 
     def product(
@@ -469,7 +481,7 @@ cdef matrix _matrix(
 cdef void _run(
     const kernels *table, const scan *of_direction, int number, bint fused, int num_threads
 ) noexcept:
-    """Both directions of some channels before the next channels, or one direction after all."""
+    """All directions of some channels before the next channels, or one after the other."""
     cdef Py_ssize_t channels = of_direction.channels
     cdef scans task
     cdef int i
@@ -505,6 +517,16 @@ cdef object _fill(scan *s, object direction, bint reverse):
     s.D = NULL if D is None else &D[0]
     s.delta_bias = NULL if delta_bias is None else &delta_bias[0]
     return u, delta, A, B, C, D, delta_bias
+
+
+cdef walk _walk(object described, Py_ssize_t rows) except *:
+    """Of a vimnp.ops.walks.Walk; row after row, which has no lines, if there is none."""
+    cdef walk found
+    found.first = found.stride = found.length = found.line_stride = found.lines = 0
+    if described is not None:
+        found.first, found.stride, found.length, found.line_stride, found.lines = described
+        _expect(walk_fits(&found, rows), "a walk")
+    return found
 
 
 cdef int _expect_coefficients(const float[:, :] values, scan *s, bint constant, str name) except -1:

@@ -102,9 +102,11 @@ INLINE struct scan FN(scan_task)(
     const struct worker *worker, const struct scan_operation *s, int index)
 {
     const struct scan_direction *d = &s->of_direction[index];
-    const int projects = d->dt_proj.inputs > 0;
+    const int projects = d->dt_proj.inputs > 0, gathers = projects && d->walk.lines > 0;
+    float *dt_of_chunk = worker->scratch + CHUNK * s->channels;
     return (struct scan){
         .length = d->length, .channels = s->channels, .d_state = s->d_state,
+        .walk = d->walk, .dt_of_chunk = dt_of_chunk,
         .delta_softplus = 1, .accumulate = index,
         .scale = index + 1 == s->directions ? s->scale : 1.0f,
         .u = first_row(worker, d->u), .u_stride = d->u.stride,
@@ -113,7 +115,7 @@ INLINE struct scan FN(scan_task)(
         .dt_proj = {
             .weights = d->dt_proj, .x = first_row(worker, d->dt), .x_stride = d->dt.stride,
             .out = worker->scratch, .out_stride = s->channels,
-            .scratch = worker->scratch + CHUNK * s->channels},
+            .scratch = dt_of_chunk + (gathers ? CHUNK * d->dt_proj.inputs : 0)},
         .A = d->A, .D = d->D,
         .B = first_row(worker, d->B), .B_stride = d->B.stride,
         .C = first_row(worker, d->C), .C_stride = d->C.stride,

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "walk.h"
+
 /* The d_state limit of the original's CUDA kernel. */
 #define MAX_STATES 256
 #define MAX_TAPS 64
@@ -167,9 +169,11 @@ struct scan {
     const float *initial_state;
     float *last_state;
     struct product dt_proj;  /* if it has inputs, fills `delta`, which then has the tokens of one chunk */
+    struct walk walk;        /* of all arrays' rows but those of `delta` that dt_proj fills */
+    float *dt_of_chunk;      /* where there are both: room for the dt of CHUNK tokens */
 };
 
-/* One direction, or a forward and a backward one: both of some channels before the next channels. */
+/* One direction, or some: all of them of some channels before the next channels. */
 struct scans {
     int directions;
     const struct scan *of_direction;

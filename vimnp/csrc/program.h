@@ -123,11 +123,12 @@ struct conv_operation {
     struct array out;
 };
 
-/* One direction of a scan, in the order in which it passes its tokens. delta is there already, or is
- * projected from dt, a chunk of tokens at a time: then dt_proj has inputs. With a state (d_state,
- * d_inner) it goes on from there, and leaves the last one. */
+/* One direction of a scan, in the order in which it passes its tokens, or with a walk that says it.
+ * delta is there already, or is projected from dt, a chunk of tokens at a time: then dt_proj has inputs.
+ * With a state (d_state, d_inner) it goes on from there, and leaves the last one. */
 struct scan_direction {
     ptrdiff_t length;
+    struct walk walk;
     struct matrix dt_proj;
     const float *delta_bias, *A, *D; /* (d_inner,), (d_state, d_inner), (d_inner,) */
     struct array u, dt, delta, B, C, z, out; /* z only where this direction completes the sum */

@@ -573,7 +573,11 @@ class Builder:
         )
 
     def scan(self, directions: Sequence[ScanDirection], *, scale: float = 1.0) -> None:
-        """The sum of some selective scans, the last one's z gates it, times `scale`."""
+        """The sum of some selective scans, the last one's z gates it, times `scale`.
+
+        Each direction takes all tokens of some channels before the next one does: the first one
+        writes, and the others add.
+        """
         expect(1 <= len(directions) <= MOST_DIRECTIONS, f"{len(directions)} directions")
         A = directions[0].A
         expect(A.ndim == 2, f"a parameter does not fit: A has the shape {A.shape}; expected two")
@@ -582,12 +586,15 @@ class Builder:
         for d in directions:
             self._expect_direction(d, d_state, channels)
             cost = cost.plus(self._cost_of(d))
+        if directions[-1].z is None:
+            cost = cost.plus(costs.moved(directions[-1].out.rows * channels))
         expect(
             all(d.z is None for d in directions[:-1]), "only the last direction completes the sum"
         )
         longest = max(d.u.rows for d in directions)
         self._elements += longest * channels
-        self._add("scan", Scan(directions=tuple(directions), scale=scale), cost)
+        straight = tuple(d.straightened() for d in directions)
+        self._add("scan", Scan(directions=straight, scale=scale), cost)
 
     def _expect_direction(self, d: ScanDirection, d_state: int, channels: int) -> None:
         self._expect_shape(d.A, (d_state, channels), "A")
@@ -598,6 +605,8 @@ class Builder:
         self._expect_split("columns", d.u, whole=False)
         if d.state is not None:
             self._expect_array(d.state, d_state, channels)
+        if d.walk is not None and not d.walk.is_of_every_row(d.u.rows):
+            raise ProgramError(f"{d.walk} does not pass each of {d.u.rows} rows once")
         self._expect_rows_alike(d.u, d.B, d.C)
         expect(d.B.channels == d.C.channels == d_state, "B and C do not have d_state channels")
         expect((d.delta is None) != (d.dt_proj is None), "delta is given, or projected")
@@ -605,7 +614,8 @@ class Builder:
         if d.dt is not None and d.dt_proj is not None:
             self._expect_rows_alike(d.u, d.dt)
             self._expect_matrix(d.dt_proj, d.dt.channels, channels)
-            self._reserve(CHUNK * channels, d.dt_proj, CHUNK)
+            gathered = 0 if d.walk is None else d.dt.channels
+            self._reserve(CHUNK * (channels + gathered), d.dt_proj, CHUNK)
 
     def _cost_of(self, d: ScanDirection) -> Cost:
         """The states, and dt_proj and the gate where the direction has them."""

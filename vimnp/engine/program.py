@@ -9,13 +9,16 @@ programs down with a :class:`vimnp.engine.builder.Builder`; the compiled interpr
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
 from vimnp.ops.limits import MAX_KERNEL as MAX_KERNEL
+
+if TYPE_CHECKING:  # most networks have sequences, and no walk
+    from vimnp.ops.walks import Walk
 
 INPUT, OUT, STATE, PRIVATE, FIRST_BUFFER = range(5)
 """Buffers that the caller of a pass gives, and that of which each thread has one of its own.
@@ -235,7 +238,9 @@ class ScanDirection(NamedTuple):
     """One direction of a scan, every array in the order in which it passes the tokens.
 
     Either `dt` is given and projected, some tokens at a time, or `delta` is there already. With a
-    `state` it goes on from there, and leaves the last one in its place.
+    `state` it goes on from there, and leaves the last one in its place. With a `walk` the arrays'
+    rows stand at the tokens' places, and the walk says the order: of the directions of one scan,
+    each may have its own.
     """
 
     u: Array
@@ -250,6 +255,18 @@ class ScanDirection(NamedTuple):
     A: np.ndarray  # (d_state, channels)
     D: np.ndarray
     state: Array | None = None  # (d_state, channels)
+    walk: Walk | None = None
+
+    def straightened(self) -> ScanDirection:
+        """Without the walk, where it passes row after row, or all of them backwards."""
+        step = None if self.walk is None else self.walk.step()
+        if step is None:
+            return self
+        names = ("u", "dt", "delta", "B", "C", "z", "out")
+        arrays = {name: array for name in names if (array := getattr(self, name)) is not None}
+        if step < 0:
+            arrays = {name: array.backward() for name, array in arrays.items()}
+        return self._replace(walk=None, **arrays)
 
 
 class Scan(SimpleNamespace):
