@@ -116,6 +116,22 @@ def load_parameters(
     return _Loader(config, read, pack).parameters()
 
 
+def load_cross_scan(
+    config: VMambaConfig, read: ReadTensor, pack: PackMatrix[Matrix], prefix: str
+) -> CrossScan[Matrix]:
+    """The operation of the first stage's first block alone, by names without their prefix.
+
+    Parameters
+    ----------
+    config, read, pack
+        As for :func:`load_parameters`.
+    prefix : str
+        What the network has before the names.
+    """
+    loader = _Loader(config, lambda name: read(name.removeprefix(prefix)), pack)
+    return loader.cross_scan(prefix.removesuffix("."), 0)
+
+
 def lay_out(
     config: VMambaConfig, plain: Parameters[np.ndarray], pack: PackMatrix[Matrix]
 ) -> Parameters[Matrix]:
@@ -198,11 +214,11 @@ class _Loader(Loader[VMambaConfig, Matrix]):
     def _block(self, prefix: str, stage: int) -> Block[Matrix]:
         return Block(
             norm=self._layer_norm(f"{prefix}.norm"),
-            op=self._cross_scan(f"{prefix}.op", stage),
+            op=self.cross_scan(f"{prefix}.op", stage),
             mlp=self._mlp(prefix) if self._config.mlp_channels[stage] else None,
         )
 
-    def _cross_scan(self, prefix: str, stage: int) -> CrossScan[Matrix]:
+    def cross_scan(self, prefix: str, stage: int) -> CrossScan[Matrix]:
         d_inner = self._config.d_inner[stage]
         filters = self._read(f"{prefix}.conv2d.weight").reshape(d_inner, 9)
         D = self._read(f"{prefix}.Ds").reshape(DIRECTIONS, d_inner)
