@@ -65,7 +65,7 @@ class Block(NamedTuple, Generic[Matrix]):
 class Convolution(NamedTuple, Generic[Matrix]):
     """A convolution and the norm of what it gives."""
 
-    weight: Matrix  # (inputs, outputs); inputs of pixels (channel, y, x), of tokens (y, x, channel)
+    kernel: Matrix  # (inputs, outputs); inputs of pixels (channel, y, x), of tokens (y, x, channel)
     bias: np.ndarray  # (outputs,)
     norm: Norm
 
@@ -96,7 +96,7 @@ class Parameters(NamedTuple, Generic[Matrix]):
 
 
 MATRICES = matrix_fields(Parameters, DirectionParameters, CrossScan, Mlp, Convolution, Merging)
-"""Fields that a :data:`PackMatrix` has made."""
+"""Fields that a :data:`PackMatrix` has made: none may have the name of a vector's field."""
 
 
 def load_parameters(
@@ -166,7 +166,7 @@ class _Loader(Loader[VMambaConfig, Matrix]):
     def _stem(self) -> tuple[Convolution[Matrix], ...]:
         pixels = self._read("patch_embed.0.weight")
         first = Convolution(
-            weight=self._packed(pixels.reshape(len(pixels), -1)),
+            kernel=self._packed(pixels.reshape(len(pixels), -1)),
             bias=self._vector("patch_embed.0.bias"),
             norm=self._layer_norm("patch_embed.2"),
         )
@@ -206,7 +206,7 @@ class _Loader(Loader[VMambaConfig, Matrix]):
         """A convolution of tokens, whose weight is (outputs, channels, y, x) in the state dict."""
         weight = self._read(f"{name}.weight").transpose(0, 2, 3, 1)
         return Convolution(
-            weight=self._packed(weight.reshape(len(weight), -1)),
+            kernel=self._packed(weight.reshape(len(weight), -1)),
             bias=self._vector(f"{name}.bias"),
             norm=self._layer_norm(norm),
         )
