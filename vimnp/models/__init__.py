@@ -19,11 +19,16 @@ BUNDLED = {"digits": BUNDLED_DIGITS, "pydoc": BUNDLED_PYDOC}
 NETWORKS = {"vim": VisionMamba}
 """The network of each family that looks at pictures, by the family's name in weights files."""
 
+LATE_NETWORKS = {"vmamba": ("vimnp.models.vmamba.model", "VMamba")}
+"""The same of families that load when they are needed, by module and name."""
+
 LANGUAGE_MODELS = {"mamba": ("vimnp.models.mamba.model", "MambaLM")}
-"""The same of families that take text, by module and name: they load when they are needed."""
+"""The same of families that take text."""
 
 register(Family("vim", VimConfig, vim_tensors.tensors))
-register_module("mamba", "vimnp.models.mamba")  # no picture's network has to wait for it
+# No Vision Mamba has to wait for these.
+register_module("vmamba", "vimnp.models.vmamba")
+register_module("mamba", "vimnp.models.mamba")
 
 
 def load(
@@ -72,12 +77,20 @@ def load(
             return found
         if dtype is not None:
             raise ConfigError(f"{file.path} is no language model; expected no dtype")
-        return NETWORKS[family].from_weights(
+        return network_of_pictures(family).from_weights(
             file, img_size=img_size, scan=scan, num_threads=num_threads, backend=backend
         )
 
 
+def network_of_pictures(family: str) -> Any:
+    """The class of a family that looks at pictures."""
+    return NETWORKS.get(family) or _late(*LATE_NETWORKS[family])
+
+
 def language_model(family: str) -> Any:
     """The class of a family that takes text."""
-    module, name = LANGUAGE_MODELS[family]
+    return _late(*LANGUAGE_MODELS[family])
+
+
+def _late(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)

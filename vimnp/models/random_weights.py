@@ -1,8 +1,8 @@
 """Random weights of the sizes and about the magnitudes that a trained network has.
 
-For benchmarks and tests: the initial values of the originals (``_init_weights`` of Vision Mamba,
-``Mamba``'s constructor), with noise where they would all be equal. Each family's ``tensors.py``
-names the kind of values that a tensor has.
+For benchmarks and tests: the initial values of the originals (``_init_weights`` of Vision Mamba and
+of VMamba, ``Mamba``'s constructor), with noise where they would all be equal. Each family's
+``tensors.py`` names the kind of values that a tensor has.
 """
 
 from __future__ import annotations
@@ -34,8 +34,13 @@ def fan_in(shape: Shape, generator: np.random.Generator) -> np.ndarray:
     return generator.uniform(-1, 1, shape) / math.sqrt(math.prod(shape[1:]))
 
 
+def last_fan_in(shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    """Of several matrices in one tensor (..., outputs, inputs)."""
+    return generator.uniform(-1, 1, shape) / math.sqrt(shape[-1])
+
+
 def small(shape: Shape, generator: np.random.Generator) -> np.ndarray:
-    """Of what is added: biases, embeddings."""
+    """Of what is added: biases, embeddings; and of VMamba's linear layers."""
     return 0.02 * generator.standard_normal(shape)
 
 
