@@ -1,4 +1,4 @@
-"""Measures the largest errors of the kernels' exp, softplus and silu over all of float32.
+"""Measures the largest errors of the kernels' exp, softplus, silu and gelu over all of float32.
 
     python bench/vector_accuracy.py
     python bench/vector_accuracy.py --every 101 --isa avx2 baseline
@@ -6,7 +6,8 @@
 The truth is NumPy's, in float64. Errors are in units in the last place (ulp) of the truth, rounded
 to float32. Where the truth is below 2^-100 the kernels may give zero, and the error is absolute;
 where exp is above 2^127.5 they may give infinity, and only a finite result has an error.
-tests/ops/test_vector_functions.py holds a sample of the floats to the errors that exp.h states.
+tests/ops/test_vector_functions.py holds a sample of the floats to the errors that exp.h and gelu.h
+state.
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exp": np.exp,
     "softplus": reference.softplus,
     "silu": reference.silu,
+    "gelu": reference.gelu,
 }
 # Truths below the first may become zero; above the second, exp is infinite without AVX-512.
 NORMAL = 2.0**-100
-FINITE = {"exp": 2.0**127.5, "softplus": 2.0**128, "silu": 2.0**128}
+FINITE = {"exp": 2.0**127.5, "softplus": 2.0**128, "silu": 2.0**128, "gelu": 2.0**128}
 
 BOUNDS = (1.0, 10.0, np.inf)  # of |x|
 CHUNK = 1 << 13  # floats at once: what is computed of them stays in the cache
 
 LEGEND = """\
 Largest error in ulp, at the x in brackets, of results from 2^-100 on; absolute, of results below
-2^-100; whether NaN, with every payload, gives NaN; whether the infinities give the limits (silu of
-minus infinity is NaN, as PyTorch's); the least finite x whose result is infinite."""
+2^-100; whether NaN, with every payload, gives NaN; whether the infinities give the limits (silu and
+gelu of minus infinity are NaN, as PyTorch's); the least finite x whose result is infinite."""
 
 
 class Worst(NamedTuple):

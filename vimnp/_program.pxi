@@ -24,12 +24,16 @@ cdef extern from "isa.h" nogil:
         OPERATION_MEAN
         OPERATION_LARGEST
         OPERATION_COPY
+        OPERATION_CONV2D
+        OPERATION_PATCHES
+        OPERATION_CONV
 
     struct embed_operation:
-        Py_ssize_t channels, height, width, columns, patch_height, patch_width, stride
+        Py_ssize_t channels, height, width, columns, patch_height, patch_width, stride, padding
         matrix patch_proj
         const int *patches
         const float *offset
+        Py_ssize_t offset_stride
         program_array pixels, out
 
     struct lookup_operation:
@@ -47,11 +51,13 @@ cdef extern from "isa.h" nogil:
         const float *weight
         const float *bias
         float epsilon
-        program_array residual, hidden, out
+        activation activation
+        program_array residual, hidden, gate, out
 
     struct product_operation:
         matrix weights
         const float *bias
+        activation activation
         Py_ssize_t column
         program_array x, addend, out
 
@@ -66,8 +72,32 @@ cdef extern from "isa.h" nogil:
         program_array x, state
         conv1d_filter filters[2]
 
+    struct conv2d_operation:
+        Py_ssize_t height, width, channels
+        int kernel, silu
+        const float *weight
+        const float *bias
+        program_array x, out
+
+    struct token_patches:
+        Py_ssize_t height, width, channels, columns, kernel_height, kernel_width, stride, padding
+        int columns_first
+        program_array x
+
+    struct patches_operation:
+        token_patches patches
+        program_array out
+
+    struct conv_operation:
+        token_patches patches
+        matrix weights
+        const float *bias
+        activation activation
+        program_array out
+
     struct scan_direction:
         Py_ssize_t length
+        walk walk
         matrix dt_proj
         const float *delta_bias
         const float *A
@@ -93,6 +123,9 @@ cdef extern from "isa.h" nogil:
         conv1d_operation conv1d
         scan_operation scan
         reduction_operation reduction
+        conv2d_operation conv2d
+        patches_operation patches
+        conv_operation conv
 
     struct program_operation "op":
         operation_kind kind
@@ -147,7 +180,9 @@ cdef extern from "isa.h" nogil:
 PROGRAM_LIMITS = {
     "CHUNK": CHUNK, "PATCHES": PATCHES, "MOST_DIRECTIONS": MAX_DIRECTIONS, "MOST_BUFFERS": MAX_BUFFERS,
     "SHARED": SHARED, "ROWS_AT_ONCE": ROWS_AT_ONCE, "FLOATS_OF_BLOCK": FLOATS_OF_BLOCK,
+    "MAX_KERNEL": MAX_KERNEL,
 }  # which vimnp.engine.program knows without the kernels
+_ACTIVATIONS = {None: ACTIVATION_NONE, "gelu": ACTIVATION_GELU}
 _REDUCTIONS = {"mean": OPERATION_MEAN, "largest": OPERATION_LARGEST, "copy": OPERATION_COPY}
 
 
@@ -306,6 +341,18 @@ cdef class Program:
         elif kind == "Conv1d":
             to.kind = OPERATION_CONV1D
             self._fill_conv1d(&to.of.conv1d, task)
+        elif kind == "Conv2d":
+            to.kind = OPERATION_CONV2D
+            self._fill_conv2d(&to.of.conv2d, task)
+        elif kind == "Patches":
+            to.kind = OPERATION_PATCHES
+            self._fill_patches(&to.of.patches.patches, task.patches)
+            to.of.patches.out = _array(task.out)
+        elif kind == "Conv":
+            to.kind = OPERATION_CONV
+            self._fill_patches(&to.of.conv.patches, task.patches)
+            to.of.conv.weights, to.of.conv.bias = self._matrix(task.weights), self._floats(task.bias)
+            to.of.conv.activation, to.of.conv.out = _ACTIVATIONS[task.activation], _array(task.out)
         elif kind == "Scan":
             to.kind = OPERATION_SCAN
             self._fill_scan(&to.of.scan, task)
@@ -319,8 +366,9 @@ cdef class Program:
         cdef const int[::1] patches = task.patches
         to.channels, to.height, to.width = task.picture
         to.patch_height, to.patch_width = task.patch
-        to.columns, to.stride = task.grid_columns, task.stride
+        to.columns, to.stride, to.padding = task.grid_columns, task.stride, task.padding
         to.patch_proj, to.offset = self._matrix(task.patch_proj), self._floats(task.offset)
+        to.offset_stride = task.out.channels if task.offset.ndim == 2 else 0
         to.patches = &patches[0]
         self.arrays.append(patches)
         to.pixels, to.out = _array(task.pixels), _array(task.out)
@@ -330,12 +378,13 @@ cdef class Program:
         to.channels, to.epsilon = task.residual.channels, task.epsilon
         to.weight, to.bias = self._floats(task.weight), self._floats(task.bias)
         to.residual, to.hidden = _array(task.residual), _array(task.hidden)
+        to.gate, to.activation = _array(task.gate), _ACTIVATIONS[task.activation]
         to.out = _array(task.out)
         return 0
 
     cdef int _fill_product(self, product_operation *to, object task) except -1:
         to.weights, to.bias = self._matrix(task.weights), self._floats(task.bias)
-        to.column = task.column
+        to.column, to.activation = task.column, _ACTIVATIONS[task.activation]
         to.x, to.addend, to.out = _array(task.x), _array(task.add), _array(task.out)
         return 0
 
@@ -350,6 +399,21 @@ cdef class Program:
             to.filters[i].out = _array(filter.out)
         return 0
 
+    cdef int _fill_conv2d(self, conv2d_operation *to, object task) except -1:
+        to.height, to.width = task.grid
+        to.channels, to.kernel, to.silu = task.x.channels, task.kernel, task.silu
+        to.weight, to.bias = self._floats(task.filter.weight), self._floats(task.filter.bias)
+        to.x, to.out = _array(task.x), _array(task.filter.out)
+        return 0
+
+    cdef int _fill_patches(self, token_patches *to, object patches) except -1:
+        to.height, to.width = patches.grid
+        to.channels, to.columns = patches.x.channels, patches.windows[1]
+        to.kernel_height, to.kernel_width = patches.kernel
+        to.stride, to.padding = patches.stride, patches.padding
+        to.columns_first, to.x = patches.columns_first, _array(patches.x)
+        return 0
+
     cdef int _fill_scan(self, scan_operation *to, object task) except -1:
         to.d_state, to.channels = task.directions[0].A.shape
         to.directions, to.scale = len(task.directions), task.scale
@@ -359,7 +423,7 @@ cdef class Program:
         return 0
 
     cdef int _fill_direction(self, scan_direction *to, object direction) except -1:
-        to.length = direction.u.rows
+        to.length, to.walk = direction.u.rows, _walk(direction.walk, direction.u.rows)
         to.dt_proj = self._matrix(direction.dt_proj)
         to.delta_bias = self._floats(direction.delta_bias)
         to.A, to.D = self._floats(direction.A), self._floats(direction.D)

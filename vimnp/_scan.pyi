@@ -35,6 +35,18 @@ class Kernels:
         num_threads: int,
         state: np.ndarray | None = None,
     ) -> None: ...
+    def conv2d(
+        self,
+        x: np.ndarray,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        out: np.ndarray,
+        *,
+        grid: tuple[int, int],
+        silu: bool,
+        num_threads: int,
+    ) -> None: ...
+    def gelu(self, x: np.ndarray, out: np.ndarray, *, num_threads: int) -> None: ...
     def fused_add_norm(
         self,
         residual: np.ndarray,
@@ -45,6 +57,7 @@ class Kernels:
         *,
         epsilon: float,
         num_threads: int,
+        gate: np.ndarray | None = None,
     ) -> None: ...
     def selective_scan(
         self,
@@ -59,6 +72,7 @@ class Kernels:
         last_states: tuple[np.ndarray, ...] | None,
         num_threads: int,
         initial_states: tuple[np.ndarray, ...] | None = None,
+        walks: tuple[tuple[int, int, int, int, int], ...] | None = None,
     ) -> None: ...
     def product(
         self,

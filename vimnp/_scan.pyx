@@ -13,6 +13,7 @@ from libc.stdlib cimport calloc, free, malloc
 cdef extern from "isa.h" nogil:
     const int MAX_STATES
     const int MAX_TAPS
+    const int MAX_KERNEL
     const int CHUNK
     const int CHAINS
     const int LINE
@@ -41,6 +42,24 @@ cdef extern from "isa.h" nogil:
 
     Py_ssize_t last_position(const convolution *c)
 
+    struct convolution_2d:
+        Py_ssize_t height, width, channels
+        extent tokens
+        int kernel, silu
+        const float *x
+        const float *weight
+        const float *bias
+        float *out
+        Py_ssize_t x_stride, out_stride
+
+    struct elements:
+        const float *x
+        float *out
+
+    enum activation:
+        ACTIVATION_NONE
+        ACTIVATION_GELU
+
     enum dtype:
         DTYPE_FLOAT32
         DTYPE_BFLOAT16
@@ -60,6 +79,7 @@ cdef extern from "isa.h" nogil:
 
     struct product_task "product":
         matrix weights
+        activation activation
         const float *x
         const float *addend
         const float *bias
@@ -67,6 +87,11 @@ cdef extern from "isa.h" nogil:
         Py_ssize_t x_stride, addend_stride, out_stride
         float *scratch
         kept_rows *kept
+
+    struct walk:
+        Py_ssize_t first, stride, length, line_stride, lines
+
+    bint walk_fits(const walk *w, Py_ssize_t rows)
 
     struct scan:
         Py_ssize_t length, channels
@@ -85,6 +110,7 @@ cdef extern from "isa.h" nogil:
         const float *initial_state
         float *last_state
         product_task dt_proj
+        walk walk
 
     struct scans:
         int directions
@@ -97,13 +123,16 @@ cdef extern from "isa.h" nogil:
         const float *hidden
         const float *weight
         const float *bias
-        Py_ssize_t residual_stride, hidden_stride, out_stride
+        const float *gate
+        Py_ssize_t residual_stride, hidden_stride, out_stride, gate_stride
         float epsilon
+        activation activation
 
     enum function:
         FUNCTION_EXP
         FUNCTION_SOFTPLUS
         FUNCTION_SILU
+        FUNCTION_GELU
 
     ctypedef void (*part_function)(
         const void *task, Py_ssize_t begin, Py_ssize_t end
@@ -121,8 +150,10 @@ cdef extern from "isa.h" nogil:
     struct kernels:
         int width, panel, rows
         part_function convolve
+        part_function convolve_2d
         part_function scan
         part_function add_norm
+        part_function gelu
         member_function forward
         void (*product)(const product_task *p, extent rows, extent columns) noexcept nogil
         float (*multiply_adds)(Py_ssize_t rounds, float factor) noexcept nogil
@@ -203,8 +234,10 @@ cdef class Kernels:
         return Program(self, described)
 
     def apply(self, str name not None, const float[::1] x not None, float[::1] out not None):
-        """The kernels' own "exp", "softplus" or "silu" of every element of x, into out."""
-        functions = {"exp": FUNCTION_EXP, "softplus": FUNCTION_SOFTPLUS, "silu": FUNCTION_SILU}
+        """The kernels' own "exp", "softplus", "silu" or "gelu" of every element of x, into out."""
+        functions = {
+            "exp": FUNCTION_EXP, "softplus": FUNCTION_SOFTPLUS, "silu": FUNCTION_SILU, "gelu": FUNCTION_GELU,
+        }
         _expect(x.shape[0] == out.shape[0], "out")
         if x.shape[0]:
             self.table.apply(functions[name], &x[0], &out[0], x.shape[0])
@@ -249,11 +282,52 @@ cdef class Kernels:
         with nogil:
             run_parts(table.convolve, &c, c.channels, table.width, num_threads)
 
+    def conv2d(
+        self, const float[:, :] x, const float[:, ::1] weight, const float[::1] bias, float[:, :] out,
+        *, tuple grid not None, bint silu, int num_threads,
+    ):
+        """Convolve a grid of tokens; see vimnp.ops.kernels."""
+        cdef convolution_2d c
+        c.height, c.width = grid
+        c.channels, c.silu = x.shape[1], silu
+        _expect(c.height >= 0 and c.width >= 0 and c.height * c.width == x.shape[0], "grid")
+        c.kernel = 1
+        while c.kernel * c.kernel < weight.shape[0]:
+            c.kernel += 2
+        _expect(c.kernel <= MAX_KERNEL, "kernel")
+        _expect_shape(x, x.shape[0], c.channels, "x")
+        _expect_shape(weight, c.kernel * c.kernel, c.channels, "weight")
+        _expect(bias is None or bias.shape[0] == c.channels, "bias")
+        _expect_shape(out, x.shape[0], c.channels, "out")
+        if x.shape[0] == 0 or c.channels == 0:
+            return
+        c.x, c.x_stride = &x[0, 0], _stride(x, False)
+        c.out, c.out_stride = &out[0, 0], _stride(out, False)
+        c.weight, c.bias = &weight[0, 0], NULL if bias is None else &bias[0]
+        c.tokens.begin, c.tokens.end = 0, x.shape[0]
+
+        cdef const kernels *table = self.table
+        with nogil:
+            run_parts(table.convolve_2d, &c, c.channels, table.width, num_threads)
+
+    def gelu(self, const float[::1] x not None, float[::1] out not None, *, int num_threads):
+        """The GELU of every element of x, into out, which may be x."""
+        cdef elements e
+        _expect(x.shape[0] == out.shape[0], "out")
+        if x.shape[0] == 0:
+            return
+        e.x, e.out = &x[0], &out[0]
+        cdef Py_ssize_t length = x.shape[0]
+        cdef const kernels *table = self.table
+        with nogil:
+            run_parts(table.gelu, &e, length, CHUNK * LINE, num_threads)
+
     def fused_add_norm(
         self, float[:, :] residual, const float[:, :] hidden, const float[::1] weight,
         const float[::1] bias, float[:, :] out, *, float epsilon, int num_threads,
+        const float[:, :] gate=None,
     ):
-        """residual += hidden, out = norm(residual); see vimnp.ops.kernels."""
+        """residual += hidden, out = norm(residual) * silu(gate); see vimnp.ops.kernels."""
         cdef add_norm n
         n.length, n.channels, n.epsilon = residual.shape[0], residual.shape[1], epsilon
         _expect_shape(residual, n.length, n.channels, "residual")
@@ -267,6 +341,11 @@ cdef class Kernels:
         n.residual, n.residual_stride = &residual[0, 0], _stride(residual, False)
         n.out, n.out_stride = &out[0, 0], _stride(out, False)
         n.weight, n.bias = &weight[0], NULL if bias is None else &bias[0]
+        n.activation = ACTIVATION_NONE
+        n.gate, n.gate_stride = NULL, 0
+        if gate is not None:
+            _expect_shape(gate, n.length, n.channels, "gate")
+            n.gate, n.gate_stride = &gate[0, 0], _stride(gate, False)
         n.hidden, n.hidden_stride = NULL, 0
         if hidden is not None:
             n.hidden, n.hidden_stride = &hidden[0, 0], _stride(hidden, False)
@@ -278,13 +357,15 @@ cdef class Kernels:
     def selective_scan(
         self, tuple directions not None, const float[:, :] z, float[:, :] out,
         *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
-        tuple initial_states=None,
+        tuple initial_states=None, tuple walks=None,
     ):
-        """Scan in one direction, or in two and add up; see vimnp.ops.kernels."""
-        cdef scan of_direction[2]
+        """Scan in one direction, or in two and add up, or in some with walks; see vimnp.ops.kernels."""
+        cdef scan of_direction[4]
         cdef Py_ssize_t number = len(directions)
         cdef Py_ssize_t channels = out.shape[1], length = out.shape[0]
-        _expect(1 <= number <= 2, "directions")
+        cdef bint reverses = walks is None  # the second direction
+        _expect(1 <= number <= (2 if reverses else MAX_DIRECTIONS), "directions")
+        _expect(reverses or (len(walks) == number and not fixlen), "walks")
         _expect_shape(out, length, channels, "out")
         views = []  # keeps the buffers alive until the scans are through
         for i in range(number):
@@ -294,7 +375,10 @@ cdef class Kernels:
             of_direction[i].z = of_direction[i].initial_state = of_direction[i].last_state = NULL
             of_direction[i].out, of_direction[i].out_stride = NULL, 0
             of_direction[i].dt_proj.weights.inputs = 0
-            views.append(_fill(&of_direction[i], directions[i], i > 0))
+            views.append(_fill(&of_direction[i], directions[i], reverses and i > 0))
+            if length:
+                of_direction[i].walk = _walk(None if reverses else walks[i], length)
+                _expect(reverses or not (of_direction[i].B_constant or of_direction[i].C_constant), "walks")
         cdef const float[:, ::1] initial_state
         cdef float[:, ::1] last_state
         if initial_states is not None:
@@ -312,13 +396,14 @@ cdef class Kernels:
         if length == 0 or channels == 0:
             return
         for i in range(number):
-            of_direction[i].out, of_direction[i].out_stride = <float *> _first(out, i > 0), _stride(out, i > 0)
+            of_direction[i].out = <float *> _first(out, reverses and i > 0)
+            of_direction[i].out_stride = _stride(out, reverses and i > 0)
         # The last direction finds the sum complete: it gates and scales.
         cdef scan *last = &of_direction[number - 1]
         last.scale = scale
         if z is not None:
             _expect_shape(z, length, channels, "z")
-            last.z, last.z_stride = _first(z, number > 1), _stride(z, number > 1)
+            last.z, last.z_stride = _first(z, reverses and number > 1), _stride(z, reverses and number > 1)
         _run(self.table, of_direction, number, fused, num_threads)
 
     def product(
@@ -342,6 +427,7 @@ cdef class Kernels:
         _expect(0 <= of_columns.begin <= of_columns.end <= p.weights.outputs, "columns")
         _expect(of_columns.begin % width == 0, "columns")
         p.addend, p.addend_stride, p.bias = NULL, 0, NULL
+        p.activation = ACTIVATION_NONE
         if addend is not None:
             _expect_shape(addend, out.shape[0], p.weights.outputs, "addend")
             p.addend, p.addend_stride = &addend[0, 0], _stride(addend, False)
@@ -395,7 +481,7 @@ cdef matrix _matrix(
 cdef void _run(
     const kernels *table, const scan *of_direction, int number, bint fused, int num_threads
 ) noexcept:
-    """Both directions of some channels before the next channels, or one direction after all."""
+    """All directions of some channels before the next channels, or one after the other."""
     cdef Py_ssize_t channels = of_direction.channels
     cdef scans task
     cdef int i
@@ -431,6 +517,16 @@ cdef object _fill(scan *s, object direction, bint reverse):
     s.D = NULL if D is None else &D[0]
     s.delta_bias = NULL if delta_bias is None else &delta_bias[0]
     return u, delta, A, B, C, D, delta_bias
+
+
+cdef walk _walk(object described, Py_ssize_t rows) except *:
+    """Of a vimnp.ops.walks.Walk; row after row, which has no lines, if there is none."""
+    cdef walk found
+    found.first = found.stride = found.length = found.line_stride = found.lines = 0
+    if described is not None:
+        found.first, found.stride, found.length, found.line_stride, found.lines = described
+        _expect(walk_fits(&found, rows), "a walk")
+    return found
 
 
 cdef int _expect_coefficients(const float[:, :] values, scan *s, bint constant, str name) except -1:

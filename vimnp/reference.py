@@ -4,6 +4,9 @@ from vimnp.ops.reference import Direction as Direction
 from vimnp.ops.reference import ScanResult as ScanResult
 from vimnp.ops.reference import causal_conv1d as causal_conv1d
 from vimnp.ops.reference import causal_conv1d_update as causal_conv1d_update
+from vimnp.ops.reference import conv2d as conv2d
+from vimnp.ops.reference import gelu as gelu
+from vimnp.ops.reference import layer_norm as layer_norm
 from vimnp.ops.reference import norm as norm
 from vimnp.ops.reference import refuse_complex as refuse_complex
 from vimnp.ops.reference import scan_directions as scan_directions

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tests.support.implementations import NATIVE_WAYS, Way, only
 from tests.support.micro import MICRO
 from tests.support.options import OPTIONS
+from tests.support.programs import packed, run
 from vimnp.engine import program as engine
 from vimnp.engine.builder import Builder
 from vimnp.engine.packing import PackedMatrix, Packing, sizes_only
-from vimnp.engine.program import Array, Filter, Program, ProgramError, ScanDirection
+from vimnp.engine.program import Array, Filter, ProgramError, ScanDirection
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.parameters import load_parameters
 from vimnp.models.vim.program import build
@@ -69,6 +70,11 @@ class Some:
     def norm(self, out: Array, add: Array | None = None) -> None:
         self.b.norm(self.x, out, zeros(CHANNELS), None, 1e-5, add=add)
 
+    def gated_norm(self, **changes: object) -> None:
+        arguments = {"residual": self.x, "out": self.x, "weight": zeros(20), "bias": zeros(20)}
+        arguments |= {"epsilon": 1e-5, "gate": self.y}
+        self.b.norm(**(arguments | changes))  # type: ignore[arg-type]
+
     def lookup(self, rows: int = LENGTH, channels: int = CHANNELS) -> None:
         b = self.b = Builder((1, LENGTH), (1, 1))
         with b.rows(rows):
@@ -79,6 +85,23 @@ class Some:
         arguments |= {"offset": zeros(LENGTH, CHANNELS), "patches": np.zeros(LENGTH, np.intc)}
         arguments |= {"patch": (4, 4), "stride": 4}
         self.b.embed(**(arguments | changes))  # type: ignore[arg-type]
+
+    def conv2d(self, taps: int = 9, **changes: object) -> None:
+        arguments = {"x": self.x, "filter": Filter(zeros(taps, CHANNELS), zeros(20), self.y)}
+        self.b.conv2d(**(arguments | {"grid": (7, 1)} | changes))  # type: ignore[arg-type]
+
+    def patches(self, channels: int = 3 * STATES, **changes: object) -> None:
+        """The columns of a grid of 3 x 7 tokens."""
+        tokens, out = self.b.array(21, STATES), self.b.array(LENGTH, channels)
+        arguments = {"x": tokens, "out": out, "grid": (3, 7), "kernel": (3, 1), "stride": 1}
+        self.b.patches(**(arguments | changes))  # type: ignore[arg-type]
+
+    def conv(self, **changes: object) -> None:
+        """Of a grid of 14 x 1 tokens every second."""
+        arguments = {"x": self.b.array(14, STATES), "weights": matrix(3 * STATES, CHANNELS)}
+        arguments |= {"out": self.x, "grid": (14, 1), "kernel": (3, 1), "stride": 2}
+        arguments |= {"padding": (1, 0), "bias": zeros(CHANNELS), "activation": "gelu"}
+        self.b.conv("c", **(arguments | changes))  # type: ignore[arg-type]
 
 
 square = matrix(CHANNELS, CHANNELS)
@@ -101,6 +124,16 @@ FITTING: dict[str, tuple[str, Callable[[Some], None]]] = {
     ),
     "a state's last float": ("columns", lambda s: s.conv1d(state=s.b.state(1, 3, CHANNELS))),
     "lookup": ("", lambda s: s.lookup()),
+    "product with GELU": (
+        "rows",
+        lambda s: s.b.product("p", s.x, square, s.y, activation="gelu"),
+    ),
+    "norm with a gate": ("rows", lambda s: s.gated_norm()),
+    "norm with GELU": ("rows", lambda s: s.gated_norm(gate=None, activation="gelu")),
+    "embed with padding": ("rows", lambda s: s.embed(padding=2, offset=zeros(CHANNELS))),
+    "conv2d": ("columns", lambda s: s.conv2d()),
+    "patches": ("rows", lambda s: s.patches()),
+    "conv": ("rows", lambda s: s.conv()),
 }
 
 
@@ -168,6 +201,43 @@ MISFITS: dict[str, tuple[str, Callable[[Some], None]]] = {
     "an empty stage": ("", lambda s: s.rows().__exit__(None, None, None)),
     "no rows": ("", lambda s: s.b.rows(0).__enter__()),
     "an open stage": ("rows", lambda s: s.b.program()),
+    "no such activation": (
+        "rows",
+        lambda s: s.b.product("p", s.x, square, s.y, activation="silu"),
+    ),
+    "a gate of other channels": ("rows", lambda s: s.gated_norm(gate=s.narrow)),
+    "a gate and GELU": ("rows", lambda s: s.gated_norm(activation="gelu")),
+    "a gate of what is private": ("columns", lambda s: s.gated_norm(out=s.mine)),
+    "a norm's other activation": ("rows", lambda s: s.gated_norm(gate=None, activation="tanh")),
+    "an offset for all": ("rows", lambda s: s.embed(offset=zeros(19))),
+    "a padding before nothing": ("rows", lambda s: s.embed(padding=-3)),
+    "conv2d of rows": ("rows", lambda s: s.conv2d()),
+    "taps of no square": ("columns", lambda s: s.conv2d(taps=8)),
+    "an even kernel": ("columns", lambda s: s.conv2d(taps=4)),
+    "a large kernel": ("columns", lambda s: s.conv2d(taps=81)),
+    "conv2d of another grid": ("columns", lambda s: s.conv2d(grid=(2, 4))),
+    "conv2d of no grid": ("columns", lambda s: s.conv2d(grid=(-7, -1))),
+    "conv2d in place": (
+        "columns",
+        lambda s: s.conv2d(filter=Filter(zeros(9, CHANNELS), None, s.x)),
+    ),
+    "conv2d's bias": (
+        "columns",
+        lambda s: s.conv2d(filter=Filter(zeros(9, CHANNELS), zeros(9), s.y)),
+    ),
+    "patches of columns": ("columns", lambda s: s.patches()),
+    "a patch's numbers": ("rows", lambda s: s.patches(channels=STATES)),
+    "the number of patches": ("rows", lambda s: s.patches(padding=1)),
+    "patches of another grid": ("rows", lambda s: s.patches(grid=(3, 9))),
+    "patches larger than the grid": ("rows", lambda s: s.patches(kernel=(40, 1))),
+    "patches of no tokens": ("rows", lambda s: s.patches(kernel=(0, 1))),
+    "patches that do not move": ("rows", lambda s: s.patches(stride=0)),
+    "a negative padding": ("rows", lambda s: s.patches(padding=(-1, 22))),
+    "patches over their tokens": ("rows", lambda s: s.conv(x=s.x, grid=(7, 1), stride=1)),
+    "patches of the input": ("rows", lambda s: s.conv(x=s.b.input, grid=(24, 1), stride=3)),
+    "a convolution's weights": ("rows", lambda s: s.conv(weights=square)),
+    "a convolution's bias": ("rows", lambda s: s.conv(bias=zeros(19))),
+    "a convolution's activation": ("rows", lambda s: s.conv(activation="tanh")),
     "too many buffers": ("", lambda s: [s.b.array(1, 1) for _ in range(30)]),  # type: ignore
 }
 
@@ -209,25 +279,6 @@ def test_the_builder_knows_the_kernels_limits() -> None:
 
 
 # ---- What programs compute -----------------------------------------------------------------------
-
-
-def run(
-    program: Program, pixels: np.ndarray, num_threads: int, state: np.ndarray | None = None
-) -> np.ndarray:
-    kernels = extension.kernels()
-    assert kernels is not None
-    compiled = kernels.program(program)
-    out = np.full((1, program.out[0] * program.out[1]), np.nan, np.float32)
-    memory = np.full(compiled.workspace_size(num_threads), np.nan, np.float32)
-    compiled.forward([pixels], out, memory, state=state, num_threads=num_threads, spans=None)
-    return out.reshape(program.out)
-
-
-def packed(weights: np.ndarray) -> PackedMatrix:
-    """Of a matrix (inputs, outputs)."""
-    kernels = extension.kernels()
-    assert kernels is not None
-    return Packing(kernels.width, kernels.panel).pack(weights.T)
 
 
 sizes = st.integers(1, 40)

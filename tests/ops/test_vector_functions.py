@@ -1,4 +1,4 @@
-"""exp, softplus and silu of the kernels: their error over the whole of float32, and odd values."""
+"""exp, softplus, silu and gelu of the kernels: their error over all of float32, and odd values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ WITH_FMA = {"avx512", "avx2", "neon"}
 
 
 def largest_error(name: str, x: np.ndarray) -> np.ndarray:
-    """In units in the last place, as exp.h states it."""
+    """In units in the last place, as exp.h and gelu.h state it."""
+    if name == "gelu":
+        square = np.square(np.minimum(x, 0, dtype=np.float64))
+        return 6.0 + 0.65 * square if extension.instruction_set() in WITH_FMA else 7.0 + square
     slope = 0.25 if extension.instruction_set() in WITH_FMA else 1.25
     return (4.5 if name == "softplus" else 3.5) + slope * np.abs(x.astype(np.float64))
 
@@ -23,9 +26,15 @@ WORST = [
     *(-0.993122935, -0.990134895, 9.54086113, 9.56366539, 88.0295563, 87.3364639),  # exp
     *(-0.443214148, -0.43467322, -5.14721251, -6.94834518, -68.6217651, -68.62397),  # softplus
     *(-0.292292207, -0.288349062, -6.76325035, -6.77317047, -72.9115982, -72.9119034),  # silu
+    *(-0.88699496, -0.9356902, -1.8308337, -3.455533, -3.645347, -11.456779, -11.396393),  # gelu
 ]
 
-EXACT = {"exp": np.exp, "softplus": reference.softplus, "silu": reference.silu}  # in float64
+EXACT = {  # in float64
+    "exp": np.exp,
+    "softplus": reference.softplus,
+    "silu": reference.silu,
+    "gelu": reference.gelu,
+}
 
 
 @pytest.fixture(params=extension.usable_instruction_sets())
@@ -88,6 +97,16 @@ ODD_VALUES = [
     ("silu", 0.0, 0.0),
     ("silu", 3e38, 3e38),
     ("silu", -3e38, 0.0),
+    ("gelu", np.nan, np.nan),
+    ("gelu", np.inf, np.inf),
+    ("gelu", -np.inf, np.nan),  # as PyTorch's: minus infinity times zero
+    ("gelu", 0.0, 0.0),
+    ("gelu", -0.0, 0.0),
+    ("gelu", 3e38, 3e38),
+    ("gelu", -3e38, 0.0),
+    ("gelu", 15.0, 15.0),
+    ("gelu", -15.0, 0.0),
+    ("gelu", -1e20, 0.0),  # whose square is infinite
 ]
 
 

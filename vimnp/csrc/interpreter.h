@@ -28,6 +28,7 @@ static void FN(run_norm)(
         .length = rows.end, .channels = n->channels, .epsilon = n->epsilon,
         .residual = first_row(worker, n->residual), .residual_stride = n->residual.stride,
         .hidden = first_row(worker, n->hidden), .hidden_stride = n->hidden.stride,
+        .gate = first_row(worker, n->gate), .gate_stride = n->gate.stride, .activation = n->activation,
         .weight = n->weight, .bias = n->bias,
         .out = first_row(worker, n->out), .out_stride = n->out.stride};
     FN(add_norm_tokens)(&task, rows.begin, rows.end);
@@ -40,7 +41,7 @@ static void FN(run_product)(
     struct extent columns)
 {
     const struct product task = {
-        .weights = p->weights, .bias = p->bias,
+        .weights = p->weights, .bias = p->bias, .activation = p->activation,
         .x = first_row(worker, p->x), .x_stride = p->x.stride,
         .addend = first_row(worker, p->addend), .addend_stride = p->addend.stride,
         .out = first_row(worker, p->out), .out_stride = p->out.stride,
@@ -68,14 +69,44 @@ static void FN(run_conv1d)(
     FN(convolve_channels)(&task, channels.begin, channels.end);
 }
 
+/* The tokens whose windows are complete with these rows of x. */
+static void FN(run_conv2d)(
+    const struct worker *worker, const struct conv2d_operation *c, struct extent rows,
+    struct extent channels)
+{
+    struct convolution_2d task = {
+        .height = c->height, .width = c->width, .channels = c->channels, .kernel = c->kernel,
+        .silu = c->silu, .weight = c->weight, .bias = c->bias,
+        .x = first_row(worker, c->x), .x_stride = c->x.stride,
+        .out = first_row(worker, c->out), .out_stride = c->out.stride};
+    task.tokens = (struct extent){tokens_ready(&task, rows.begin), tokens_ready(&task, rows.end)};
+    FN(convolve_channels_2d)(&task, channels.begin, channels.end);
+}
+
+static void FN(run_patches)(
+    const struct worker *worker, const struct patches_operation *p, struct extent rows)
+{
+    FN(gather_rows)(
+        &p->patches, first_row(worker, p->patches.x), first_row(worker, p->out), p->out.stride, rows);
+}
+
+static void FN(run_conv)(
+    const struct worker *worker, const struct conv_operation *c, struct extent rows)
+{
+    FN(convolve_rows)(
+        c, first_row(worker, c->patches.x), first_row(worker, c->out), worker->scratch, rows);
+}
+
 /* A direction's task: the first one writes, the others add, the last one gates the sum and scales it. */
 INLINE struct scan FN(scan_task)(
     const struct worker *worker, const struct scan_operation *s, int index)
 {
     const struct scan_direction *d = &s->of_direction[index];
-    const int projects = d->dt_proj.inputs > 0;
+    const int projects = d->dt_proj.inputs > 0, gathers = projects && d->walk.lines > 0;
+    float *dt_of_chunk = worker->scratch + CHUNK * s->channels;
     return (struct scan){
         .length = d->length, .channels = s->channels, .d_state = s->d_state,
+        .walk = d->walk, .dt_of_chunk = dt_of_chunk,
         .delta_softplus = 1, .accumulate = index,
         .scale = index + 1 == s->directions ? s->scale : 1.0f,
         .u = first_row(worker, d->u), .u_stride = d->u.stride,
@@ -84,7 +115,7 @@ INLINE struct scan FN(scan_task)(
         .dt_proj = {
             .weights = d->dt_proj, .x = first_row(worker, d->dt), .x_stride = d->dt.stride,
             .out = worker->scratch, .out_stride = s->channels,
-            .scratch = worker->scratch + CHUNK * s->channels},
+            .scratch = dt_of_chunk + (gathers ? CHUNK * d->dt_proj.inputs : 0)},
         .A = d->A, .D = d->D,
         .B = first_row(worker, d->B), .B_stride = d->B.stride,
         .C = first_row(worker, d->C), .C_stride = d->C.stride,
@@ -127,6 +158,9 @@ static void FN(operate)(
     case OPERATION_LARGEST:
         FN(largest_of_rows)(r, first_row(worker, r->x), first_row(worker, r->out), columns);
         break;
+    case OPERATION_CONV2D: FN(run_conv2d)(worker, &op->of.conv2d, rows, columns); break;
+    case OPERATION_PATCHES: FN(run_patches)(worker, &op->of.patches, rows); break;
+    case OPERATION_CONV: FN(run_conv)(worker, &op->of.conv, rows); break;
     case OPERATION_COPY: FN(copy_rows)(r, first_row(worker, r->x), first_row(worker, r->out), rows); break;
     }
     worker->layer = op->layer;

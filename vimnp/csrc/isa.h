@@ -18,13 +18,15 @@
 #include "team.h"
 #include "worker.h"
 
-enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU };
+enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU, FUNCTION_GELU };
 
 struct kernels {
     int width, panel, rows;  /* W; outputs in a panel of a packed matrix; rows of a product's tile */
     part_function convolve;  /* of a struct convolution: channels */
+    part_function convolve_2d; /* of a struct convolution_2d: channels */
     part_function scan;      /* of a struct scans: channels */
     part_function add_norm;  /* of a struct add_norm: tokens */
+    part_function gelu;      /* of a struct elements: floats */
     member_function forward; /* of a struct pass */
     void (*product)(const struct product *p, struct extent rows, struct extent columns);
     float (*multiply_adds)(ptrdiff_t rounds, float factor); /* CHAINS of W lanes in a round */

@@ -31,6 +31,8 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 }
 
 #include "conv1d.h"
+#include "conv2d.h"
+#include "gelu.h"
 #include "whole.h"
 #include "product_float32.h"
 #include "small.h"
@@ -41,11 +43,12 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 #include "norm.h"
 #include "rotate.h"
 #include "embed.h"
+#include "patches.h"
 #include "lookup.h"
 #include "reductions.h"
 #include "interpreter.h"
 
-/* The functions of exp.h on an array: what the tests of their accuracy call. */
+/* The functions of exp.h and gelu.h on an array: what the tests of their accuracy call. */
 static void FN(apply)(enum function function, const float *x, float *out, ptrdiff_t length)
 {
     for (ptrdiff_t i = 0; i < length; i += W) {
@@ -55,6 +58,8 @@ static void FN(apply)(enum function function, const float *x, float *out, ptrdif
             value = FN(exp)(value);
         else if (function == FUNCTION_SOFTPLUS)
             FN(softplus)(&value, &room, 1);
+        else if (function == FUNCTION_GELU)
+            FN(gelu)(&value, &room, 1);
         else {
             FN(silu_divisors)(&value, &room, 1);
             value /= room;
@@ -88,8 +93,10 @@ static const struct kernels FN(kernels) = {
     .panel = PANEL * W,
     .rows = ROWS,
     .convolve = FN(convolve_channels),
+    .convolve_2d = FN(convolve_channels_2d),
     .scan = FN(scan_channels),
     .add_norm = FN(add_norm_tokens),
+    .gelu = FN(gelu_elements),
     .forward = FN(forward),
     .product = FN(product),
     .multiply_adds = FN(multiply_adds),

@@ -1,4 +1,4 @@
-/* Residual addition and RMSNorm (or LayerNorm) of each token.
+/* Residual addition and RMSNorm (or LayerNorm) of each token, which a gate or an activation may follow.
  *
  * Included once for each instruction set by kernels.h. Here a vector holds W neighbouring channels
  * of one token.
@@ -62,6 +62,24 @@ INLINE void FN(normalise)(
     FN(store)(out + c, FN(fma)(x, weight, FN(load_optional)(n->bias, c, lanes)), lanes);
 }
 
+/* x *= silu(gate), over all channels of a token: x and the gate's quotient are rounded apart. */
+INLINE void FN(gate_token)(float *x, const float *gate, ptrdiff_t channels)
+{
+    for (ptrdiff_t first = 0; first < channels; first += TOGETHER * W) {
+        const ptrdiff_t end = channels - first < TOGETHER * W ? channels : first + TOGETHER * W;
+        FN(vec) gates[TOGETHER], divisors[TOGETHER];
+        int number = 0;
+        for (ptrdiff_t c = first; c < end; c += W)
+            gates[number++] = FN(load)(gate + c, FN(lanes_from)(c, end));
+        FN(silu_divisors)(gates, divisors, number);
+        number = 0;
+        for (ptrdiff_t c = first; c < end; c += W, number++) {
+            const int lanes = FN(lanes_from)(c, end);
+            FN(store)(x + c, FN(load)(x + c, lanes) * (gates[number] / divisors[number]), lanes);
+        }
+    }
+}
+
 /* residual += hidden where there is one; out = (residual - mean) / sqrt(variance + epsilon) * weight
  * + bias, and without bias the same with a mean of zero. */
 INLINE void FN(add_norm_token)(const struct add_norm *n, ptrdiff_t t)
@@ -80,6 +98,10 @@ INLINE void FN(add_norm_token)(const struct add_norm *n, ptrdiff_t t)
         FN(normalise)(n, residual, mean, scale, out, c, W);
     if (c < n->channels)
         FN(normalise)(n, residual, mean, scale, out, c, (int)(n->channels - c));
+    if (n->gate)
+        FN(gate_token)(out, n->gate + t * n->gate_stride, n->channels);
+    if (n->activation == ACTIVATION_GELU)
+        FN(gelu_floats)(out, out, n->channels);
 }
 
 /* The tokens from `begin` to `end`. */

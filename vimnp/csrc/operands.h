@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "walk.h"
+
 /* The d_state limit of the original's CUDA kernel. */
 #define MAX_STATES 256
 #define MAX_TAPS 64
@@ -84,9 +86,13 @@ struct kept_rows {
     int halves;
 };
 
-/* out = addend + x @ weights + bias */
+/* What becomes of a result, number by number. */
+enum activation { ACTIVATION_NONE, ACTIVATION_GELU };
+
+/* out = activation(addend + x @ weights + bias) */
 struct product {
     struct matrix weights;
+    enum activation activation;
     const float *x, *addend, *bias; /* (rows, inputs); (rows, outputs) and (outputs,), or NULL each */
     float *out;                     /* (rows, outputs) */
     ptrdiff_t x_stride, addend_stride, out_stride;
@@ -120,6 +126,33 @@ static ptrdiff_t last_position(const struct convolution *c)
     return c->length + (c->directions - 1) * (c->taps - 1);
 }
 
+/* Lines and columns of a depthwise kernel in two dimensions, at most. */
+#define MAX_KERNEL 7
+
+/* A depthwise convolution of a grid of tokens, with zeros around it; weight is (kernel * kernel, channels),
+ * line by line. */
+struct convolution_2d {
+    ptrdiff_t height, width, channels;
+    struct extent tokens; /* that are asked for; see tokens_ready() */
+    int kernel, silu;     /* an odd number of lines and of columns */
+    const float *x, *weight, *bias; /* bias may be NULL */
+    float *out;
+    ptrdiff_t x_stride, out_stride;
+};
+
+/* Of how many tokens, from the first on, the window is within the first `tokens` inputs. */
+static ptrdiff_t tokens_ready(const struct convolution_2d *c, ptrdiff_t tokens)
+{
+    const ptrdiff_t ready = tokens - c->kernel / 2 * (c->width + 1);
+    return tokens == c->height * c->width ? tokens : ready > 0 ? ready : 0;
+}
+
+/* Neighbouring floats; out may be x. */
+struct elements {
+    const float *x;
+    float *out;
+};
+
 /* One direction of a selective scan; A and the states are (d_state, channels). */
 struct scan {
     ptrdiff_t length, channels;
@@ -136,21 +169,25 @@ struct scan {
     const float *initial_state;
     float *last_state;
     struct product dt_proj;  /* if it has inputs, fills `delta`, which then has the tokens of one chunk */
+    struct walk walk;        /* of all arrays' rows but those of `delta` that dt_proj fills */
+    float *dt_of_chunk;      /* where there are both: room for the dt of CHUNK tokens */
 };
 
-/* One direction, or a forward and a backward one: both of some channels before the next channels. */
+/* One direction, or some: all of them of some channels before the next channels. */
 struct scans {
     int directions;
     const struct scan *of_direction;
 };
 
-/* Residual addition if `hidden` is not NULL, then LayerNorm if `bias` is not NULL, else RMSNorm. */
+/* Residual addition if `hidden` is not NULL, then LayerNorm if `bias` is not NULL, else RMSNorm; of that
+ * the activation, or times silu(gate) if `gate` is not NULL. */
 struct add_norm {
     ptrdiff_t length, channels;
     float *residual, *out;
-    const float *hidden, *weight, *bias;
-    ptrdiff_t residual_stride, hidden_stride, out_stride;
+    const float *hidden, *weight, *bias, *gate;
+    ptrdiff_t residual_stride, hidden_stride, out_stride, gate_stride;
     float epsilon;
+    enum activation activation;
 };
 
 #endif

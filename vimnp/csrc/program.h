@@ -29,17 +29,20 @@ struct array {
 };
 
 enum operation {
-    OPERATION_EMBED, OPERATION_LOOKUP, OPERATION_ROTATE, OPERATION_NORM, OPERATION_PRODUCT, OPERATION_CONV1D, OPERATION_SCAN,
-    OPERATION_MEAN, OPERATION_LARGEST, OPERATION_COPY
+    OPERATION_EMBED, OPERATION_LOOKUP, OPERATION_ROTATE, OPERATION_NORM, OPERATION_PRODUCT, OPERATION_CONV1D,
+    OPERATION_CONV2D, OPERATION_PATCHES, OPERATION_CONV, OPERATION_SCAN, OPERATION_MEAN, OPERATION_LARGEST,
+    OPERATION_COPY
 };
 
-/* Pixels (channels, height, width) -> tokens: out = offset + patch @ patch_proj, or the offset alone. */
+/* Pixels (channels, height, width), with `padding` zeros around them -> tokens:
+ * out = offset + patch @ patch_proj, or the offset alone. */
 struct embed_operation {
     ptrdiff_t channels, height, width, columns; /* `columns` patches lie in a row */
-    ptrdiff_t patch_height, patch_width, stride;
+    ptrdiff_t patch_height, patch_width, stride, padding;
     struct matrix patch_proj;
     const int *patches;  /* of each token: the number of its patch, or -1 */
-    const float *offset; /* (tokens, outputs) */
+    const float *offset; /* (tokens, outputs), or with a stride of zero (outputs,) */
+    ptrdiff_t offset_stride;
     struct array pixels, out;
 };
 
@@ -56,18 +59,20 @@ struct rotate_operation {
     struct array tokens;
 };
 
-/* residual += hidden where there is one; out = its norm. */
+/* residual += hidden where there is one; out = its norm, then the activation, or times silu(gate). */
 struct norm_operation {
     ptrdiff_t channels;
     const float *weight, *bias; /* bias may be NULL: RMSNorm */
     float epsilon;
-    struct array residual, hidden, out;
+    enum activation activation;
+    struct array residual, hidden, gate, out;
 };
 
-/* out = addend + x @ weights + bias, the outputs from `column` on, which begins a vector. */
+/* out = activation(addend + x @ weights + bias), the outputs from `column` on, which begins a vector. */
 struct product_operation {
     struct matrix weights;
     const float *bias; /* may be NULL */
+    enum activation activation;
     ptrdiff_t column;
     struct array x, addend, out;
 };
@@ -86,11 +91,44 @@ struct conv1d_operation {
     struct conv1d_filter filters[2];
 };
 
-/* One direction of a scan, in the order in which it passes its tokens. delta is there already, or is
- * projected from dt, a chunk of tokens at a time: then dt_proj has inputs. With a state (d_state,
- * d_inner) it goes on from there, and leaves the last one. */
+/* A depthwise convolution of a grid of tokens; see struct convolution_2d. */
+struct conv2d_operation {
+    ptrdiff_t height, width, channels;
+    int kernel, silu;
+    const float *weight, *bias; /* (kernel * kernel, channels), (channels,) or NULL */
+    struct array x, out;
+};
+
+/* Patches of a grid of tokens, `columns` of them in a line, with zeros where they lie outside it. A patch
+ * has its taps line by line, or column by column, and of each all channels. */
+struct token_patches {
+    ptrdiff_t height, width, channels, columns;
+    ptrdiff_t kernel_height, kernel_width, stride, padding; /* zeros before the first line and column */
+    int columns_first;
+    struct array x;
+};
+
+/* The patches themselves, a row each. */
+struct patches_operation {
+    struct token_patches patches;
+    struct array out;
+};
+
+/* out = activation(patches @ weights + bias): a dense convolution. */
+struct conv_operation {
+    struct token_patches patches;
+    struct matrix weights;
+    const float *bias; /* may be NULL */
+    enum activation activation;
+    struct array out;
+};
+
+/* One direction of a scan, in the order in which it passes its tokens, or with a walk that says it.
+ * delta is there already, or is projected from dt, a chunk of tokens at a time: then dt_proj has inputs.
+ * With a state (d_state, d_inner) it goes on from there, and leaves the last one. */
 struct scan_direction {
     ptrdiff_t length;
+    struct walk walk;
     struct matrix dt_proj;
     const float *delta_bias, *A, *D; /* (d_inner,), (d_state, d_inner), (d_inner,) */
     struct array u, dt, delta, B, C, z, out; /* z only where this direction completes the sum */
@@ -120,6 +158,9 @@ union operands {
     struct conv1d_operation conv1d;
     struct scan_operation scan;
     struct reduction_operation reduction;
+    struct conv2d_operation conv2d;
+    struct patches_operation patches;
+    struct conv_operation conv;
 };
 
 struct op {

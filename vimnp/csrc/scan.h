@@ -9,6 +9,9 @@
  * keeps nothing waiting. Within a chunk, the states of W channels stay in registers. After it come the
  * next W channels, and then the next chunk: memory is read row by row, and no cache line twice.
  *
+ * A scan may have a walk (walk.h). Then each chunk finds out once in which rows its tokens are, and the rest is
+ * the same. `walks` is constant wherever it stands: a scan of row after row has nothing of it.
+ *
  * Where a sequence is cut into scans that each go on from the last state of the one before, its bits
  * are those of a single scan: what is decided, such as by which exp2, is decided for a token by itself.
  */
@@ -21,7 +24,8 @@
 struct FN(chunk) {
     ptrdiff_t first, channel;
     int length, lanes;
-    const float *delta_of_first; /* delta of the first token */
+    ptrdiff_t rows[CHUNK];       /* of its tokens, if the scan has a walk */
+    const float *delta_of_first; /* delta of the first token, or with a walk of the first row */
     /* The states before and after it, which may be the same memory; floats from one to the next. */
     const float *before;
     float *after;
@@ -30,12 +34,20 @@ struct FN(chunk) {
     FN(vec) room[(1 + CHUNK) * FIXLEN_STATES_AT_ONCE]; /* for one phase after the other */
 };
 
-/* First phase: delta. */
-INLINE void FN(softplus_of_delta)(const struct scan *s, struct FN(chunk) *chunk)
+/* The row of a token's arrays. */
+INLINE ptrdiff_t FN(row)(const struct FN(chunk) *chunk, int i, const int walks)
 {
+    return walks ? chunk->rows[i] : chunk->first + i;
+}
+
+/* First phase: delta. */
+INLINE void FN(softplus_of_delta)(const struct scan *s, struct FN(chunk) *chunk, const int walks)
+{
+    const int is_at_its_place = walks && s->dt_proj.weights.inputs == 0;
     const FN(vec) bias = FN(load_optional)(s->delta_bias, chunk->channel, chunk->lanes);
     for (int i = 0; i < chunk->length; i++) {
-        const float *delta = chunk->delta_of_first + i * s->delta_stride + chunk->channel;
+        const ptrdiff_t row = is_at_its_place ? chunk->rows[i] : i;
+        const float *delta = chunk->delta_of_first + row * s->delta_stride + chunk->channel;
         chunk->delta[i] = FN(load)(delta, chunk->lanes) + bias;
     }
     if (s->delta_softplus)
@@ -99,9 +111,9 @@ INLINE FN(vec) FN(coefficient)(
     return FN(spread)(values + at + first, n, number);
 }
 
-INLINE FN(vec) FN(load_u)(const struct scan *s, ptrdiff_t t, const struct FN(chunk) *chunk)
+INLINE FN(vec) FN(load_u)(const struct scan *s, ptrdiff_t row, const struct FN(chunk) *chunk)
 {
-    return FN(load)(s->u + t * s->u_stride + chunk->channel, chunk->lanes);
+    return FN(load)(s->u + row * s->u_stride + chunk->channel, chunk->lanes);
 }
 
 INLINE FN(vec) FN(load_state)(const struct FN(chunk) *chunk, int n)
@@ -118,7 +130,8 @@ INLINE void FN(store_state)(const struct FN(chunk) *chunk, int n, FN(vec) h)
  * algorithm 2). So of `number` states from `first` on, to whose y those before have been added.
  * `constants` says whether B or C may be constant over time. Every token is bounded. */
 INLINE void FN(advance)(
-    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants)
+    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants,
+    const int walks)
 {
     const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
     const FN(vec) D = FN(load_optional)(s->D, chunk->channel, chunk->lanes);
@@ -128,16 +141,16 @@ INLINE void FN(advance)(
         h[n] = FN(load_state)(chunk, first + n);
     }
     for (int i = 0; i < chunk->length; i++) {
-        const ptrdiff_t t = chunk->first + i;
-        const FN(vec) u = FN(load_u)(s, t, chunk);
+        const ptrdiff_t row = FN(row)(chunk, i, walks);
+        const FN(vec) u = FN(load_u)(s, row, chunk);
         const FN(vec) delta = chunk->delta[i], delta_u = delta * u;
         FN(vec) y = first ? chunk->y[i] : D * u;
         UNROLL
         for (int n = 0; n < number; n++) {
             const FN(vec) B =
-                FN(coefficient)(s, s->B, t * s->B_stride, B_constant, first, n, number, chunk);
+                FN(coefficient)(s, s->B, row * s->B_stride, B_constant, first, n, number, chunk);
             const FN(vec) C =
-                FN(coefficient)(s, s->C, t * s->C_stride, C_constant, first, n, number, chunk);
+                FN(coefficient)(s, s->C, row * s->C_stride, C_constant, first, n, number, chunk);
             h[n] = FN(fma)(FN(exp2_product)(delta, A[n]), h[n], delta_u * B);
             y = FN(fma)(C, h[n], y);
         }
@@ -149,7 +162,8 @@ INLINE void FN(advance)(
 
 /* The same in two loops: these states of all tokens of the chunk, then what they give. */
 INLINE void FN(advance_fixlen)(
-    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants)
+    const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants,
+    const int walks)
 {
     const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
     const FN(vec) D = FN(load_optional)(s->D, chunk->channel, chunk->lanes);
@@ -160,23 +174,23 @@ INLINE void FN(advance_fixlen)(
         states[n] = FN(load_state)(chunk, first + n);
     }
     for (int i = 0; i < chunk->length; i++) {
-        const ptrdiff_t t = chunk->first + i;
-        const FN(vec) u = FN(load_u)(s, t, chunk);
+        const ptrdiff_t row = FN(row)(chunk, i, walks);
+        const FN(vec) u = FN(load_u)(s, row, chunk);
         const FN(vec) delta = chunk->delta[i], delta_u = delta * u;
         const FN(vec) *before = states + i * number;
         FN(vec) *now = states + (i + 1) * number;
         for (int n = 0; n < number; n++) {
             const FN(vec) B =
-                FN(coefficient)(s, s->B, t * s->B_stride, B_constant, first, n, number, chunk);
+                FN(coefficient)(s, s->B, row * s->B_stride, B_constant, first, n, number, chunk);
             now[n] = FN(fma)(FN(exp2_product)(delta, A[n]), before[n], delta_u * B);
         }
     }
     for (int i = 0; i < chunk->length; i++) {
-        const ptrdiff_t t = chunk->first + i;
-        FN(vec) y = first ? chunk->y[i] : D * FN(load_u)(s, t, chunk);
+        const ptrdiff_t row = FN(row)(chunk, i, walks);
+        FN(vec) y = first ? chunk->y[i] : D * FN(load_u)(s, row, chunk);
         for (int n = 0; n < number; n++) {
             const FN(vec) C =
-                FN(coefficient)(s, s->C, t * s->C_stride, C_constant, first, n, number, chunk);
+                FN(coefficient)(s, s->C, row * s->C_stride, C_constant, first, n, number, chunk);
             y = FN(fma)(C, states[(i + 1) * number + n], y);
         }
         chunk->y[i] = y;
@@ -187,21 +201,22 @@ INLINE void FN(advance_fixlen)(
 
 /* The second phase of all states, some at a time: the stack of a thread may be small. */
 INLINE void FN(advance_all)(
-    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants)
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks)
 {
-    if (!s->fixlen && d_state == STATES_AT_ONCE) {
-        FN(advance)(s, chunk, 0, STATES_AT_ONCE, constants);
+    const int fixlen = !walks && s->fixlen;
+    if (!fixlen && d_state == STATES_AT_ONCE) {
+        FN(advance)(s, chunk, 0, STATES_AT_ONCE, constants, walks);
         return;
     }
-    const int most = s->fixlen ? FIXLEN_STATES_AT_ONCE : STATES_AT_ONCE;
+    const int most = fixlen ? FIXLEN_STATES_AT_ONCE : STATES_AT_ONCE;
     for (int first = 0; first < d_state; first += most) {
         const int number = d_state - first < most ? d_state - first : most;
-        if (!s->fixlen)
-            FN(advance)(s, chunk, first, number, constants);
+        if (!fixlen)
+            FN(advance)(s, chunk, first, number, constants, walks);
         else if (number == FIXLEN_STATES_AT_ONCE)
-            FN(advance_fixlen)(s, chunk, first, FIXLEN_STATES_AT_ONCE, constants);
+            FN(advance_fixlen)(s, chunk, first, FIXLEN_STATES_AT_ONCE, constants, walks);
         else
-            FN(advance_fixlen)(s, chunk, first, number, constants);
+            FN(advance_fixlen)(s, chunk, first, number, constants, walks);
     }
 }
 
@@ -209,17 +224,17 @@ INLINE void FN(advance_all)(
  * loop reads of `s` is read before it, since its stores might change that. */
 INLINE void FN(advance_token)(
     const struct scan *s, struct FN(chunk) *chunk, int i, const int d_state, const int constants,
-    const int bounded)
+    const int walks, const int bounded)
 {
     const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
     const int lanes = chunk->lanes;
-    const ptrdiff_t t = chunk->first + i, channels = s->channels;
+    const ptrdiff_t row = FN(row)(chunk, i, walks), channels = s->channels;
     const ptrdiff_t before_stride = chunk->before_stride, after_stride = chunk->after_stride;
     const float *A = s->A + chunk->channel, *before = chunk->before;
-    const float *B = s->B + (B_constant ? chunk->channel : t * s->B_stride);
-    const float *C = s->C + (C_constant ? chunk->channel : t * s->C_stride);
+    const float *B = s->B + (B_constant ? chunk->channel : row * s->B_stride);
+    const float *C = s->C + (C_constant ? chunk->channel : row * s->C_stride);
     float *after = chunk->after;
-    const FN(vec) u = FN(load_u)(s, t, chunk), delta = chunk->delta[i], delta_u = delta * u;
+    const FN(vec) u = FN(load_u)(s, row, chunk), delta = chunk->delta[i], delta_u = delta * u;
     FN(vec) y = FN(load_optional)(s->D, chunk->channel, lanes) * u;
     for (int n = 0; n < d_state; n++) {
         const FN(vec) scaled_A = FN(load)(A, lanes) * LOG2_E;
@@ -237,29 +252,30 @@ INLINE void FN(advance_token)(
 /* The second phase, token by token through memory. So goes a chunk of one, as a language model's next token
  * is, and one with a token that is not bounded. */
 INLINE void FN(advance_one_by_one)(
-    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants)
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks)
 {
     for (int i = 0; i < chunk->length; i++) {
         if (FN(is_token_bounded)(chunk, i))
-            FN(advance_token)(s, chunk, i, d_state, constants, 1);
+            FN(advance_token)(s, chunk, i, d_state, constants, walks, 1);
         else
-            FN(advance_token)(s, chunk, i, d_state, constants, 0);
+            FN(advance_token)(s, chunk, i, d_state, constants, walks, 0);
         chunk->before = chunk->after;
         chunk->before_stride = chunk->after_stride;
     }
 }
 
 /* Third phase: sum of the directions, gate, and the store. */
-INLINE void FN(gate_and_store)(const struct scan *s, struct FN(chunk) *chunk)
+INLINE void FN(gate_and_store)(const struct scan *s, struct FN(chunk) *chunk, const int walks)
 {
     FN(vec) *z = chunk->room, *divisors = chunk->room + CHUNK;
     if (s->z) {
         for (int i = 0; i < chunk->length; i++)
-            z[i] = FN(load)(s->z + (chunk->first + i) * s->z_stride + chunk->channel, chunk->lanes);
+            z[i] = FN(load)(
+                s->z + FN(row)(chunk, i, walks) * s->z_stride + chunk->channel, chunk->lanes);
         FN(silu_divisors)(z, divisors, chunk->length);
     }
     for (int i = 0; i < chunk->length; i++) {
-        float *out = s->out + (chunk->first + i) * s->out_stride + chunk->channel;
+        float *out = s->out + FN(row)(chunk, i, walks) * s->out_stride + chunk->channel;
         FN(vec) y = chunk->y[i];
         if (s->accumulate)
             y += FN(load)(out, chunk->lanes);
@@ -271,15 +287,55 @@ INLINE void FN(gate_and_store)(const struct scan *s, struct FN(chunk) *chunk)
 
 /* All three, in each case with constants of its own, so that the loops over tokens hold no choice. */
 INLINE void FN(scan_chunk)(
-    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants)
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks)
 {
-    FN(softplus_of_delta)(s, chunk);
+    FN(softplus_of_delta)(s, chunk, walks);
     chunk->largest_A = FN(largest_A)(s, chunk, d_state);
     if (chunk->length > 1 && FN(is_chunk_bounded)(chunk))
-        FN(advance_all)(s, chunk, d_state, constants);
+        FN(advance_all)(s, chunk, d_state, constants, walks);
     else
-        FN(advance_one_by_one)(s, chunk, d_state, constants);
-    FN(gate_and_store)(s, chunk);
+        FN(advance_one_by_one)(s, chunk, d_state, constants, walks);
+    FN(gate_and_store)(s, chunk, walks);
+}
+
+/* Second and third phase of a single state, where nothing gates: softplus, loads and stores are then what takes
+ * the time, and what a token gives is stored at once. Every token is bounded. What the loop reads of `s` is
+ * read before it, since its stores might change that. */
+INLINE void FN(advance_one_state)(const struct scan *s, struct FN(chunk) *chunk, const int walks)
+{
+    const int length = chunk->length, accumulate = s->accumulate;
+    const ptrdiff_t u_stride = s->u_stride, B_stride = s->B_stride;
+    const ptrdiff_t C_stride = s->C_stride, out_stride = s->out_stride;
+    const float *u = s->u + chunk->channel, *B = s->B, *C = s->C;
+    float *out = s->out + chunk->channel;
+    const FN(vec) A = FN(load_A)(s, chunk, 0), scale = FN(set1)(s->scale);
+    const FN(vec) D = FN(load_optional)(s->D, chunk->channel, W);
+    FN(vec) h = FN(load_state)(chunk, 0);
+    for (int i = 0; i < length; i++) {
+        const ptrdiff_t row = FN(row)(chunk, i, walks);
+        const FN(vec) input = FN(load)(u + row * u_stride, W), delta = chunk->delta[i];
+        const FN(vec) decay = FN(exp2_product)(delta, A);
+        h = FN(fma)(decay, h, delta * input * FN(set1)(B[row * B_stride]));
+        FN(vec) y = FN(fma)(FN(set1)(C[row * C_stride]), h, D * input);
+        float *to = out + row * out_stride;
+        if (accumulate)
+            y += FN(load)(to, W);
+        FN(store)(to, y * scale, W);
+    }
+    FN(store_state)(chunk, 0, h);
+}
+
+/* The three phases of a single state, in whole vectors. */
+INLINE void FN(scan_chunk_of_one_state)(const struct scan *s, struct FN(chunk) *chunk, const int walks)
+{
+    FN(softplus_of_delta)(s, chunk, walks);
+    chunk->largest_A = FN(largest_A)(s, chunk, 1);
+    if (chunk->length > 1 && FN(is_chunk_bounded)(chunk)) {
+        FN(advance_one_state)(s, chunk, walks);
+    } else {
+        FN(advance_one_by_one)(s, chunk, 1, 0, walks);
+        FN(gate_and_store)(s, chunk, walks);
+    }
 }
 
 /* Where a chunk finds the states of its channels and leaves them: in memory of the caller's before the
@@ -298,21 +354,37 @@ INLINE void FN(place_states)(const struct scan *s, struct FN(chunk) *chunk, FN(v
     }
 }
 
+/* dt of a chunk's tokens, one after the other: a product takes them so. */
+INLINE void FN(gather_dt)(const struct scan *s, const struct FN(chunk) *chunk)
+{
+    const ptrdiff_t inputs = s->dt_proj.weights.inputs;
+    for (int i = 0; i < chunk->length; i++)
+        for (ptrdiff_t k = 0; k < inputs; k++)
+            s->dt_of_chunk[i * inputs + k] = s->dt_proj.x[chunk->rows[i] * s->dt_proj.x_stride + k];
+}
+
 /* delta of a chunk, given or projected now: it is still in the cache when it is read. */
 INLINE const float *FN(delta_of_chunk)(
-    const struct scan *s, const struct FN(chunk) *chunk, ptrdiff_t begin, ptrdiff_t end)
+    const struct scan *s, const struct FN(chunk) *chunk, ptrdiff_t begin, ptrdiff_t end, const int walks)
 {
     if (s->dt_proj.weights.inputs == 0)
-        return s->delta + chunk->first * s->delta_stride;
+        return s->delta + (walks ? 0 : chunk->first * s->delta_stride);
     struct product dt_proj = s->dt_proj;
-    dt_proj.x += chunk->first * dt_proj.x_stride;
+    if (walks) {
+        FN(gather_dt)(s, chunk);
+        dt_proj.x = s->dt_of_chunk;
+        dt_proj.x_stride = dt_proj.weights.inputs;
+    } else {
+        dt_proj.x += chunk->first * dt_proj.x_stride;
+    }
     FN(product)(&dt_proj, (struct extent){0, chunk->length}, (struct extent){begin, end});
     return s->delta;
 }
 
 /* One direction of the channels from `begin` to `end`. */
-static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
+INLINE void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end, const int walks)
 {
+    const int constants = s->B_constant || s->C_constant;
     FN(vec) states[STATES / W];
     if (!s->initial_state)
         for (ptrdiff_t i = 0; i < (end - begin + W - 1) / W * s->d_state; i++)
@@ -320,17 +392,32 @@ static void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t 
     struct FN(chunk) chunk;
     for (chunk.first = 0; chunk.first < s->length; chunk.first += CHUNK) {
         chunk.length = FN(chunk_from)(chunk.first, s->length, CHUNK);
-        chunk.delta_of_first = FN(delta_of_chunk)(s, &chunk, begin, end);
+        if (walks)
+            follow_walk(&s->walk, chunk.first, chunk.length, chunk.rows);
+        chunk.delta_of_first = FN(delta_of_chunk)(s, &chunk, begin, end, walks);
         FN(vec) *kept = states;
         for (chunk.channel = begin; chunk.channel < end; chunk.channel += W, kept += s->d_state) {
             chunk.lanes = FN(lanes_from)(chunk.channel, end);
             FN(place_states)(s, &chunk, kept);
-            if (chunk.lanes == W && s->d_state == 16 && !s->B_constant && !s->C_constant)
-                FN(scan_chunk)(s, &chunk, 16, 0); /* every published network */
+            if (chunk.lanes == W && s->d_state == 16 && !constants)
+                FN(scan_chunk)(s, &chunk, 16, 0, walks); /* every published network but VMamba's later ones */
+            else if (chunk.lanes == W && s->d_state == 1 && !constants && !s->fixlen && !s->z)
+                FN(scan_chunk_of_one_state)(s, &chunk, walks);
             else
-                FN(scan_chunk)(s, &chunk, s->d_state, 1);
+                FN(scan_chunk)(s, &chunk, s->d_state, !walks, walks);
         }
     }
+}
+
+/* Each has its own stack, which they would else have twice. */
+NOINLINE void FN(scan_rows)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    FN(scan_direction)(s, begin, end, 0);
+}
+
+NOINLINE void FN(scan_walk)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    FN(scan_direction)(s, begin, end, 1);
 }
 
 /* The channels from `begin` to `end`, as many at once as there is room for their states. */
@@ -339,6 +426,12 @@ static void FN(scan_channels)(const void *task, ptrdiff_t begin, ptrdiff_t end)
     const struct scans *scans = task;
     const ptrdiff_t most = STATES / scans->of_direction->d_state / W * W;
     for (; begin < end; begin += most)
-        for (int i = 0; i < scans->directions; i++)
-            FN(scan_direction)(&scans->of_direction[i], begin, begin + most < end ? begin + most : end);
+        for (int i = 0; i < scans->directions; i++) {
+            const struct scan *s = &scans->of_direction[i];
+            const ptrdiff_t stop = begin + most < end ? begin + most : end;
+            if (s->walk.lines)
+                FN(scan_walk)(s, begin, stop);
+            else
+                FN(scan_rows)(s, begin, stop);
+        }
 }

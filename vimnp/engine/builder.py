@@ -19,6 +19,7 @@ from vimnp.engine.program import (
     FIRST_BUFFER,
     FLOATS_OF_BLOCK,
     INPUT,
+    MAX_KERNEL,
     MOST_BUFFERS,
     MOST_DIRECTIONS,
     NO_LAYER,
@@ -28,13 +29,17 @@ from vimnp.engine.program import (
     ROWS_AT_ONCE,
     SHARED,
     STATE,
+    Activation,
     Array,
+    Conv,
     Conv1d,
+    Conv2d,
     Embed,
     Filter,
     Lookup,
     Norm,
     Operation,
+    Patches,
     Product,
     Program,
     ProgramError,
@@ -46,6 +51,7 @@ from vimnp.engine.program import (
     Split,
     Stage,
     Task,
+    TokenPatches,
     expect,
 )
 from vimnp.ops.kernels import whole_lines
@@ -180,6 +186,7 @@ class Builder:
         *,
         patch: tuple[int, int],
         stride: int,
+        padding: int = 0,
     ) -> None:
         """The input's patches, (channels, height, width), to tokens.
 
@@ -188,8 +195,8 @@ class Builder:
         out : Array
         patch_proj : PackedMatrix
             From a patch, (channels * height * width,).
-        offset : ndarray of float32, shape (rows, channels)
-            What is added to each.
+        offset : ndarray of float32, shape (rows, channels) or (channels,)
+            What is added to each, or to all.
         patches : ndarray of intc, shape (rows,)
             The number of each row's patch, from left to right and top to bottom; -1 where it has
             none, and is the offset alone.
@@ -197,11 +204,16 @@ class Builder:
             Height and width in pixels.
         stride : int
             Pixels from a patch to the next.
+        padding : int
+            Zeros on every side of the picture.
         """
         channels, height, width = self._inputs
-        down, across = ((a - b) // stride + 1 for a, b in zip((height, width), patch, strict=True))
+        down, across = _windows((height, width), patch, stride, (padding, padding))
         self._expect_matrix(patch_proj, channels * patch[0] * patch[1], out.channels)
-        self._expect_shape(offset, (out.rows, out.channels), "offset")
+        if offset.ndim == 1:
+            self._expect_shape(offset, (out.channels,), "offset")
+        else:
+            self._expect_shape(offset, (out.rows, out.channels), "offset")
         self._expect_shape(patches, (out.rows,), "patches")
         expect(patches.dtype == np.intc, "patches are not of intc")
         expect(patches.min() >= -1 and patches.max() < down * across, "a patch is no patch")
@@ -210,6 +222,7 @@ class Builder:
             picture=(channels, height, width),
             patch=patch,
             stride=stride,
+            padding=padding,
             grid_columns=across,
             patches=patches,
             patch_proj=patch_proj,
@@ -221,7 +234,7 @@ class Builder:
         rows = int((patches >= 0).sum())
         floats = out.rows * out.channels
         cost = costs.product(rows, patch_proj.inputs, patch_proj.outputs, patch_proj.bits)
-        cost = cost.plus(costs.addition(floats)).plus(costs.moved(floats))
+        cost = cost.plus(Cost(flops=floats)).plus(costs.moved(floats + offset.size))
         self._add("embed", task, cost, [self.input])
 
     def lookup(self, table: PackedMatrix, out: Array) -> None:
@@ -260,25 +273,57 @@ class Builder:
         epsilon: float,
         *,
         add: Array | None = None,
+        gate: Array | None = None,
+        activation: Activation | None = None,
         rows: Rows | None = None,
     ) -> None:
-        """``residual += add``, and its norm into `out`, which may be private, or the residual."""
+        """``residual += add``, and its norm into `out`, which may be private, or the residual.
+
+        Parameters
+        ----------
+        residual : Array
+            Any array; without `add` it is only read.
+        out : Array
+        weight, bias : ndarray of float32, shape (channels,)
+            With a bias it is LayerNorm, without RMSNorm.
+        epsilon : float
+        add : Array, optional
+        gate : Array, optional
+            The norm is multiplied by ``silu(gate)``.
+        activation : {"gelu"}, optional
+            What the norm goes through; not with a gate.
+        rows : tuple of int, optional
+            As for :meth:`product`.
+        """
         channels = residual.channels
         self._expect_shape(weight, (channels,), "weight")
         if bias is not None:
             self._expect_shape(bias, (channels,), "bias")
-        operands = [residual, out] + ([add] if add is not None else [])
+        self._expect_activation(activation)
+        expect(gate is None or activation is None, "a norm has a gate and an activation")
+        operands = [residual, out, *(array for array in (add, gate) if array is not None)]
         self._expect_alike(operands)
         if out.buffer == PRIVATE:
             expect(add is None, "what each thread adds for itself, the residual has several times")
+            expect(gate is None, "a gate belongs to rows, which each thread would pass")
             self._prepare(residual)
         else:
             self._expect_split("rows", *operands)
         number = self._number(rows, residual)
         cost = costs.norm(number, channels, is_layer_norm=bias is not None, adds=add is not None)
         cost = cost.plus(costs.moved(number * channels * (4 if add is not None else 2)))
+        if gate is not None:
+            cost = cost.plus(costs.gate(number * channels)).plus(costs.moved(number * channels))
+        cost = cost.plus(self._cost_of_activation(activation, number * channels))
         task = Norm(
-            residual=residual, hidden=add, out=out, weight=weight, bias=bias, epsilon=epsilon
+            residual=residual,
+            hidden=add,
+            out=out,
+            weight=weight,
+            bias=bias,
+            epsilon=epsilon,
+            gate=gate,
+            activation=activation,
         )
         self._add("norm", task, cost, rows=rows)
 
@@ -291,10 +336,11 @@ class Builder:
         *,
         add: Array | None = None,
         bias: np.ndarray | None = None,
+        activation: Activation | None = None,
         column: int = 0,
         rows: Rows | None = None,
     ) -> None:
-        """``out = add + x @ weights + bias``.
+        """``out = activation(add + x @ weights + bias)``.
 
         Parameters
         ----------
@@ -305,6 +351,7 @@ class Builder:
         add : Array, optional
             May be `out`.
         bias : ndarray of float32, shape (outputs,), optional
+        activation : {"gelu"}, optional
         column : int
             Where columns are split, those from this one on are computed. They begin with the
             vector that it lies in, or the next: a product writes whole vectors, and the one before
@@ -318,6 +365,7 @@ class Builder:
             self._expect_alike([add, out])
         if bias is not None:
             self._expect_shape(bias, (out.channels,), "bias")
+        self._expect_activation(activation)
         outputs = out.channels
         if self._split == "columns":
             expect(0 <= column <= column + self._length <= outputs, f"no column {column}")
@@ -335,8 +383,11 @@ class Builder:
         for summand in (add, bias):
             if summand is not None:
                 cost = cost.plus(costs.addition(number * outputs))
+        cost = cost.plus(self._cost_of_activation(activation, number * outputs))
         read = [x if rows is None else x.first(number)]
-        task = Product(x=x, weights=weights, out=out, add=add, bias=bias, column=first)
+        task = Product(
+            x=x, weights=weights, out=out, add=add, bias=bias, activation=activation, column=first
+        )
         self._add(label, task, cost, read, rows=rows)
 
     def conv1d(
@@ -377,8 +428,156 @@ class Builder:
         task = Conv1d(x=x, filters=tuple(filters), silu=silu, state=state)
         self._add("conv1d", task, cost, [x], rows=(0, x.rows))
 
+    def conv2d(self, x: Array, filter: Filter, *, grid: tuple[int, int], silu: bool = True) -> None:
+        """Depthwise convolution of a grid of tokens, with zeros around it.
+
+        Where the stage passes blocks of rows, those tokens are written whose windows are complete.
+
+        Parameters
+        ----------
+        x : Array
+            Token (y, x) of the grid is row y * columns + x.
+        filter : Filter
+            Its weight has a row for each tap, of as many lines as columns, line by line.
+        grid : tuple of int
+            Lines and columns.
+        silu : bool
+        """
+        kernel = next((k for k in range(1, MAX_KERNEL + 1, 2) if k * k == len(filter.weight)), None)
+        if kernel is None:
+            raise ProgramError(
+                f"a filter has {len(filter.weight)} taps; expected the square of an odd number, "
+                f"{MAX_KERNEL} at most"
+            )
+        self._expect_shape(filter.weight, (kernel * kernel, x.channels), "weight")
+        if filter.bias is not None:
+            self._expect_shape(filter.bias, (x.channels,), "bias")
+        self._expect_grid(x, grid)
+        self._expect_alike([x, filter.out])
+        expect(filter.out != x, "a convolution in two dimensions is written over what it reads")
+        self._expect_split("columns", x, filter.out)
+        results = x.rows * x.channels
+        cost = costs.conv2d(results, kernel * kernel, silu).plus(costs.moved(results))
+        task = Conv2d(x=x, filter=filter, grid=grid, kernel=kernel, silu=silu)
+        self._add("conv2d", task, cost, [x], rows=(0, x.rows))
+
+    def patches(
+        self,
+        x: Array,
+        out: Array,
+        *,
+        grid: tuple[int, int],
+        kernel: tuple[int, int],
+        stride: int,
+        padding: int | tuple[int, int] = 0,
+        columns_first: bool = False,
+    ) -> None:
+        """Windows of a grid of tokens, to a row each.
+
+        Parameters
+        ----------
+        x : Array
+            Token (y, x) of the grid is row y * columns + x.
+        out : Array
+            Patches from left to right and top to bottom, (patches, taps * channels).
+        grid : tuple of int
+            Lines and columns.
+        kernel : tuple of int
+            Lines and columns of a window.
+        stride : int
+            Tokens from a window to the next.
+        padding : int or tuple of int
+            Lines and columns of zeros on every side, or before the first and after the last.
+        columns_first : bool
+            A patch has its tokens column by column; line by line by default.
+        """
+        found = self._token_patches(x, out, grid, kernel, stride, padding, columns_first)
+        inputs = kernel[0] * kernel[1] * x.channels
+        expect(out.channels == inputs, f"a patch has {inputs} numbers, not {out.channels}")
+        cost = costs.moved(2 * out.rows * out.channels)
+        self._add("patches", Patches(patches=found, out=out), cost)
+
+    def conv(
+        self,
+        label: str,
+        x: Array,
+        weights: PackedMatrix,
+        out: Array,
+        *,
+        grid: tuple[int, int],
+        kernel: tuple[int, int],
+        stride: int,
+        padding: int | tuple[int, int] = 0,
+        bias: np.ndarray | None = None,
+        activation: Activation | None = None,
+    ) -> None:
+        """Dense convolution of a grid of tokens: the product of its :meth:`patches`.
+
+        Parameters
+        ----------
+        label : str
+            Under which its time and costs are booked.
+        x : Array
+        weights : PackedMatrix
+            From a patch: its inputs are (lines * columns * channels,), line by line.
+        out : Array
+            A row for each patch.
+        grid, kernel, stride, padding
+            As of :meth:`patches`.
+        bias : ndarray of float32, shape (outputs,), optional
+        activation : {"gelu"}, optional
+        """
+        found = self._token_patches(x, out, grid, kernel, stride, padding, columns_first=False)
+        self._expect_matrix(weights, kernel[0] * kernel[1] * x.channels, out.channels)
+        if bias is not None:
+            self._expect_shape(bias, (out.channels,), "bias")
+        self._expect_activation(activation)
+        self._reserve(PATCHES * weights.inputs, weights, PATCHES)
+        floats = out.rows * out.channels
+        cost = costs.product(out.rows, weights.inputs, weights.outputs, weights.bits)
+        cost = cost.plus(costs.moved(floats))
+        if bias is not None:
+            cost = cost.plus(costs.addition(floats))
+        cost = cost.plus(self._cost_of_activation(activation, floats))
+        task = Conv(patches=found, weights=weights, bias=bias, activation=activation, out=out)
+        self._add(label, task, cost, [x])
+
+    def _token_patches(
+        self,
+        x: Array,
+        out: Array,
+        grid: tuple[int, int],
+        kernel: tuple[int, int],
+        stride: int,
+        padding: int | tuple[int, int],
+        columns_first: bool,
+    ) -> TokenPatches:
+        before, after = (padding, padding) if isinstance(padding, int) else padding
+        expect(min(*kernel, stride) >= 1, f"windows of {kernel}, {stride} apart")
+        expect(min(before, after) >= 0, f"a padding of {padding}")
+        windows = _windows(grid, kernel, stride, (before, after))
+        self._expect_grid(x, grid)
+        self._expect_input_is_read([x, out])
+        number = windows[0] * windows[1]
+        expect(number == out.rows, f"{out.rows} rows for {windows[0]} x {windows[1]} patches")
+        expect(x.buffer != out.buffer, "patches are written over the tokens that they are made of")
+        self._expect_split("rows", out)
+        return TokenPatches(
+            x=x,
+            grid=grid,
+            kernel=kernel,
+            stride=stride,
+            padding=before,
+            windows=windows,
+            columns_first=columns_first,
+        )
+
     def scan(self, directions: Sequence[ScanDirection], *, scale: float = 1.0) -> None:
-        """The sum of some selective scans, the last one's z gates it, times `scale`."""
+        """The sum of some selective scans, the last one's z gates it, times `scale`.
+
+        Each direction takes all tokens of some channels before the next one does: the first one
+        writes, and the others add.
+        """
         expect(1 <= len(directions) <= MOST_DIRECTIONS, f"{len(directions)} directions")
         A = directions[0].A
         expect(A.ndim == 2, f"a parameter does not fit: A has the shape {A.shape}; expected two")
@@ -387,12 +586,15 @@ class Builder:
         for d in directions:
             self._expect_direction(d, d_state, channels)
             cost = cost.plus(self._cost_of(d))
+        if directions[-1].z is None:
+            cost = cost.plus(costs.moved(directions[-1].out.rows * channels))
         expect(
             all(d.z is None for d in directions[:-1]), "only the last direction completes the sum"
         )
         longest = max(d.u.rows for d in directions)
         self._elements += longest * channels
-        self._add("scan", Scan(directions=tuple(directions), scale=scale), cost)
+        straight = tuple(d.straightened() for d in directions)
+        self._add("scan", Scan(directions=straight, scale=scale), cost)
 
     def _expect_direction(self, d: ScanDirection, d_state: int, channels: int) -> None:
         self._expect_shape(d.A, (d_state, channels), "A")
@@ -403,6 +605,8 @@ class Builder:
         self._expect_split("columns", d.u, whole=False)
         if d.state is not None:
             self._expect_array(d.state, d_state, channels)
+        if d.walk is not None and not d.walk.is_of_every_row(d.u.rows):
+            raise ProgramError(f"{d.walk} does not pass each of {d.u.rows} rows once")
         self._expect_rows_alike(d.u, d.B, d.C)
         expect(d.B.channels == d.C.channels == d_state, "B and C do not have d_state channels")
         expect((d.delta is None) != (d.dt_proj is None), "delta is given, or projected")
@@ -410,7 +614,8 @@ class Builder:
         if d.dt is not None and d.dt_proj is not None:
             self._expect_rows_alike(d.u, d.dt)
             self._expect_matrix(d.dt_proj, d.dt.channels, channels)
-            self._reserve(CHUNK * channels, d.dt_proj, CHUNK)
+            gathered = 0 if d.walk is None else d.dt.channels
+            self._reserve(CHUNK * (channels + gathered), d.dt_proj, CHUNK)
 
     def _cost_of(self, d: ScanDirection) -> Cost:
         """The states, and dt_proj and the gate where the direction has them."""
@@ -487,6 +692,16 @@ class Builder:
             floats += min(rows, ROWS_AT_ONCE) * blocks * FLOATS_OF_BLOCK
         self._scratch = max(self._scratch, floats)
 
+    def _cost_of_activation(self, activation: Activation | None, floats: int) -> Cost:
+        return Cost() if activation is None else costs.gelu(floats)
+
+    def _expect_activation(self, activation: Activation | None) -> None:
+        expect(activation in (None, "gelu"), f"the activation {activation!r}; expected 'gelu'")
+
+    def _expect_grid(self, x: Array, grid: tuple[int, int]) -> None:
+        expect(min(grid) >= 1, f"a grid of {grid[0]} x {grid[1]}")
+        expect(grid[0] * grid[1] == x.rows, f"{x.rows} rows for a grid of {grid[0]} x {grid[1]}")
+
     def _passes_in_blocks(self) -> bool:
         return self._block < self._rows
 
@@ -541,3 +756,12 @@ class Builder:
             raise ProgramError(
                 f"a parameter does not fit: {name} has the shape {array.shape}; expected {shape}"
             )
+
+
+def _windows(
+    size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: tuple[int, int]
+) -> tuple[int, int]:
+    """Lines and columns of windows so far apart, of what has so many zeros before and after."""
+    down, across = ((a + sum(padding) - b) // stride + 1 for a, b in zip(size, kernel, strict=True))
+    expect(down >= 1 and across >= 1, f"windows of {kernel} in a grid of {size}")
+    return down, across

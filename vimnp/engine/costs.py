@@ -67,6 +67,16 @@ def conv1d(results: int, taps: int, silu: bool) -> Cost:
     return Cost((2 * taps + 3 * silu) * results, results * silu, 0)
 
 
+def conv2d(results: int, taps: int, silu: bool) -> Cost:
+    """As of one dimension: taps outside the grid count, too."""
+    return conv1d(results, taps, silu)
+
+
+def gelu(floats: int) -> Cost:
+    """``x / 2 * (1 + erf(x / sqrt(2)))``: erf counts as an exponential."""
+    return Cost(4 * floats, floats, 0)
+
+
 def norm(rows: int, channels: int, *, is_layer_norm: bool, adds: bool) -> Cost:
     """RMSNorm: square, sum, scale and weight. LayerNorm: mean, difference and bias, too."""
     flops = (7 if is_layer_norm else 4) + adds

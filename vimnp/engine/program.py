@@ -9,12 +9,16 @@ programs down with a :class:`vimnp.engine.builder.Builder`; the compiled interpr
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
+from vimnp.ops.limits import MAX_KERNEL as MAX_KERNEL
+
+if TYPE_CHECKING:  # most networks have sequences, and no walk
+    from vimnp.ops.walks import Walk
 
 INPUT, OUT, STATE, PRIVATE, FIRST_BUFFER = range(5)
 """Buffers that the caller of a pass gives, and that of which each thread has one of its own.
@@ -36,6 +40,8 @@ MOST_DIRECTIONS = 4
 MOST_BUFFERS = 32
 NO_LAYER = -1
 
+Activation: TypeAlias = Literal["gelu"]
+"""What may follow a product or a norm: the exact GELU."""
 Split: TypeAlias = Literal["rows", "columns"]
 Rows: TypeAlias = tuple[int, int]
 
@@ -105,15 +111,19 @@ class Array(NamedTuple):
 
 
 class Embed(SimpleNamespace):
-    """Patches of a picture -> tokens, ``offset + patch @ patch_proj``, or the offset alone."""
+    """Patches of a picture -> tokens, ``offset + patch @ patch_proj``, or the offset alone.
+
+    Around the picture there are `padding` zeros.
+    """
 
     picture: tuple[int, int, int]  # channels, height, width
     patch: tuple[int, int]  # height, width
     stride: int
+    padding: int
     grid_columns: int  # patches that lie in a row
     patches: np.ndarray  # (rows,) of intc: the number of each token's patch, or -1
     patch_proj: PackedMatrix
-    offset: np.ndarray  # (rows, channels)
+    offset: np.ndarray  # (rows, channels), or (channels,) for every row
     pixels: Array
     out: Array
 
@@ -135,7 +145,10 @@ class Rotate(SimpleNamespace):
 
 
 class Norm(SimpleNamespace):
-    """``residual += hidden`` where there is one; out = its RMSNorm, or with a bias LayerNorm."""
+    """``residual += hidden`` where there is one; out = its RMSNorm, or with a bias LayerNorm.
+
+    Then the activation, or where there is a gate the product with ``silu(gate)``.
+    """
 
     residual: Array
     hidden: Array | None
@@ -143,16 +156,19 @@ class Norm(SimpleNamespace):
     weight: np.ndarray
     bias: np.ndarray | None
     epsilon: float
+    gate: Array | None
+    activation: Activation | None
 
 
 class Product(SimpleNamespace):
-    """``out = add + x @ weights + bias``, in the outputs from `column` on."""
+    """``out = activation(add + x @ weights + bias)``, in the outputs from `column` on."""
 
     x: Array
     weights: PackedMatrix
     out: Array
     add: Array | None
     bias: np.ndarray | None
+    activation: Activation | None
     column: int
 
 
@@ -176,11 +192,55 @@ class Conv1d(SimpleNamespace):
     state: Array | None  # (taps - 1, channels)
 
 
+class Conv2d(SimpleNamespace):
+    """Tokens of a grid -> their depthwise convolution, with zeros around the grid."""
+
+    x: Array
+    filter: Filter  # (kernel * kernel, channels), line by line
+    grid: tuple[int, int]  # lines, columns
+    kernel: int
+    silu: bool
+
+
+class TokenPatches(SimpleNamespace):
+    """Windows of a grid of tokens, from left to right and top to bottom; outside there are zeros.
+
+    A patch has the tokens of its window one after the other, line by line, or column by column.
+    """
+
+    x: Array
+    grid: tuple[int, int]  # lines, columns
+    kernel: tuple[int, int]
+    stride: int
+    padding: int  # zeros before the first line and column
+    windows: tuple[int, int]  # lines of them, columns
+    columns_first: bool
+
+
+class Patches(SimpleNamespace):
+    """Patches of a grid of tokens as rows."""
+
+    patches: TokenPatches
+    out: Array
+
+
+class Conv(SimpleNamespace):
+    """``out = activation(patches @ weights + bias)``: a dense convolution of a grid of tokens."""
+
+    patches: TokenPatches
+    weights: PackedMatrix
+    bias: np.ndarray | None
+    activation: Activation | None
+    out: Array
+
+
 class ScanDirection(NamedTuple):
     """One direction of a scan, every array in the order in which it passes the tokens.
 
     Either `dt` is given and projected, some tokens at a time, or `delta` is there already. With a
-    `state` it goes on from there, and leaves the last one in its place.
+    `state` it goes on from there, and leaves the last one in its place. With a `walk` the arrays'
+    rows stand at the tokens' places, and the walk says the order: of the directions of one scan,
+    each may have its own.
     """
 
     u: Array
@@ -195,6 +255,18 @@ class ScanDirection(NamedTuple):
     A: np.ndarray  # (d_state, channels)
     D: np.ndarray
     state: Array | None = None  # (d_state, channels)
+    walk: Walk | None = None
+
+    def straightened(self) -> ScanDirection:
+        """Without the walk, where it passes row after row, or all of them backwards."""
+        step = None if self.walk is None else self.walk.step()
+        if step is None:
+            return self
+        names = ("u", "dt", "delta", "B", "C", "z", "out")
+        arrays = {name: array for name in names if (array := getattr(self, name)) is not None}
+        if step < 0:
+            arrays = {name: array.backward() for name, array in arrays.items()}
+        return self._replace(walk=None, **arrays)
 
 
 class Scan(SimpleNamespace):
@@ -212,7 +284,9 @@ class Reduction(SimpleNamespace):
     out: Array
 
 
-Task: TypeAlias = Embed | Lookup | Rotate | Norm | Product | Conv1d | Scan | Reduction
+Task: TypeAlias = (
+    Embed | Lookup | Rotate | Norm | Product | Conv1d | Conv2d | Patches | Conv | Scan | Reduction
+)
 
 
 class Operation(SimpleNamespace):

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vimnp.ops.checked import causal_conv1d as causal_conv1d
     from vimnp.ops.checked import causal_conv1d_update as causal_conv1d_update
+    from vimnp.ops.checked import conv2d as conv2d
+    from vimnp.ops.checked import gelu as gelu
+    from vimnp.ops.checked import layer_norm as layer_norm
     from vimnp.ops.checked import selective_scan as selective_scan
     from vimnp.ops.checked import selective_scan_bidirectional as selective_scan_bidirectional
     from vimnp.ops.checked import selective_state_update as selective_state_update
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "causal_conv1d": "checked",
     "causal_conv1d_update": "checked",
+    "conv2d": "checked",
+    "gelu": "checked",
+    "layer_norm": "checked",
     "selective_scan": "checked",
     "selective_scan_bidirectional": "checked",
     "selective_state_update": "checked",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE
+from vimnp.ops.limits import MAX_D_CONV, MAX_D_STATE, MAX_KERNEL
 from vimnp.ops.reference import Direction, refuse_complex
 
 
@@ -43,6 +43,26 @@ def expect_filter(weight: np.ndarray, bias: np.ndarray | None, channels: int) ->
             f"w from 1 to {MAX_D_CONV}"
         )
     expect_optional("bias", bias, (channels,))
+
+
+def expect_filter_2d(weight: np.ndarray, bias: np.ndarray | None, channels: int) -> None:
+    """A depthwise convolution's in two dimensions, of so many channels as x has."""
+    expect_array("weight", weight)
+    kernels = range(1, MAX_KERNEL + 1, 2)
+    if weight.shape not in [(channels, 1, k, k) for k in kernels]:
+        raise ValueError(
+            f"weight has shape {weight.shape}; expected (d, 1, k, k) with d = {channels}, as x "
+            f"has, and k one of {', '.join(map(str, kernels))}"
+        )
+    expect_optional("bias", bias, (channels,))
+
+
+def expect_pictures(name: str, array: np.ndarray) -> None:
+    expect_array(name, array)
+    if array.ndim != 4 or array.shape[1] == 0:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected (b, d, h, w) with at least one channel"
+        )
 
 
 def expect_tokens(name: str, array: np.ndarray) -> None:
@@ -105,3 +125,9 @@ def expect_array(name: str, array: object) -> None:
 def expect_choice(name: str, value: object, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; expected one of {choices}")
+
+
+def expect_at_least_zero(name: str, value: object) -> None:
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    if not is_number or not 0 <= value < np.inf:  # type: ignore[operator]
+        raise ValueError(f"{name} is {value!r}; expected a finite number of at least 0")

@@ -29,7 +29,7 @@ def convolve(
     """
     batch, channels, length = x.shape
     before = (weight.shape[1] - 1, channels)
-    filter = Filter(_contiguous(weight.T), None if bias is None else _contiguous(bias))
+    filter = Filter(contiguous(weight.T), None if bias is None else contiguous(bias))
     out = np.empty((batch, channels, length), np.float32)
     final_states = np.zeros((batch, channels, before[0]), np.float32) if keep_states else None
     if final_states is not None and initial_states is not None:
@@ -38,11 +38,11 @@ def convolve(
         result = aligned_empty(length, channels)
         state = None
         if initial_states is not None:
-            state = _contiguous(initial_states[b].T)
+            state = contiguous(initial_states[b].T)
         elif keep_states:
             state = np.zeros(before, np.float32)
         kernels.causal_conv1d(
-            _contiguous(x[b].T),
+            contiguous(x[b].T),
             (filter,),
             (result,),
             silu=activation is not None,
@@ -53,6 +53,32 @@ def convolve(
         if final_states is not None and state is not None:
             final_states[b] = state.T
     return out, final_states
+
+
+def convolve_2d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    activation: str | None,
+    num_threads: int,
+) -> np.ndarray:
+    """Output (b, d, h, w), one picture after the other."""
+    batch, channels, height, width = x.shape
+    taps = contiguous(weight.reshape(channels, -1).T)
+    filter = Filter(taps, None if bias is None else contiguous(bias))
+    out = np.empty((batch, channels, height, width), np.float32)
+    for b in range(batch if out.size else 0):
+        result = aligned_empty(height * width, channels)
+        kernels.conv2d(
+            contiguous(x[b].reshape(channels, -1).T),
+            filter,
+            result,
+            grid=(height, width),
+            silu=activation is not None,
+            num_threads=num_threads,
+        )
+        out[b] = result.T.reshape(channels, height, width)
+    return out
 
 
 def scan(
@@ -83,10 +109,10 @@ def scan(
             if initial_states is None:
                 states = tuple(np.zeros(part.A.shape, np.float32) for part in inputs)
             else:
-                states = tuple(_contiguous(state[b, group].T) for state in initial_states)
+                states = tuple(contiguous(state[b, group].T) for state in initial_states)
             kernels.selective_scan(
                 inputs,
-                None if z is None else _contiguous(z[b, group].T),
+                None if z is None else contiguous(z[b, group].T),
                 result,
                 states,
                 delta_softplus=delta_softplus,
@@ -113,13 +139,13 @@ def _groups(directions: list[Direction]) -> list[slice]:
 def _scan_inputs(direction: Direction, b: int, group: slice) -> ScanInputs:
     u, delta, A, B, C, D, delta_bias = direction
     return ScanInputs(
-        _contiguous(u[b, group].T),
-        _contiguous(delta[b, group].T),
-        _contiguous(A[group].T),
+        contiguous(u[b, group].T),
+        contiguous(delta[b, group].T),
+        contiguous(A[group].T),
         _coefficients(B, u, b, group),
         _coefficients(C, u, b, group),
-        None if D is None else _contiguous(D[group]),
-        None if delta_bias is None else _contiguous(delta_bias[group]),
+        None if D is None else contiguous(D[group]),
+        None if delta_bias is None else contiguous(delta_bias[group]),
         B_constant=B.ndim == 2,
         C_constant=C.ndim == 2,
     )
@@ -128,14 +154,15 @@ def _scan_inputs(direction: Direction, b: int, group: slice) -> ScanInputs:
 def _coefficients(matrix: np.ndarray, u: np.ndarray, b: int, group: slice) -> np.ndarray:
     """B or C for one image and group: (n, d) where constant, else (l, n)."""
     if matrix.ndim == 2:
-        return _contiguous(matrix[group].T)
+        return contiguous(matrix[group].T)
     if matrix.ndim == 3:
-        return _contiguous(matrix[b].T)
+        return contiguous(matrix[b].T)
     channels_per_group = u.shape[1] // matrix.shape[1]
-    return _contiguous(matrix[b, group.start // channels_per_group].T)
+    return contiguous(matrix[b, group.start // channels_per_group].T)
 
 
-def _contiguous(array: np.ndarray) -> np.ndarray:
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """A copy in the order of its axes, which begins at a cache line."""
     copy = aligned_empty(*array.shape)
     copy[...] = array
     return copy

@@ -3,7 +3,8 @@
 Compiled where the extension is there, plain NumPy where not (:mod:`vimnp.ops.kernels` chooses, and
 says so). Arrays are float32; :mod:`vimnp.reference` has the same functions for any floating dtype.
 
-Shapes: b batch, d channels, l tokens, n states, g groups, w taps, s inputs that a state holds.
+Shapes: b batch, d channels, l tokens, n states, g groups, w taps, s inputs that a state holds; of
+pictures h the height and w the width, and k the lines and columns of a kernel.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import Literal, overload
 
 import numpy as np
 
-from vimnp.ops import batches
+from vimnp.ops import batches, kernels
 from vimnp.ops.arguments import (
     expect_array,
+    expect_at_least_zero,
     expect_choice,
     expect_direction,
     expect_filter,
+    expect_filter_2d,
     expect_optional,
+    expect_pictures,
     expect_shape,
     expect_tokens,
     expect_updatable,
@@ -174,6 +178,125 @@ def causal_conv1d_update(
     out, _ = batches.convolve(tokens, weight, bias, activation, before, False, num_threads)
     conv_state[...] = shifted(conv_state, tokens)
     return out.reshape(x.shape)
+
+
+def conv2d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """Depthwise convolution of pictures with zeros around them, then SiLU where asked.
+
+    As PyTorch's ``conv2d`` with a group for each channel and a padding of ``k // 2``, so that
+    pictures keep their size. It is that of VMamba's SS2D (Liu et al. 2024).
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (b, d, h, w)
+    weight : ndarray of float32, shape (d, 1, k, k)
+        k is 1, 3, 5 or 7.
+    bias : ndarray of float32, shape (d,), optional
+    activation : {None, "silu", "swish"}
+    num_threads : int, optional
+        See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
+
+    Returns
+    -------
+    ndarray of float32, shape (b, d, h, w)
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of float32.
+    ValueError
+        If a shape does not fit, or the activation is unknown.
+    """
+    expect_pictures("x", x)
+    expect_filter_2d(weight, bias, x.shape[1])
+    expect_choice("activation", activation, ACTIVATIONS)
+    return batches.convolve_2d(x, weight, bias, activation, resolve_num_threads(num_threads))
+
+
+def layer_norm(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    eps: float = 1e-5,
+    *,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """LayerNorm over the last axis (Ba et al. 2016), as PyTorch's ``layer_norm``.
+
+    ``out = (x - mean) / sqrt(variance + eps) * weight + bias``
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (..., d)
+    weight, bias : ndarray of float32, shape (d,)
+    eps : float
+        At least 0.
+    num_threads : int, optional
+        See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
+
+    Returns
+    -------
+    ndarray of float32, shape (..., d)
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of float32.
+    ValueError
+        If a shape does not fit, or eps is no such number.
+    """
+    expect_array("x", x)
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"x has shape {x.shape}; expected (..., d) with at least one channel")
+    channels = x.shape[-1]
+    expect_shape("weight", weight, (channels,))
+    expect_shape("bias", bias, (channels,))
+    expect_at_least_zero("eps", eps)
+    rows = batches.contiguous(x).reshape(-1, channels)
+    kernels.fused_add_norm(
+        rows,
+        None,
+        batches.contiguous(weight),
+        batches.contiguous(bias),
+        rows,
+        epsilon=eps,
+        num_threads=resolve_num_threads(num_threads),
+    )
+    return rows.reshape(x.shape)
+
+
+def gelu(x: np.ndarray, *, num_threads: int | None = None) -> np.ndarray:
+    """The exact GELU ``x * Phi(x)``, Phi the normal distribution's (Hendrycks & Gimpel 2016).
+
+    As PyTorch's ``gelu`` without the approximation by tanh. Of minus infinity it is NaN, as there.
+
+    Parameters
+    ----------
+    x : ndarray of float32
+        Any shape.
+    num_threads : int, optional
+        See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
+
+    Returns
+    -------
+    ndarray of float32, of x's shape
+
+    Raises
+    ------
+    TypeError
+        If x is no array of float32.
+    """
+    expect_array("x", x)
+    out = batches.contiguous(x)
+    kernels.gelu(out, out, num_threads=resolve_num_threads(num_threads))
+    return out
 
 
 def selective_scan(

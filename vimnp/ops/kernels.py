@@ -30,10 +30,16 @@ if TYPE_CHECKING:  # the reference loads where it runs: most processes have comp
 # 0.65, of 9 0.67 and 0.59; layers of fewer channels need more of them.
 _LEAST_ELEMENTS = {
     "causal_conv1d": 1 << 17,
+    "conv2d": 1 << 17,
     "fused_add_norm": 1 << 17,
+    "gelu": 1 << 17,
     "selective_scan": 1 << 13,
     "forward": 1 << 14,
 }
+
+# What came after the switches (runtime/extension.py) goes with the operation that is most like it:
+# to switch that one off is to have this one in plain NumPy, too.
+_SWITCHED_WITH = {"conv2d": "causal_conv1d", "gelu": "fused_add_norm"}
 
 LINE = 16  # floats in a cache line of 64 bytes
 
@@ -44,7 +50,7 @@ def whole_lines(floats: int) -> int:
 
 
 class Filter(NamedTuple):
-    """A depthwise convolution's weight (K, d), and its bias (d,) where it has one."""
+    """A depthwise convolution's weight (taps, d), and its bias (d,) where it has one."""
 
     weight: np.ndarray
     bias: np.ndarray | None
@@ -105,6 +111,7 @@ def threads_for(operation: str, elements: int, num_threads: int) -> int:
 
 
 def _kernels_for(operation: str, chosen: Choice | None) -> Kernels | None:
+    operation = _SWITCHED_WITH.get(operation, operation)
     if chosen is None:
         return extension.for_operation(operation)
     found: Kernels | None = getattr(chosen, operation)
@@ -158,6 +165,68 @@ def causal_conv1d(
         state[...] = convolved.final_states[0].T
 
 
+def conv2d(
+    x: np.ndarray,
+    filter: Filter,
+    out: np.ndarray,
+    *,
+    grid: tuple[int, int],
+    silu: bool,
+    num_threads: int,
+    chosen: Choice | None = None,
+) -> None:
+    """Depthwise convolution of a grid of tokens, with zeros around it, and SiLU.
+
+    Parameters
+    ----------
+    x, out : ndarray, shape (lines * columns, d)
+        Two arrays. Row ``y * columns + x`` is the token on line y, column x.
+    filter : Filter
+        Its weight (k * k, d) has the taps line by line; k is odd.
+    grid : tuple of int
+        Lines and columns.
+    silu : bool
+    num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
+    """
+    compiled = _kernels_for("conv2d", chosen)
+    if compiled is not None:
+        num_threads = threads_for("conv2d", x.size, min(num_threads, x.shape[1]))
+        compiled.conv2d(x, *filter, out, grid=grid, silu=silu, num_threads=num_threads)
+        return
+    from vimnp.ops import reference
+
+    kernel = math.isqrt(len(filter.weight))
+    convolved = reference.conv2d(
+        x.T.reshape(1, x.shape[1], *grid),
+        filter.weight.T.reshape(x.shape[1], 1, kernel, kernel),
+        filter.bias,
+        "silu" if silu else None,
+    )
+    out[...] = convolved.reshape(x.shape[1], -1).T
+
+
+def gelu(x: np.ndarray, out: np.ndarray, *, num_threads: int, chosen: Choice | None = None) -> None:
+    """The exact GELU of every element of x into `out`, which may be x.
+
+    Parameters
+    ----------
+    x, out : ndarray of one shape, both C-contiguous
+    num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
+    """
+    compiled = _kernels_for("gelu", chosen)
+    if compiled is not None:
+        num_threads = threads_for("gelu", x.size, num_threads)
+        compiled.gelu(x.reshape(-1), out.reshape(-1), num_threads=num_threads)
+        return
+    from vimnp.ops import reference
+
+    out[...] = reference.gelu(x)
+
+
 def fused_add_norm(
     residual: np.ndarray,
     hidden: np.ndarray | None,
@@ -167,6 +236,7 @@ def fused_add_norm(
     *,
     epsilon: float,
     num_threads: int,
+    gate: np.ndarray | None = None,
     chosen: Choice | None = None,
 ) -> None:
     """``residual += hidden``, then its RMSNorm, or with a bias its LayerNorm, into `out`.
@@ -180,6 +250,8 @@ def fused_add_norm(
         The bias is optional.
     epsilon : float
     num_threads : int
+    gate : ndarray, shape (l, d), optional
+        The norm is multiplied by ``silu(gate)``.
     chosen : Choice, optional
         What runs it; by default as the environment says now.
     """
@@ -187,7 +259,7 @@ def fused_add_norm(
     if compiled is not None:
         num_threads = threads_for("fused_add_norm", residual.size, min(num_threads, len(residual)))
         compiled.fused_add_norm(
-            residual, hidden, weight, bias, out, epsilon=epsilon, num_threads=num_threads
+            residual, hidden, weight, bias, out, epsilon=epsilon, num_threads=num_threads, gate=gate
         )
         return
     from vimnp.ops import reference
@@ -195,6 +267,8 @@ def fused_add_norm(
     if hidden is not None:
         residual += hidden
     out[...] = reference.norm(residual, weight, bias, epsilon)
+    if gate is not None:
+        out *= reference.silu(gate)
 
 
 def selective_scan(

@@ -8,13 +8,14 @@ Sources: Mamba (Gu & Dao 2023), algorithm 2; Vision Mamba (Zhu et al. 2024), alg
 ``selective_scan_ref`` in ``mamba_ssm/ops/selective_scan_interface.py`` and ``causal_conv1d_ref``
 in ``causal_conv1d/causal_conv1d_interface.py``.
 
-Shapes: b batch, d channels, l tokens, n states, g groups, w taps.
+Shapes: b batch, d channels, l tokens, n states, g groups, w taps, k lines and columns of a kernel.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, ParamSpec, TypeVar, overload
 
@@ -89,6 +90,29 @@ def silu(x: np.ndarray) -> np.ndarray:
 def softplus(x: np.ndarray) -> np.ndarray:
     """``log(1 + exp(x))``, any shape; equals PyTorch's, which is the identity above 20."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@_without_warnings
+def gelu(x: np.ndarray) -> np.ndarray:
+    """``x * Phi(x)``, Phi the normal distribution's: the exact GELU (Hendrycks & Gimpel 2016).
+
+    Any shape. Phi is ``erfc(-x / sqrt(2)) / 2``, which loses nothing where it is small.
+    """
+    refuse_complex("x", x)
+    wide = x.astype(np.float64)
+    phi = np.fromiter(map(math.erfc, (wide * -math.sqrt(0.5)).ravel().tolist()), float, x.size) / 2
+    return (wide * phi.reshape(x.shape)).astype(x.dtype)
+
+
+def layer_norm(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float = 1e-5
+) -> np.ndarray:
+    """LayerNorm over the last axis; see :func:`vimnp.ops.layer_norm`."""
+    for name, array in {"x": x, "weight": weight, "bias": bias}.items():
+        refuse_complex(name, array)
+    rows = _widened(x.reshape(-1, x.shape[-1]))
+    out = norm(rows, _widened(weight), _widened(bias), eps)
+    return out.astype(x.dtype, copy=False).reshape(x.shape)
 
 
 @_without_warnings
@@ -184,6 +208,38 @@ def convolve(
     if activation is not None:
         out = silu(out)
     return Convolved(out.astype(dtype, copy=False), padded[..., length:].astype(dtype, copy=False))
+
+
+@_without_warnings
+def conv2d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+) -> np.ndarray:
+    """Depthwise convolution of pictures; see :func:`vimnp.ops.conv2d`."""
+    for name, array in {"x": x, "weight": weight, "bias": bias}.items():
+        if array is not None:
+            refuse_complex(name, array)
+    dtype, (height, width), kernel = x.dtype, x.shape[2:], weight.shape[2]
+    x, weight = _widened(x), _widened(weight)
+    out = np.zeros_like(x)
+    for i, j in itertools.product(range(kernel), repeat=2):
+        lines, lines_under = _overlap(height, i - kernel // 2)
+        columns, columns_under = _overlap(width, j - kernel // 2)
+        under_tap = x[:, :, lines_under, columns_under]
+        out[:, :, lines, columns] += weight[:, 0, i, j, None, None] * under_tap
+    if bias is not None:
+        out += _widened(bias)[:, None, None]
+    if activation is not None:
+        out = silu(out)
+    return out.astype(dtype, copy=False)
+
+
+def _overlap(size: int, distance: int) -> tuple[slice, slice]:
+    """Of so many places those that have another so far ahead of them, and these others."""
+    begin, end = max(0, -distance), max(0, size - max(0, distance))
+    return slice(begin, max(begin, end)), slice(begin + distance, max(begin, end) + distance)
 
 
 def selective_scan(
