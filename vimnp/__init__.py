@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from vimnp.models.generation import Generation
     from vimnp.models.mamba.config import MambaConfig
     from vimnp.models.mamba.model import MambaLM
+    from vimnp.models.vmamba.config import VMambaConfig
+    from vimnp.models.vmamba.model import VMamba
     from vimnp.ops import reference as reference
     from vimnp.ops.checked import (
         causal_conv1d,
@@ -77,8 +79,10 @@ _LATE = {
     "MambaLM": "vimnp.models.mamba.model",
     "State": "vimnp.engine.state",
     "Tokenizer": "vimnp.text.tokenizer",
+    "VMamba": "vimnp.models.vmamba.model",
+    "VMambaConfig": "vimnp.models.vmamba.config",
 }
-"""Where names are that load when they are used: no network of pictures needs them."""
+"""Where names are that load when they are used: no Vision Mamba needs them."""
 
 __all__ = [
     "CheckpointError",
@@ -93,6 +97,8 @@ __all__ = [
     "StateError",
     "TextError",
     "Tokenizer",
+    "VMamba",
+    "VMambaConfig",
     "VimBase",
     "VimConfig",
     "VimSmall",
@@ -113,7 +119,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """What not every network needs loads when it is used: operations, modules, language models."""
+    """What not every network needs loads when it is used: operations, modules, other families."""
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
     if name in _LATE:

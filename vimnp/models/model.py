@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from vimnp.engine.network import Network
 
 
-def _expect_scan(scan: str) -> None:
-    if scan not in SCAN_MODES:
-        raise ConfigError(f"scan is {scan!r}; expected one of {SCAN_MODES}")
-
-
 class Model:
     """A network with its weights, on one of the backends.
 
@@ -47,6 +42,9 @@ class Model:
     configuration: ClassVar[type[Configuration]]
     """That of the class's networks."""
 
+    scans: ClassVar[tuple[str, ...]] = SCAN_MODES
+    """The modes that the class's networks can scan in."""
+
     _settled: ClassVar[frozenset[str]] = frozenset({"num_threads", "backend", "_network"})
     """Attributes that are decided, and made, where a model is to run."""
 
@@ -66,7 +64,7 @@ class Model:
             raise TypeError(
                 f"{name} needs weights; expected {name}.from_npz(path), or {name}.random()"
             )
-        _expect_scan(scan)
+        self._expect_scan(scan)
         self._check_family(metadata.config)
         self._check_variant(metadata.config)
         self.metadata = metadata
@@ -98,6 +96,11 @@ class Model:
 
     def _check_variant(self, config: Any) -> None:
         """Raise ConfigError if these are not the sizes of this class."""
+
+    @classmethod
+    def _expect_scan(cls, scan: str) -> None:
+        if scan not in cls.scans:
+            raise ConfigError(f"scan is {scan!r}; expected one of {cls.scans}")
 
     @classmethod
     def _check_family(cls, config: Configuration) -> None:
@@ -146,7 +149,7 @@ class Model:
         """The same network, on the same weights in memory, run in another way."""
         other = copy.copy(self)
         if scan is not None:
-            _expect_scan(scan)
+            self._expect_scan(scan)
             resolve_backend(self.backend, scan)
             other.scan, other._asked_backend = scan, self.backend
         if num_threads is not None:

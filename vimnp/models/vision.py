@@ -54,7 +54,8 @@ class Prediction:
 class VisionModel(Model):
     """A network that looks at pictures, on one of the backends: what every family's class offers.
 
-    Its parameters, attributes and errors are those of :class:`vimnp.VisionMamba`.
+    Its parameters, attributes and errors are those of the class: :class:`vimnp.VisionMamba` has all
+    of them.
     """
 
     variant: ClassVar[Any] = None
@@ -105,7 +106,8 @@ class VisionModel(Model):
         path : path-like
         img_size : int or (height, width), optional
             Take pictures of this size in pixels, and not of the size that the network was trained
-            for; see :func:`vimnp.models.vim.resize.resized`.
+            for. Vision Mamba's position embedding is then interpolated
+            (:func:`vimnp.models.vim.resize.resized`).
         scan, num_threads, backend
             As for the class.
 

@@ -1,0 +1,162 @@
+"""VMamba as users call it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterable
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+
+from vimnp.counts import checked_count
+from vimnp.errors import ConfigError
+from vimnp.models.vision import VisionModel
+from vimnp.models.vmamba import parameters
+from vimnp.models.vmamba.config import STAGES, VMambaConfig
+from vimnp.models.vmamba.outputs import Output, Stages, shape_of, shape_of_stage
+from vimnp.models.vmamba.published import PUBLISHED, name_of
+from vimnp.weights.family import ReadTensor
+
+if TYPE_CHECKING:
+    from vimnp.engine.network import Network
+    from vimnp.engine.packing import PackMatrix
+    from vimnp.models.vision import Pictures
+
+
+class VMamba(VisionModel):
+    """A VMamba (MzeroMiko/VMamba, ``VSSM`` in ``classification/models/vmamba.py``) at inference.
+
+    Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
+    once, and from a signal handler while it runs. It can be pickled and copied as a
+    :class:`vimnp.VisionMamba` can. It takes pictures of any size, since no tensor depends on it:
+    ``from_npz(path, img_size=512)``.
+
+    Parameters
+    ----------
+    metadata : vimnp.weights.Metadata
+        Configuration, preprocessing and labels.
+    read : callable
+        Gives each tensor by its name in the PyTorch state dict.
+    scan : {"fused"}
+        There is one way to scan in four directions.
+    num_threads, backend
+        As for :class:`vimnp.VisionMamba`.
+
+    Attributes
+    ----------
+    config : VMambaConfig
+    backend : {"numpy", "native"}
+        The one that runs.
+    num_threads : int
+        The most that it uses.
+
+    Raises
+    ------
+    ConfigError
+        If the number of threads or the backend means nothing, the backend lacks its kernels, or
+        the weights are of another family.
+    TypeError
+        If there are no `metadata` or no `read`.
+    """
+
+    configuration = VMambaConfig
+    scans: ClassVar[tuple[str, ...]] = ("fused",)
+
+    config: VMambaConfig
+
+    def __repr__(self) -> str:
+        config = self.config
+        height, width = config.img_size
+        head = f"{config.num_classes} classes" if config.num_classes else "no head"
+        return (
+            f"{type(self).__name__}({height}x{width} pixels, dims {config.dims}, "
+            f"depths {config.depths}, {head}; {self.way})"
+        )
+
+    def feature_maps(
+        self, images: Pictures, stages: Iterable[int] = range(STAGES)
+    ) -> list[np.ndarray]:
+        """The tokens of each stage where they lie in the picture, as detectors and segmenters read.
+
+        They have gone through the stage's blocks, and not through the downsampling. Of a backbone
+        (``out_norms``) they have gone through the stage's own norm as well, as
+        ``Backbone_VSSM`` of the original gives them.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+        stages : iterable of int
+            Indices of stages, from 0 to 3, in ascending order: the others are left out, and what
+            comes after the last is not computed.
+
+        Returns
+        -------
+        list of ndarray of float32, shape (C, h, w), or (B, C, h, w) for a batch or a list
+            One for each stage; C, h and w are those of ``config.dims`` and ``config.grids``.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such stage, or they do not ascend.
+        ImageError
+            As for calling the model.
+        """
+        asked = Stages(self._checked_stages(stages))
+        found = self._forward_all(images, asked)
+        maps, begin = [], 0
+        for stage in asked.stages:
+            length, channels = shape_of_stage(self.config, stage)
+            tokens = found[..., begin : begin + length * channels]
+            begin += length * channels
+            grid = tokens.reshape(*found.shape[:-1], *self.config.grids[stage], channels)
+            maps.append(np.ascontiguousarray(np.moveaxis(grid, -1, -3)))
+        return maps
+
+    def _checked_stages(self, stages: Iterable[int]) -> tuple[int, ...]:
+        found = tuple(checked_count("stages", stage, STAGES - 1, least=0) for stage in stages)
+        if not found or list(found) != sorted(set(found)):
+            raise ConfigError(f"stages is {found}; expected one or more, in ascending order")
+        return found
+
+    # ---- What the class says of itself to VisionModel -------------------------------------------
+
+    def _load(self, read: ReadTensor, pack: PackMatrix[Any]) -> Any:
+        return parameters.load_parameters(self.config, read, pack)
+
+    def _lay_out(self, plain: Any, pack: PackMatrix[Any]) -> Any:
+        return parameters.lay_out(self.config, plain, pack)
+
+    def _make_network(self, load: parameters.Load, num_threads: int) -> Network:
+        if self.backend == "native" and self._asked_backend == "native":
+            raise ConfigError("backend is 'native', which VMamba does not have; expected 'numpy'")
+        self.backend = "numpy"
+        from vimnp.models.vmamba.network import NumpyVMamba
+
+        return NumpyVMamba(self.config, load, num_threads)
+
+    def _shape_of(self, output: Hashable) -> tuple[int, ...]:
+        return shape_of(self.config, cast("Output", output))
+
+    @classmethod
+    def _resized(
+        cls, config: VMambaConfig, read: ReadTensor, img_size: int | tuple[int, int]
+    ) -> tuple[VMambaConfig, ReadTensor]:
+        """Every picture's size will do: no tensor depends on it."""
+        sides: Any = (img_size, img_size) if isinstance(img_size, Integral) else img_size
+        return dataclasses.replace(config, img_size=sides), read
+
+    @classmethod
+    def _default_config(cls) -> VMambaConfig:
+        return PUBLISHED["vmamba-tiny"]
+
+    def _facts(self) -> dict[str, str]:
+        config = self.config
+        grids = ", ".join(f"{height}x{width}" for height, width in config.grids)
+        return {
+            "network": name_of(config) or "none that was published",
+            "tokens": f"{grids} in the four stages",
+            "blocks": f"{config.depths}, dims {config.dims}, d_inner {config.d_inner}, "
+            f"d_state {config.d_state}",
+        }

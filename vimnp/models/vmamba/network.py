@@ -1,0 +1,430 @@
+"""VMamba in NumPy, from a picture to logits: the network as the paper has it.
+
+Glossary, as in "VMamba: Visual State Space Model" (Liu et al. 2024) and its code:
+
+    H, W   a stage's tokens down and across; L = H * W
+    C      dims, channels of a token
+    D      d_inner, channels inside a cross-scan block
+    N      d_state
+    R      dt_rank
+
+Activations are token-major float32: (L, channels), the tokens row by row, or the same array as
+(H, W, channels). They stand in the arrays of a :class:`Pass`, which every step reads and writes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from vimnp.engine import numpy_network
+from vimnp.engine.arena import Spares
+from vimnp.engine.numpy_network import NumpyNetwork, operation
+from vimnp.engine.trace import Trace
+from vimnp.models.parameters import Norm
+from vimnp.models.vmamba import parameters
+from vimnp.models.vmamba.config import DIRECTIONS, STAGES, VMambaConfig
+from vimnp.models.vmamba.outputs import Output, Stages, last_stage, shape_of_stage
+from vimnp.ops import kernels
+from vimnp.ops.kernels import ScanInputs, aligned_empty
+from vimnp.ops.reference import silu
+
+if TYPE_CHECKING:
+    from vimnp.engine.state import State
+
+Block: TypeAlias = parameters.Block[np.ndarray]
+Convolution: TypeAlias = parameters.Convolution[np.ndarray]
+CrossScan: TypeAlias = parameters.CrossScan[np.ndarray]
+Merging: TypeAlias = parameters.Merging[np.ndarray]
+Mlp: TypeAlias = parameters.Mlp[np.ndarray]
+Parameters: TypeAlias = parameters.Parameters[np.ndarray]
+
+
+class StageArrays:
+    """What a stage's steps write."""
+
+    def __init__(self, config: VMambaConfig, stage: int) -> None:
+        self.grid = config.grids[stage]
+        self.d_state, self.dt_rank = config.d_state, config.dt_rank[stage]
+        length, dim, d_inner = math.prod(self.grid), config.dims[stage], config.d_inner[stage]
+        self.residual = aligned_empty(length, dim)
+        self.normed = aligned_empty(length, dim)
+        self.xz = aligned_empty(length, (1 + config.gated) * d_inner)
+        self.x, self.z = self.xz[:, :d_inner], self.xz[:, d_inner:]
+        self.u = aligned_empty(length, d_inner)
+        self.dbc = aligned_empty(length, DIRECTIONS * config.dbc_channels(stage))
+        # What the scans along the columns read: the same tokens, column by column.
+        self.u_down = aligned_empty(length, d_inner)
+        self.dbc_down = aligned_empty(*self.dbc.shape)
+        self.deltas = aligned_empty(length, d_inner), aligned_empty(length, d_inner)
+        self.y = aligned_empty(length, d_inner)
+        self.y_down = aligned_empty(length, d_inner)
+        self.normed_y = self.u  # which the scans have read
+        self.hidden = aligned_empty(length, dim)
+        self.mlp = aligned_empty(length, config.mlp_channels[stage])
+
+
+class Pass(numpy_network.Pass):
+    """Every array that a pass writes, made once and reused; and where the pass is."""
+
+    def __init__(self, config: VMambaConfig) -> None:
+        super().__init__()
+        self.stages = [StageArrays(config, stage) for stage in range(STAGES)]
+        # Between the two convolutions of patch_embed "v2".
+        height, width = config.img_size
+        self.half_grid = -(-height // 2), -(-width // 2)
+        length = math.prod(self.half_grid) * (config.patch_embed == "v2")
+        self.half = aligned_empty(length, config.dims[0] // 2)
+        self.half_normed = aligned_empty(length, config.dims[0] // 2)
+
+
+class NumpyVMamba(NumpyNetwork[Parameters]):
+    """The network on NumPy's matrix products, and kernels for the rest.
+
+    Parameters
+    ----------
+    config : VMambaConfig
+    load, num_threads
+        As for every :class:`vimnp.engine.numpy_network.NumpyNetwork`.
+    """
+
+    def __init__(self, config: VMambaConfig, load: parameters.Load, num_threads: int) -> None:
+        super().__init__(load, num_threads, "fused")
+        self._config = config
+        self._spares = Spares(functools.partial(Pass, config))
+
+    def forward(
+        self,
+        inputs: Sequence[np.ndarray],
+        out: np.ndarray,
+        *,
+        output: Hashable,
+        state: State | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        """What is asked for, an :data:`Output`, of some pictures (channels, H, W), one by one."""
+        with self.threads_of_products(), self._spares.one() as w:
+            w.trace = trace
+            for of_picture, pixels in zip(out, inputs, strict=True):
+                self._forward(w, pixels, of_picture, cast("Output", output))
+
+    # ---- One picture, from top to bottom --------------------------------------------------------
+
+    def _forward(self, w: Pass, pixels: np.ndarray, out: np.ndarray, output: Output) -> None:
+        """A picture (channels, H, W) -> what is asked for of it."""
+        maps = self._maps(out, output) if isinstance(output, Stages) else {}
+        w.layer = None
+        self._patch_embed(w, pixels)
+        layer = 0
+        last = last_stage(output)
+        for index, stage in enumerate(self._parameters.stages[: last + 1]):
+            s = w.stages[index]
+            for block in stage.blocks:
+                w.layer, layer = layer, layer + 1
+                self._block(w, s, block)
+            w.layer = None
+            if index in maps:
+                self._keep(w, s, stage.out_norm, maps[index])
+            if index < last:
+                self._downsample(w, s, stage.downsample, w.stages[index + 1])
+        if output == "features":
+            self._pool(w, out)
+        elif output == "logits":
+            features = np.empty(self._config.num_features, np.float32)
+            self._pool(w, features)
+            self._head(w, features, out)
+
+    def _maps(self, out: np.ndarray, asked: Stages) -> dict[int, np.ndarray]:
+        """Where the tokens of some stages go, (L, C) each: one stage after another."""
+        maps, begin = {}, 0
+        for stage in asked.stages:
+            length, dim = shape_of_stage(self._config, stage)
+            maps[stage] = out[begin : begin + length * dim].reshape(length, dim)
+            begin += length * dim
+        return maps
+
+    def _keep(self, w: Pass, s: StageArrays, norm: Norm | None, out: np.ndarray) -> None:
+        """A stage's tokens to the caller; of a backbone their norm."""
+        if norm is not None:
+            self._norm(w, s.residual, norm, out)
+            return
+        with w.span("keep"):
+            out[...] = s.residual
+
+    # ---- Stem and downsampling ------------------------------------------------------------------
+
+    def _patch_embed(self, w: Pass, pixels: np.ndarray) -> None:
+        """A picture (channels, H, W) -> the first stage's tokens."""
+        s = w.stages[0]
+        first, *second = self._parameters.stem
+        if not second:  # v1: a convolution of 4x4 pixels
+            self._embed(w, pixels, first, 4, 4, 0, s.hidden)
+            self._norm(w, s.hidden, first.norm, s.residual)
+            return
+        # v2: two of 3x3 with a stride of 2, and a GELU between them
+        self._embed(w, pixels, first, 3, 2, 1, w.half)
+        self._norm(w, w.half, first.norm, w.half_normed)
+        self._gelu(w, w.half_normed)
+        grid = w.half_normed.reshape(*w.half_grid, -1)
+        self._convolve(w, grid, second[0], 3, 2, 1, s.hidden)
+        self._norm(w, s.hidden, second[0].norm, s.residual)
+
+    @operation("embed")
+    def _embed(
+        self,
+        w: Pass,
+        pixels: np.ndarray,
+        convolution: Convolution,
+        side: int,
+        stride: int,
+        padding: int,
+        out: np.ndarray,
+    ) -> None:
+        """A convolution of pixels (channels, H, W) -> tokens."""
+        padded = np.pad(pixels, ((0, 0), (padding, padding), (padding, padding)))
+        windows = sliding_window_view(padded, (side, side), axis=(1, 2))
+        patches = windows[:, ::stride, ::stride].transpose(1, 2, 0, 3, 4).reshape(len(out), -1)
+        np.matmul(patches, convolution.weight, out=out)
+        out += convolution.bias
+
+    def _downsample(
+        self, w: Pass, s: StageArrays, downsample: Convolution | Merging | None, to: StageArrays
+    ) -> None:
+        """A stage's tokens -> the next one's, of which there are a quarter."""
+        assert downsample is not None  # between two stages there is one
+        grid = s.residual.reshape(*s.grid, -1)
+        if isinstance(downsample, parameters.Merging):
+            self._merge(w, grid, downsample, to)
+            return
+        side, padding = (2, 0) if self._config.downsample == "v2" else (3, 1)
+        self._convolve(w, grid, downsample, side, 2, padding, to.hidden)
+        self._norm(w, to.hidden, downsample.norm, to.residual)
+
+    @operation("downsample")
+    def _convolve(
+        self,
+        w: Pass,
+        grid: np.ndarray,
+        convolution: Convolution,
+        side: int,
+        stride: int,
+        padding: int,
+        out: np.ndarray,
+    ) -> None:
+        """A convolution of tokens (H, W, C) -> tokens."""
+        padded = np.pad(grid, ((padding, padding), (padding, padding), (0, 0)))
+        np.matmul(patches_of(padded, side, stride), convolution.weight, out=out)
+        out += convolution.bias
+
+    @operation("downsample")
+    def _merge(self, w: Pass, grid: np.ndarray, merging: Merging, to: StageArrays) -> None:
+        """Patch merging: squares of four tokens (H, W, C), normed -> tokens."""
+        height, width, _ = grid.shape
+        if self._config.downsample_pad == "zeros":
+            grid = np.pad(grid, ((0, height % 2), (0, width % 2), (0, 0)))
+        squares = patches_of(grid, 2, 2)
+        normed = np.empty_like(squares)
+        self._norm(w, squares, merging.norm, normed)
+        np.matmul(normed, merging.reduction, out=to.residual)
+
+    # ---- A block --------------------------------------------------------------------------------
+
+    def _block(self, w: Pass, s: StageArrays, block: Block) -> None:
+        """s.residual (L, C): what cross-scan and MLP make of its norm is added to it."""
+        self._norm(w, s.residual, block.norm, s.normed)
+        self._cross_scan(w, s, block.op)
+        if block.mlp is not None:
+            self._norm(w, s.residual, block.mlp.norm, s.normed)
+            self._fc1(w, s, block.mlp)
+            self._fc2(w, s, block.mlp)
+
+    def _cross_scan(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
+        """SS2D: s.normed (L, C) -> more of s.residual (L, C)."""
+        self._in_proj(w, s, op)
+        self._conv2d(w, s, op)
+        self._x_proj(w, s, op)
+        self._scan(w, s, op)
+        self._norm(w, s.y, op.out_norm, s.normed_y)
+        if self._config.gated:
+            self._gate(w, s)
+        self._out_proj(w, s, op)
+
+    @operation("in_proj")
+    def _in_proj(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
+        """s.normed (L, C) -> s.x, and where gated s.z, (L, D) each."""
+        np.matmul(s.normed, op.in_proj, out=s.xz)
+
+    @operation("conv2d")
+    def _conv2d(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
+        """s.x (L, D) -> s.u (L, D)."""
+        height, width = s.grid
+        padded = np.pad(s.x.reshape(height, width, -1), ((1, 1), (1, 1), (0, 0)))
+        u = s.u.reshape(height, width, -1)
+        u[...] = 0 if op.conv_bias is None else op.conv_bias
+        for tap, weight in enumerate(op.conv_weight):
+            y, x = divmod(tap, 3)
+            u += weight * padded[y : y + height, x : x + width]
+        u[...] = silu(u)
+
+    @operation("x_proj")
+    def _x_proj(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
+        """s.u (L, D) -> dt (L, R), B and C (L, N) of each direction, side by side in s.dbc."""
+        np.matmul(s.u, op.x_proj, out=s.dbc)
+
+    @operation("scan")
+    def _scan(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
+        """All four directions, summed -> s.y (L, D).
+
+        The first passes the tokens row by row, the second column by column, and two more the same
+        ways backwards.
+        """
+        self._scan_both_ways(w, s, op, 0, s.u, s.dbc, s.y)
+        height, width = s.grid
+        for array, down in ((s.u, s.u_down), (s.dbc, s.dbc_down)):
+            down.reshape(width, height, -1)[...] = by_columns(array.reshape(height, width, -1))
+        self._scan_both_ways(w, s, op, 1, s.u_down, s.dbc_down, s.y_down)
+        y = s.y.reshape(height, width, -1)
+        y += by_columns(s.y_down.reshape(width, height, -1))
+
+    def _scan_both_ways(
+        self,
+        w: Pass,
+        s: StageArrays,
+        op: CrossScan,
+        first: int,
+        u: np.ndarray,
+        dbc: np.ndarray,
+        out: np.ndarray,
+    ) -> None:
+        """A direction and its reverse, in whose order the tokens are: u (L, D) -> out (L, D)."""
+        inputs = []
+        for number, delta in zip((first, first + 2), s.deltas, strict=True):
+            direction = op.directions[number]
+            dt, B, C = np.split(
+                np.split(dbc, DIRECTIONS, axis=1)[number],
+                [s.dt_rank, s.dt_rank + s.d_state],
+                axis=1,
+            )
+            with w.span("dt_proj"):
+                np.matmul(dt, direction.dt_proj, out=delta)
+            D = op.D if number == 0 else None  # the sum of all four
+            inputs.append(ScanInputs(u, delta, direction.A, B, C, D, direction.dt_bias))
+        kernels.selective_scan(
+            tuple(inputs),
+            None,
+            out,
+            delta_softplus=True,
+            scan_mode="fused",
+            num_threads=self.num_threads,
+            chosen=self._chosen,
+        )
+
+    @operation("norm")
+    def _norm(self, w: Pass, x: np.ndarray, norm: Norm, out: np.ndarray) -> None:
+        """LayerNorm of each token, all (tokens, channels)."""
+        kernels.fused_add_norm(
+            x,
+            None,
+            norm.weight,
+            norm.bias,
+            out,
+            epsilon=norm.epsilon,
+            num_threads=self.num_threads,
+            chosen=self._chosen,
+        )
+
+    @operation("gate")
+    def _gate(self, w: Pass, s: StageArrays) -> None:
+        """The norm of the scan's output, by silu(z)."""
+        s.normed_y *= silu(s.z)
+
+    @operation("out_proj")
+    def _out_proj(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
+        """s.normed_y (L, D) -> more of s.residual (L, C)."""
+        np.matmul(s.normed_y, op.out_proj, out=s.hidden)
+        s.residual += s.hidden
+
+    @operation("fc1")
+    def _fc1(self, w: Pass, s: StageArrays, mlp: Mlp) -> None:
+        """s.normed (L, C) -> s.mlp (L, hidden)."""
+        np.matmul(s.normed, mlp.fc1, out=s.mlp)
+        s.mlp += mlp.fc1_bias
+        self._gelu(w, s.mlp)
+
+    @operation("fc2")
+    def _fc2(self, w: Pass, s: StageArrays, mlp: Mlp) -> None:
+        """s.mlp (L, hidden) -> more of s.residual (L, C)."""
+        np.matmul(s.mlp, mlp.fc2, out=s.hidden)
+        s.hidden += mlp.fc2_bias
+        s.residual += s.hidden
+
+    @operation("gelu")
+    def _gelu(self, w: Pass, x: np.ndarray) -> None:
+        """The activation of MLPs, in place."""
+        x[...] = gelu(x)
+
+    # ---- After the last block -------------------------------------------------------------------
+
+    @operation("pool")
+    def _pool(self, w: Pass, out: np.ndarray) -> None:
+        """The mean of the last stage's tokens after their norm -> out (C,)."""
+        s = w.stages[-1]
+        self._norm(w, s.residual, self._parameters.norm, s.normed)
+        s.normed.mean(axis=0, out=out)
+
+    @operation("head")
+    def _head(self, w: Pass, features: np.ndarray, out: np.ndarray) -> None:
+        """Logits (classes,), or without a head the features."""
+        head = self._parameters.head
+        if head is None:
+            out[...] = features
+            return
+        np.matmul(features, head, out=out)
+        out += self._parameters.head_bias
+
+
+def patches_of(grid: np.ndarray, side: int, stride: int) -> np.ndarray:
+    """Squares of tokens (H, W, C) -> (squares, side * side * C), in each (y, x, channel)."""
+    windows = sliding_window_view(grid, (side, side), axis=(0, 1))[::stride, ::stride]
+    squares = windows.transpose(0, 1, 3, 4, 2).copy()  # a view could not be written
+    return squares.reshape(-1, side * side * grid.shape[2])
+
+
+def by_columns(grid: np.ndarray) -> np.ndarray:
+    """A view of a grid's tokens (H, W, C), its columns in the place of rows."""
+    return grid.swapaxes(0, 1)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """``x / 2 * (1 + erf(x / sqrt(2)))``, any shape."""
+    return x * (0.5 + 0.5 * _erf(x * np.float32(math.sqrt(0.5))))
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    x = np.clip(x, -4, 4)
+    square = x * x
+    above = np.polyval(np.array(_ERF_ABOVE, np.float32), square)
+    return x * above / np.polyval(np.array(_ERF_BELOW, np.float32), square)
+
+
+_ERF_ABOVE = (
+    -2.72614225801306e-10,
+    2.77068142495902e-08,
+    -2.10102402082508e-06,
+    -5.69250639462346e-05,
+    -7.34990630326855e-04,
+    -2.95459980854025e-03,
+    -1.60960333262415e-02,
+)
+_ERF_BELOW = (
+    -1.45660718464996e-05,
+    -2.13374055278905e-04,
+    -1.68282697438203e-03,
+    -7.37332916720468e-03,
+    -1.42647390514189e-02,
+)

@@ -1,0 +1,48 @@
+"""What can be asked for of a picture.
+
+"logits", of each class, and of a network without a head what it would read; "features", what the
+head reads; or the maps of some :class:`Stages`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, TypeAlias
+
+from vimnp.models.vmamba.config import VMambaConfig
+
+
+class Stages(NamedTuple):
+    """Every token after the blocks of some stages, before the downsampling.
+
+    Of a backbone each has gone through its stage's norm.
+
+    Parameters
+    ----------
+    stages : tuple of int
+        Their indices, in ascending order.
+    """
+
+    stages: tuple[int, ...]
+
+
+Output: TypeAlias = Literal["logits", "features"] | Stages
+
+
+def shape_of(config: VMambaConfig, output: Output) -> tuple[int, ...]:
+    """The shape of it. The tokens of some stages stand one stage after another."""
+    if isinstance(output, Stages):
+        return (sum(math.prod(shape_of_stage(config, stage)) for stage in output.stages),)
+    if output == "logits" and config.num_classes:
+        return (config.num_classes,)
+    return (config.num_features,)
+
+
+def shape_of_stage(config: VMambaConfig, stage: int) -> tuple[int, int]:
+    """Tokens and channels of a stage."""
+    return math.prod(config.grids[stage]), config.dims[stage]
+
+
+def last_stage(output: Output) -> int:
+    """The last stage that is needed for it."""
+    return output.stages[-1] if isinstance(output, Stages) else 3
