@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vimnp.convert.family import Beside
+from vimnp.convert.family import Beside, Training
 from vimnp.convert.formats.checkpoint import Checkpoint
 from vimnp.convert.formats.locate import INDEX, find_weights
 from vimnp.convert.formats.naming import listing, quoted
@@ -156,7 +156,8 @@ def _describe(
     network = network.without_twins()
     beside = _read_beside(network, tokenizer)
     with _naming(checkpoint):
-        told = {**beside.settings, **given}
+        training = network.family.training(checkpoint.training)
+        told = {**training.settings, **beside.settings, **given}
         config, assumptions = network.family.infer(network.shapes, told, model)
         _check_claims(config, beside)
         preprocessing, untold = _preprocessing(config, of_pictures)
@@ -171,6 +172,7 @@ def _describe(
         )
     doubts = network.family.examine(config, network.read, given, model)
     made = [network.made.assumption] if network.made.tensors else []
+    doubts = [*doubts, *_contradicted(config, training)]
     assumptions = [*assumptions, *made, *doubts, *untold, *_left_out(network)]
     return network, metadata, beside, assumptions
 
@@ -216,6 +218,16 @@ def _check_claims(config: Configuration, beside: Beside) -> None:
             f"its tokenizer gives ids up to {beside.tokens - 1}, but the network knows those below "
             f"{config.vocab_size}; expected the tokenizer of this network"
         )
+
+
+def _contradicted(config: Configuration, training: Training) -> list[str]:
+    """What a training's configuration says otherwise than the weights, which win."""
+    return [
+        f"{name}={to_text(getattr(config, name))}, as the weights say, though the training's "
+        f"configuration has {to_text(value)}"
+        for name, value in training.claims.items()
+        if getattr(config, name) != value
+    ]
 
 
 def _preprocessing(

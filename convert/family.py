@@ -64,8 +64,31 @@ class Beside(NamedTuple):
 NOTHING_BESIDE = Beside({}, {}, "")
 
 
+class Training(NamedTuple):
+    """What a training's configuration, which a dump has beside the weights, tells of a network.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        Values for fields of the configuration that the weights do not tell. The user's win.
+    claims : mapping of str to object
+        Values of fields that the weights do tell. The weights win.
+    """
+
+    settings: Mapping[str, Any]
+    claims: Mapping[str, Any]
+
+
 def _nothing(shapes: Shapes) -> Made:
     return NOTHING
+
+
+def _no_training(configuration: Mapping[object, object]) -> Training:
+    return Training({}, {})
+
+
+def _same_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape
 
 
 def _nothing_beside(folder: Path, tokenizer: Path | None, shapes: Shapes) -> Beside:
@@ -78,7 +101,7 @@ class Converter(NamedTuple):
     Parameters
     ----------
     title : str
-        Of the family, for people.
+        Of the family, for people; with its article where it is named apart.
     example : str
         A name that its state dicts hold.
     configuration : type
@@ -106,6 +129,15 @@ class Converter(NamedTuple):
         Tensors that are no part of the network where they hold the same numbers as another.
     takes_text : bool
         Whether it is a language model.
+    reshape : callable
+        Takes a tensor's name in the family's list and the shape that a state dict has it in; gives
+        the shape that the list has for the same numbers in the same order, by default the same.
+    training : callable
+        Takes the configuration of a training, a nest of dicts from an untrusted file; gives what it
+        tells of the network, by default nothing.
+    named_apart : bool
+        Whether the refusal of an unknown state dict names it in a sentence of its own, as it does
+        language models: what people bring is a Vision Mamba most often.
     """
 
     title: str
@@ -120,3 +152,6 @@ class Converter(NamedTuple):
     beside: Callable[[Path, Path | None, Shapes], Beside] = _nothing_beside
     twins: Mapping[str, str] = MappingProxyType({})
     takes_text: bool = False
+    reshape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = _same_shape
+    training: Callable[[Mapping[object, object]], Training] = _no_training
+    named_apart: bool = False

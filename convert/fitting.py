@@ -61,5 +61,17 @@ def shape_of(shapes: Shapes, name: str, dimensions: int, title: str) -> tuple[in
     return shape
 
 
+def find_factor(product: int, number: int) -> int | float:
+    """The shortest decimal by which `number` makes `product`, both 1 or more, rounded down."""
+    if product % number == 0:
+        return product // number
+    for power in (10**digits for digits in range(1, 9)):
+        least = -(-product * power // number)
+        for factor in (least / power, (least + 1) / power):  # a product may be rounded down
+            if int(factor * number) == product:
+                return factor
+    return product / number  # of more channels than any network has
+
+
 def _problem(what: str, names: Collection[str]) -> str:
     return f"{len(names)} {what} ({listing(sorted(names))})" if names else ""

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from vimnp.convert import mamba, vim
+from vimnp.convert import mamba, vim, vmamba
 from vimnp.convert.family import NOTHING, Converter, Made, Shapes
 from vimnp.convert.formats.naming import listing
 from vimnp.convert.formats.source import Source
 from vimnp.errors import CheckpointError
 from vimnp.weights.writing import Rows
 
-FAMILIES: tuple[Converter, ...] = (vim.CONVERTER, mamba.CONVERTER)
+FAMILIES: tuple[Converter, ...] = (vim.CONVERTER, vmamba.CONVERTER, mamba.CONVERTER)
 """What can be converted: the first that recognises a state dict takes it."""
 
 
@@ -42,7 +42,7 @@ class Network:
 
     @property
     def shapes(self) -> Shapes:
-        found = {name: self.checkpoint.shapes[there] for name, there in self.names.items()}
+        found = {name: self._shape(name) for name in self.names}
         return found | {name: array.shape for name, array in self.made.tensors.items()}
 
     @property
@@ -76,14 +76,31 @@ class Network:
     def read(self, name: str) -> np.ndarray:
         if name in self.made.tensors:
             return self.made.tensors[name]
-        return self.checkpoint.read(self.names[name])
+        return self.checkpoint.read(self.names[name]).reshape(self._shape(name))
 
     def read_all(self, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray | Rows]]:
         """Name and numbers of these tensors, in the order in which they are read fastest."""
         ours = {self.names[name]: name for name in names if name not in self.made.tensors}
         yield from self.made.tensors.items()
         for there in self.checkpoint.reading_order(ours):
-            yield ours[there], self.checkpoint.rows(there)
+            name = ours[there]
+            yield name, _reshaped(self.checkpoint.rows(there), self._shape(name))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """The shape that a tensor of the checkpoint has in the network."""
+        return self.family.reshape(name, self.checkpoint.shapes[self.names[name]])
+
+
+def _reshaped(rows: Rows, shape: tuple[int, ...]) -> Rows:
+    """The same numbers in another shape, of whose rows each is one or several of the stored."""
+    if rows.shape == shape:
+        return rows
+    stored = rows.shape[0] // shape[0]
+
+    def read(begin: int, end: int) -> np.ndarray:
+        return rows.read(begin * stored, end * stored).reshape(end - begin, *shape[1:])
+
+    return Rows(shape, read)
 
 
 def find_network(checkpoint: Source) -> Network:
@@ -103,10 +120,11 @@ def find_network(checkpoint: Source) -> Network:
     for family in FAMILIES:
         common.update(*(config.parameter_shapes() for config in family.published.values()))
     telling = [name for name in checkpoint.shapes if name not in common]
-    pictures = [family for family in FAMILIES if not family.takes_text]
-    texts = [f"{f.title} has names such as {f.example!r}" for f in FAMILIES if f.takes_text]
+    others = [f for f in FAMILIES if f.takes_text or f.named_apart]
+    pictures = [family for family in FAMILIES if family not in others]
+    apart = [f"{family.title} has names such as {family.example!r}" for family in others]
     raise CheckpointError(
         f"no {' or '.join(family.title for family in pictures)}: it has "
         f"{listing(telling or checkpoint.shapes) or 'no tensor at all'}; expected names such as "
-        f"{' or '.join(repr(family.example) for family in pictures)}; {'; '.join(texts)}"
+        f"{' or '.join(repr(family.example) for family in pictures)}; {'; '.join(apart)}"
     )

@@ -106,6 +106,12 @@ def _parse_patch(text: str) -> int | tuple[int, int]:
     return height if height == width else (height, width)
 
 
+def _parse_stages(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9}){3}", text.strip()):
+        raise ValueError("a whole number for each of the four stages, as in 2x2x9x2")
+    return tuple(map(int, text.split("x")))
+
+
 def _parse_number_or_none(text: str) -> float | None:
     return None if text.strip().lower() == "none" else _parse_number(text)
 
@@ -128,6 +134,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "str": str.strip,
     "tuple[int, int]": parse_img_size,
     "int | tuple[int, int]": _parse_patch,
+    "Four": _parse_stages,
     "tuple[float, ...]": _parse_channels,
     "tuple[int, ...]": _parse_ids,
 }

@@ -21,7 +21,7 @@ from vimnp.convert.formats.source import (
     SourceFile,
     is_safetensors,
 )
-from vimnp.convert.formats.state_dict import find_state_dict
+from vimnp.convert.formats.state_dict import find_state_dict, find_training
 from vimnp.convert.formats.tensors import Storage, StorageType, TensorRecord
 from vimnp.errors import CheckpointError, excerpt
 from vimnp.storage.archive import Archive, MemberError
@@ -147,7 +147,9 @@ class Checkpoint(SourceFile):
             )
         code = self._read_member(member)
         try:
-            tensors = find_state_dict(load_pickle(code), self._use_ema)
+            content = load_pickle(code)
+            tensors = find_state_dict(content, self._use_ema)
+            self.training = find_training(content)
         except CheckpointError as error:
             raise self._error(str(error)) from None
         storages: dict[str, Storage] = {}

@@ -8,9 +8,9 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import EllipsisType
+from types import EllipsisType, MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -59,10 +59,13 @@ class Source(abc.ABC):
         The file, for messages.
     shapes : dict of str to tuple of int
         Shape of every tensor by its name in the state dict.
+    training : mapping
+        The training's configuration, where a training dump has it as a nest of dicts.
     """
 
     path: Path
     shapes: dict[str, tuple[int, ...]]
+    training: Mapping[object, object] = MappingProxyType({})
 
     def __enter__(self) -> Self:
         return self

@@ -56,6 +56,12 @@ def find_state_dict(content: object, use_ema: bool) -> dict[str, TensorRecord]:
     return _only_tensors(content)
 
 
+def find_training(content: object) -> dict[object, object]:
+    """The training's configuration, where a checkpoint has one beside the weights; or nothing."""
+    found = content.get("config") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def _only_tensors(weights: dict[object, object]) -> dict[str, TensorRecord]:
     tensors = {}
     for name, value in weights.items():

@@ -93,6 +93,13 @@ def ordered_dict(*arguments: object) -> dict[object, object]:
     return {}
 
 
+def config_node(*arguments: object) -> dict[object, object]:
+    """``yacs.config.CfgNode()``, a dict; its items follow, and its attributes are dropped."""
+    if arguments:
+        raise CheckpointError("yacs.config.CfgNode is called with arguments; expected none")
+    return {}
+
+
 def rebuild_tensor(*arguments: Any) -> TensorRecord:
     """``torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)``."""
     if len(arguments) not in (6, 7):
@@ -180,6 +187,7 @@ ADMITTED: dict[tuple[str, str], StorageType | Callable[..., object]] = {
     ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
     ("collections", "OrderedDict"): ordered_dict,
     **{("torch", storage_type.name): storage_type for storage_type in _STORAGE_TYPES},
+    ("yacs.config", "CfgNode"): config_node,
     # What training dumps hold beside the weights: arguments, devices, best accuracies.
     ("argparse", "Namespace"): discard,
     ("torch", "device"): discard,
@@ -189,4 +197,5 @@ ADMITTED: dict[tuple[str, str], StorageType | Callable[..., object]] = {
     ("numpy", "dtype"): discard,
     ("_codecs", "encode"): discard,  # how bytes are written in pickle protocol 2
     ("pathlib", "PosixPath"): discard,
+    ("__builtin__", "set"): discard,  # builtins.set in pickle protocol 2; a CfgNode has two
 }

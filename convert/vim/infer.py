@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vimnp.convert.family import Shapes
+from vimnp.convert.fitting import find_factor as find_expand
 from vimnp.convert.fitting import refuse_contradictions, shape_of
 from vimnp.convert.formats.naming import quoted
 from vimnp.convert.settings import to_text
@@ -109,18 +110,6 @@ def _infer_sizes(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
     if not (math.isfinite(expand) and int(expand * embed_dim) == d_inner):
         expand = find_expand(d_inner, embed_dim)
     return {**sizes, "depth": _count_layers(shapes), "expand": expand}
-
-
-def find_expand(d_inner: int, embed_dim: int) -> int | float:
-    """The shortest decimal number by which `embed_dim` makes `d_inner`, both 1 or more."""
-    if d_inner % embed_dim == 0:
-        return d_inner // embed_dim
-    for power in (10**digits for digits in range(1, 9)):
-        least = -(-d_inner * power // embed_dim)
-        for expand in (least / power, (least + 1) / power):  # a product may be rounded down
-            if int(expand * embed_dim) == d_inner:
-                return expand
-    return d_inner / embed_dim  # of more channels than any network has
 
 
 def _infer_options(shapes: Shapes) -> dict[str, Any]:

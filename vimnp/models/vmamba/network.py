@@ -28,11 +28,11 @@ from vimnp.engine.numpy_network import NumpyNetwork, operation
 from vimnp.engine.trace import Trace
 from vimnp.models.parameters import Norm
 from vimnp.models.vmamba import parameters
-from vimnp.models.vmamba.config import DIRECTIONS, STAGES, VMambaConfig
+from vimnp.models.vmamba.config import DIRECTIONS, STAGES, Grid, VMambaConfig
 from vimnp.models.vmamba.outputs import Output, Stages, last_stage, shape_of_stage
 from vimnp.ops import kernels
-from vimnp.ops.kernels import ScanInputs, aligned_empty
-from vimnp.ops.reference import silu
+from vimnp.ops.grids import token_patches
+from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
 
 if TYPE_CHECKING:
     from vimnp.engine.state import State
@@ -169,9 +169,10 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         # v2: two of 3x3 with a stride of 2, and a GELU between them
         self._embed(w, pixels, first, 3, 2, 1, w.half)
         self._norm(w, w.half, first.norm, w.half_normed)
-        self._gelu(w, w.half_normed)
-        grid = w.half_normed.reshape(*w.half_grid, -1)
-        self._convolve(w, grid, second[0], 3, 2, 1, s.hidden)
+        with w.span("norm"):
+            self._gelu(w.half_normed)
+        with w.span("embed"):
+            self._convolve(w.half_normed, w.half_grid, second[0], 3, 1, s.hidden)
         self._norm(w, s.hidden, second[0].norm, s.residual)
 
     @operation("embed")
@@ -197,40 +198,39 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
     ) -> None:
         """A stage's tokens -> the next one's, of which there are a quarter."""
         assert downsample is not None  # between two stages there is one
-        grid = s.residual.reshape(*s.grid, -1)
         if isinstance(downsample, parameters.Merging):
-            self._merge(w, grid, downsample, to)
+            self._merge(w, s, downsample, to)
             return
         side, padding = (2, 0) if self._config.downsample == "v2" else (3, 1)
-        self._convolve(w, grid, downsample, side, 2, padding, to.hidden)
+        with w.span("downsample"):
+            self._convolve(s.residual, s.grid, downsample, side, padding, to.hidden)
         self._norm(w, to.hidden, downsample.norm, to.residual)
 
-    @operation("downsample")
     def _convolve(
         self,
-        w: Pass,
-        grid: np.ndarray,
+        tokens: np.ndarray,
+        grid: Grid,
         convolution: Convolution,
         side: int,
-        stride: int,
         padding: int,
         out: np.ndarray,
     ) -> None:
-        """A convolution of tokens (H, W, C) -> tokens."""
-        padded = np.pad(grid, ((padding, padding), (padding, padding), (0, 0)))
-        np.matmul(patches_of(padded, side, stride), convolution.weight, out=out)
+        """A convolution with a stride of 2: tokens (H * W, C) -> tokens, a quarter of them."""
+        patches = token_patches(tokens, grid=grid, kernel=(side, side), stride=2, padding=padding)
+        np.matmul(patches, convolution.weight, out=out)
         out += convolution.bias
 
-    @operation("downsample")
-    def _merge(self, w: Pass, grid: np.ndarray, merging: Merging, to: StageArrays) -> None:
-        """Patch merging: squares of four tokens (H, W, C), normed -> tokens."""
-        height, width, _ = grid.shape
-        if self._config.downsample_pad == "zeros":
-            grid = np.pad(grid, ((0, height % 2), (0, width % 2), (0, 0)))
-        squares = patches_of(grid, 2, 2)
+    def _merge(self, w: Pass, s: StageArrays, merging: Merging, to: StageArrays) -> None:
+        """Patch merging: squares of four tokens, normed -> to.residual."""
+        after = 1 if self._config.downsample_pad == "zeros" else 0  # used where a side is odd
+        with w.span("patches"):
+            squares = token_patches(
+                s.residual, grid=s.grid, kernel=(2, 2), stride=2, padding=(0, after)
+            )
         normed = np.empty_like(squares)
         self._norm(w, squares, merging.norm, normed)
-        np.matmul(normed, merging.reduction, out=to.residual)
+        with w.span("downsample"):
+            np.matmul(normed, merging.reduction, out=to.residual)
 
     # ---- A block --------------------------------------------------------------------------------
 
@@ -249,9 +249,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         self._conv2d(w, s, op)
         self._x_proj(w, s, op)
         self._scan(w, s, op)
-        self._norm(w, s.y, op.out_norm, s.normed_y)
-        if self._config.gated:
-            self._gate(w, s)
+        self._norm(w, s.y, op.out_norm, s.normed_y, gate=s.z if self._config.gated else None)
         self._out_proj(w, s, op)
 
     @operation("in_proj")
@@ -262,14 +260,15 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
     @operation("conv2d")
     def _conv2d(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
         """s.x (L, D) -> s.u (L, D)."""
-        height, width = s.grid
-        padded = np.pad(s.x.reshape(height, width, -1), ((1, 1), (1, 1), (0, 0)))
-        u = s.u.reshape(height, width, -1)
-        u[...] = 0 if op.conv_bias is None else op.conv_bias
-        for tap, weight in enumerate(op.conv_weight):
-            y, x = divmod(tap, 3)
-            u += weight * padded[y : y + height, x : x + width]
-        u[...] = silu(u)
+        kernels.conv2d(
+            s.x,
+            Filter(op.conv_weight, op.conv_bias),
+            s.u,
+            grid=s.grid,
+            silu=True,
+            num_threads=self.num_threads,
+            chosen=self._chosen,
+        )
 
     @operation("x_proj")
     def _x_proj(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
@@ -325,8 +324,16 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         )
 
     @operation("norm")
-    def _norm(self, w: Pass, x: np.ndarray, norm: Norm, out: np.ndarray) -> None:
-        """LayerNorm of each token, all (tokens, channels)."""
+    def _norm(
+        self,
+        w: Pass,
+        x: np.ndarray,
+        norm: Norm,
+        out: np.ndarray,
+        *,
+        gate: np.ndarray | None = None,
+    ) -> None:
+        """LayerNorm of each token, times silu(gate) where there is one: all (tokens, channels)."""
         kernels.fused_add_norm(
             x,
             None,
@@ -334,14 +341,10 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
             norm.bias,
             out,
             epsilon=norm.epsilon,
+            gate=gate,
             num_threads=self.num_threads,
             chosen=self._chosen,
         )
-
-    @operation("gate")
-    def _gate(self, w: Pass, s: StageArrays) -> None:
-        """The norm of the scan's output, by silu(z)."""
-        s.normed_y *= silu(s.z)
 
     @operation("out_proj")
     def _out_proj(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
@@ -354,7 +357,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         """s.normed (L, C) -> s.mlp (L, hidden)."""
         np.matmul(s.normed, mlp.fc1, out=s.mlp)
         s.mlp += mlp.fc1_bias
-        self._gelu(w, s.mlp)
+        self._gelu(s.mlp)
 
     @operation("fc2")
     def _fc2(self, w: Pass, s: StageArrays, mlp: Mlp) -> None:
@@ -363,10 +366,9 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         s.hidden += mlp.fc2_bias
         s.residual += s.hidden
 
-    @operation("gelu")
-    def _gelu(self, w: Pass, x: np.ndarray) -> None:
-        """The activation of MLPs, in place."""
-        x[...] = gelu(x)
+    def _gelu(self, x: np.ndarray) -> None:
+        """The activation of MLPs and of the stem, in place."""
+        kernels.gelu(x, x, num_threads=self.num_threads, chosen=self._chosen)
 
     # ---- After the last block -------------------------------------------------------------------
 
@@ -388,43 +390,6 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         out += self._parameters.head_bias
 
 
-def patches_of(grid: np.ndarray, side: int, stride: int) -> np.ndarray:
-    """Squares of tokens (H, W, C) -> (squares, side * side * C), in each (y, x, channel)."""
-    windows = sliding_window_view(grid, (side, side), axis=(0, 1))[::stride, ::stride]
-    squares = windows.transpose(0, 1, 3, 4, 2).copy()  # a view could not be written
-    return squares.reshape(-1, side * side * grid.shape[2])
-
-
 def by_columns(grid: np.ndarray) -> np.ndarray:
     """A view of a grid's tokens (H, W, C), its columns in the place of rows."""
     return grid.swapaxes(0, 1)
-
-
-def gelu(x: np.ndarray) -> np.ndarray:
-    """``x / 2 * (1 + erf(x / sqrt(2)))``, any shape."""
-    return x * (0.5 + 0.5 * _erf(x * np.float32(math.sqrt(0.5))))
-
-
-def _erf(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, -4, 4)
-    square = x * x
-    above = np.polyval(np.array(_ERF_ABOVE, np.float32), square)
-    return x * above / np.polyval(np.array(_ERF_BELOW, np.float32), square)
-
-
-_ERF_ABOVE = (
-    -2.72614225801306e-10,
-    2.77068142495902e-08,
-    -2.10102402082508e-06,
-    -5.69250639462346e-05,
-    -7.34990630326855e-04,
-    -2.95459980854025e-03,
-    -1.60960333262415e-02,
-)
-_ERF_BELOW = (
-    -1.45660718464996e-05,
-    -2.13374055278905e-04,
-    -1.68282697438203e-03,
-    -7.37332916720468e-03,
-    -1.42647390514189e-02,
-)

@@ -1,0 +1,195 @@
+"""The configuration of a network from the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from vimnp.convert.family import Shapes
+from vimnp.convert.fitting import check_tensors, find_factor, refuse_contradictions, shape_of
+from vimnp.convert.formats.naming import quoted
+from vimnp.convert.settings import to_text
+from vimnp.convert.vmamba.recognise import refuse_kin
+from vimnp.errors import CheckpointError, ConfigError
+from vimnp.models.vmamba.config import STAGES, VMambaConfig
+from vimnp.models.vmamba.published import name_of
+from vimnp.weights.family import ReadTensor
+
+_TITLE = "VMamba"
+_BLOCK = re.compile(r"layers\.([0-9]{1,6})\.blocks\.([0-9]{1,6})\.")
+
+# Which tensor tells a size, how many dimensions it has, and which of them it is.
+_SIZES = {
+    "d_state": ("layers.0.blocks.0.op.A_logs", 2, 1),
+    "channels": ("patch_embed.0.weight", 4, 1),
+}
+_SIZES_OF_STAGES = {
+    "dims": ("norm.weight", 1, 0),
+    "d_inner": ("op.out_norm.weight", 1, 0),
+    "dt_rank": ("op.dt_projs_weight", 3, 2),
+}
+"""The same of a size that each stage has, by a tensor of its first block."""
+
+_HEAD = "classifier.head.weight"
+_UNTOLD = ("img_size", "downsample_pad", "norm_epsilon")  # by any tensor
+
+
+def infer_config(
+    shapes: Shapes, settings: Mapping[str, Any], model: str | None = None
+) -> tuple[VMambaConfig, list[str]]:
+    """Find the configuration that a state dict was made with.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        Every tensor of the state dict, by today's names and in the network's shapes.
+    settings : mapping of str to object
+        Values of fields that the training's configuration or the user gives.
+    model : str, optional
+        Refused: the tensors tell which network they are of.
+
+    Returns
+    -------
+    config : VMambaConfig
+        Its ``parameter_shapes()`` are exactly ``shapes``.
+    assumptions : list of str
+        What neither the weights nor the settings told, as sentences.
+
+    Raises
+    ------
+    CheckpointError
+        If the network is no such VMamba, or a setting contradicts the weights.
+    """
+    if model is not None:
+        raise CheckpointError(
+            f"the network {model} is a Vision Mamba, and this one a VMamba, whose tensors tell all "
+            "of it; leave --model out"
+        )
+    refuse_kin(shapes)
+    inferred = _infer_sizes(shapes) | _infer_options(shapes)
+    refuse_contradictions(settings, inferred)
+    try:
+        config = VMambaConfig(**{**settings, **inferred})
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    check_tensors(shapes, config.parameter_shapes(), "a VMamba", _describe(config))
+    return config, _assumptions(config, settings)
+
+
+def examine(
+    config: VMambaConfig, read: ReadTensor, settings: Mapping[str, Any], model: str | None
+) -> list[str]:
+    """Nothing: no number tells of what was assumed."""
+    return []
+
+
+def _infer_sizes(shapes: Shapes) -> dict[str, Any]:
+    depths = _count_blocks(shapes)
+    sizes: dict[str, Any] = {
+        field: shape_of(shapes, name, dimensions, _TITLE)[axis]
+        for field, (name, dimensions, axis) in _SIZES.items()
+    }
+    for field, (name, dimensions, axis) in _SIZES_OF_STAGES.items():
+        sizes[field] = tuple(
+            shape_of(shapes, f"layers.{stage}.blocks.0.{name}", dimensions, _TITLE)[axis]
+            for stage in range(STAGES)
+        )
+    sizes["num_classes"] = shape_of(shapes, _HEAD, 2, _TITLE)[0] if _HEAD in shapes else 0
+    return {**sizes, "depths": depths, "mlp_ratio": _find_mlp_ratio(shapes, sizes["dims"])}
+
+
+def _count_blocks(shapes: Shapes) -> tuple[int, ...]:
+    """The number of blocks of each stage."""
+    depths: dict[int, int] = {}
+    for match in filter(None, map(_BLOCK.match, shapes)):
+        stage, block = int(match[1]), int(match[2])
+        depths[stage] = max(depths.get(stage, 0), block + 1)
+    if sorted(depths) != list(range(STAGES)):
+        found = ", ".join(f"layers.{stage}" for stage in sorted(depths)[: STAGES + 1])
+        raise CheckpointError(
+            f"it has blocks in the stages {found}; expected {STAGES} stages, layers.0 to "
+            f"layers.{STAGES - 1}"
+        )
+    return tuple(depths[stage] for stage in range(STAGES))
+
+
+def _find_mlp_ratio(shapes: Shapes, dims: tuple[int, ...]) -> float:
+    """By what the MLPs are wider than the blocks; 0 where there are none."""
+    if not any(_BLOCK.match(name) and ".mlp." in name for name in shapes):
+        return 0.0
+    names = [f"layers.{stage}.blocks.0.mlp.fc1.weight" for stage in range(STAGES)]
+    widths = [shape_of(shapes, name, 2, _TITLE)[0] for name in names]
+    inner = shape_of(shapes, "layers.0.blocks.0.mlp.fc2.weight", 2, _TITLE)[1]
+    if widths[0] == 2 * inner:
+        raise CheckpointError(
+            f"{quoted(names[0])} makes {widths[0]} channels, of which the layer behind it reads "
+            f"{inner}, as in an MLP with a gate (gmlp); expected one without, as in every "
+            "published VMamba"
+        )
+    for width, dim in zip(widths, dims, strict=True):  # a wide stage's tells more than a narrow's
+        ratio = float(find_factor(width, dim))
+        if all(int(ratio * d) == w for d, w in zip(dims, widths, strict=True)):
+            return ratio
+    raise CheckpointError(
+        f"the MLPs of its stages have {to_text(tuple(widths))} channels, in blocks of "
+        f"{to_text(dims)}; expected one ratio of both in all stages"
+    )
+
+
+def _infer_options(shapes: Shapes) -> dict[str, Any]:
+    # A block's tensors without its numbers.
+    names = {_BLOCK.sub("", name) for name in shapes}
+    out_norms = any(name.startswith("outnorm") for name in names)
+    options = {
+        "gated": _has_gate(shapes),
+        "conv_bias": "op.conv2d.bias" in names,
+        "patch_embed": "v2" if any(n.startswith("patch_embed.5.") for n in names) else "v1",
+        "downsample": _find_downsample(shapes),
+        "out_norms": out_norms,
+    }
+    return options | ({"num_classes": 0} if out_norms else {})
+
+
+def _has_gate(shapes: Shapes) -> bool:
+    """Whether in_proj makes twice the channels that are scanned."""
+    block = "layers.0.blocks.0.op."
+    rows = shape_of(shapes, f"{block}in_proj.weight", 2, _TITLE)[0]
+    d_inner = shape_of(shapes, f"{block}out_norm.weight", 1, _TITLE)[0]
+    if rows not in (d_inner, 2 * d_inner):
+        raise CheckpointError(
+            f"{quoted(f'{block}in_proj.weight')} has {rows} rows; expected {d_inner}, as "
+            f"{quoted(f'{block}out_norm.weight')} has, or with a gate {2 * d_inner}"
+        )
+    return rows != d_inner
+
+
+def _find_downsample(shapes: Shapes) -> str:
+    prefix = "layers.0.downsample."
+    if f"{prefix}reduction.weight" in shapes:
+        return "v1"
+    side = shape_of(shapes, f"{prefix}1.weight", 4, _TITLE)[2]
+    return "v2" if side == 2 else "v3"
+
+
+def _assumptions(config: VMambaConfig, settings: Mapping[str, Any]) -> list[str]:
+    """What no tensor tells, as far as it matters to such a network."""
+    told = {"downsample_pad"} if config.downsample != "v1" else set()
+    names = [n for n in _UNTOLD if n not in told and n not in settings]
+    like = name_of(config)
+    because = f"as in the published network {like}" if like else "the default"
+    values = " and ".join(f"{name}={to_text(getattr(config, name))}" for name in names)
+    assumed = [f"{values}, {because}"] if names else []
+    if config.num_classes or "num_classes" in settings:
+        return assumed
+    kind = "a backbone" if config.out_norms else "a network without a head"
+    return [f"num_classes=0, as there is no {_HEAD!r}: {kind}", *assumed]
+
+
+def _describe(config: VMambaConfig) -> str:
+    """What was taken from names alone, so that one name too many or too few can be seen."""
+    options = [f"patch_embed {config.patch_embed}", f"downsample {config.downsample}"]
+    options += ["gated"] if config.gated else []
+    options += ["an MLP in each block"] if config.mlp_ratio else []
+    options += [name for name in ("conv_bias", "out_norms") if getattr(config, name)]
+    return f"{to_text(config.depths)} blocks with {' and '.join(options)}"
