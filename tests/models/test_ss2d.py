@@ -16,7 +16,7 @@ from tests.support import plain_vmamba
 from tests.support.arrays import normal
 from tests.support.golden_operations import recorded_operation
 from tests.support.vmamba_networks import lively
-from vimnp import SS2D, VMambaConfig, WeightsError
+from vimnp import SS2D, ConfigError, VMambaConfig, WeightsError
 
 BLOCK = "layers.0.blocks.0.op."
 Tensors = dict[str, np.ndarray]
@@ -74,7 +74,7 @@ def assert_close(found: np.ndarray, expected: np.ndarray, bound: float = 2e-6) -
         assert np.abs(found - expected).max() <= bound * max(1.0, np.abs(expected).max())
 
 
-@pytest.mark.usefixtures("implementation")
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("case", CASES)
 def test_the_original_block(case: str, golden: Path) -> None:
     recorded = recorded_operation(golden, "vmamba", case)
@@ -87,7 +87,7 @@ def test_the_original_block(case: str, golden: Path) -> None:
         assert_close(block(picture), of_picture)
 
 
-@pytest.mark.usefixtures("implementation")
+@pytest.mark.usefixtures("way")
 def test_the_op_of_a_whole_block(golden: Path) -> None:
     """A state dict with other tensors beside, as of a block with its norm."""
     recorded = recorded_operation(golden, "vmamba", "vssblock_v0")
@@ -100,7 +100,7 @@ def test_the_op_of_a_whole_block(golden: Path) -> None:
 GRIDS = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
-@pytest.mark.usefixtures("implementation")
+@pytest.mark.usefixtures("way")
 @given(
     config=st.builds(
         config_of,
@@ -142,7 +142,7 @@ def test_spellings() -> None:
         np.testing.assert_array_equal(SS2D(other)(normal(4, 6, 10)), expected)
 
 
-@pytest.mark.usefixtures("implementation")
+@pytest.mark.usefixtures("way")
 def test_bits_do_not_depend_on_threads_or_batch() -> None:
     x = normal(3, 7, 5, 10)
     expected = SS2D(TENSORS, num_threads=1)(x)
@@ -183,6 +183,20 @@ def test_the_tensors_are_copied() -> None:
 
 def test_what_it_says_of_itself() -> None:
     assert repr(SS2D(TENSORS)) == "SS2D(dim=10, d_inner=20, d_state=3, with a gate)"
+
+
+@pytest.mark.usefixtures("way")
+def test_backends_agree() -> None:
+    x = normal(2, 5, 7, 10)
+    expected = SS2D(TENSORS, backend="numpy")(x)
+    block = SS2D(TENSORS)
+    assert block.backend in ("numpy", "native")
+    assert_close(block(x), expected)
+
+
+def test_a_backend_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="backend is 'torch'; expected one of"):
+        SS2D(TENSORS, backend="torch")  # type: ignore[arg-type]
 
 
 def without(name: str) -> Tensors:

@@ -280,6 +280,11 @@ class _VMamba:
             b.conv2d(s.x, Filter(op.conv_weight, op.conv_bias, s.u), grid=s.grid)
             if self.config.gated:
                 b.product("in_proj", s.normed, op.in_proj, s.xz, column=s.d_inner)
+        self.directions(s, op)
+
+    def directions(self, s: _Stage, op: CrossScan) -> None:
+        """u (L, D) -> y (L, D), the sum of four scans of it."""
+        b = self.b
         with b.rows(s.length):
             b.product("x_proj", s.u, op.x_proj, s.dbc)
             for number, delta in enumerate(s.deltas):
@@ -359,3 +364,45 @@ class _VMamba:
         if weights is not None:
             with b.columns(weights.outputs, 1):
                 b.product("head", features, weights, b.out, bias=self.parameters.head_bias)
+
+
+def build_block(config: VMambaConfig, op: CrossScan) -> Program:
+    """Write down a cross-scan block by itself: its tokens as a picture (C, H, W) -> (L, C).
+
+    Parameters
+    ----------
+    config : VMambaConfig
+        Of a network that has such a block in its first stage, whose grid it is.
+    op : CrossScan
+    """
+    return _Block(config, op).program()
+
+
+class _Block(_VMamba):
+    """The arrays of such a program, and its steps."""
+
+    def __init__(self, config: VMambaConfig, op: CrossScan) -> None:
+        self.config, self.op, self.apart = config, op, False
+        length, dim = shape_of_stage(config, 0)
+        self.b = Builder((dim, *config.grids[0]), (length, dim))
+        self.s = _Stage(_Memory(self.b, config, self.apart), config, 0)
+
+    def program(self) -> Program:
+        """The block's input -> its output."""
+        b, s, op = self.b, self.s, self.op
+        with b.rows(s.length, block=BLOCK):  # in_proj, since nothing else reads an input
+            b.embed(
+                s.xz,
+                op.in_proj,
+                np.zeros(s.xz.channels, np.float32),
+                np.arange(s.length, dtype=np.intc),
+                patch=(1, 1),
+                stride=1,
+            )
+        with b.columns(s.d_inner, s.length, block=BLOCK):
+            b.conv2d(s.x, Filter(op.conv_weight, op.conv_bias, s.u), grid=s.grid)
+        self.directions(s, op)
+        with b.rows(s.length, block=BLOCK):
+            self.norm(s.y, s.y, op.out_norm, s.z if self.config.gated else None)
+            b.product("out_proj", s.y, op.out_proj, b.out)
+        return b.program()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from vimnp.engine.settings import Backend, resolve_backend
 from vimnp.errors import ConfigError, WeightsError
 from vimnp.models.vmamba import parameters
 from vimnp.models.vmamba.config import Grid, VMambaConfig
@@ -16,6 +17,9 @@ from vimnp.models.vmamba.parameters import CrossScan
 from vimnp.models.vmamba.spellings import ONE_FILE, network_shape
 from vimnp.ops.arguments import expect_array
 from vimnp.runtime.threads import resolve_num_threads
+
+if TYPE_CHECKING:
+    from vimnp.engine.program import Program
 
 _PIXELS = 4
 """Along a side of each token of a network's first stage, where such a block stands."""
@@ -53,15 +57,22 @@ class SS2D:
         ``"layers.0.blocks.0.op."``. What has other names is left alone.
     num_threads : int, optional
         See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
+    backend : {"auto", "numpy", "native"}, optional
+        As for :class:`vimnp.VMamba`: all of the block in one compiled parallel region, or NumPy
+        with kernels for the rest.
 
     Attributes
     ----------
     dim, d_inner, d_state, dt_rank : int
         C, D, N and R.
     gated : bool
+    backend : {"numpy", "native"}
+        The one that runs.
 
     Raises
     ------
+    ConfigError
+        If the number of threads or the backend means nothing, or the backend lacks its kernels.
     WeightsError
         If a tensor is missing, unknown or no array of numbers, or its shape contradicts others.
 
@@ -72,7 +83,12 @@ class SS2D:
     """
 
     def __init__(
-        self, tensors: Mapping[str, Any], *, prefix: str = "", num_threads: int | None = None
+        self,
+        tensors: Mapping[str, Any],
+        *,
+        prefix: str = "",
+        num_threads: int | None = None,
+        backend: Backend | None = None,
     ) -> None:
         found = _block_tensors(tensors, prefix)
         config = _infer_config(found)
@@ -80,7 +96,13 @@ class SS2D:
         self.d_state, self.dt_rank = config.d_state, config.dt_rank[0]
         self.gated = config.gated
         self.num_threads = resolve_num_threads(num_threads)
-        self._network = _Block(config, found, self.num_threads)
+        self.backend = resolve_backend(backend)
+
+        def load(pack: Any) -> Any:
+            return parameters.load_cross_scan(config, found.__getitem__, pack, _BLOCK)
+
+        network = NativeBlock if self.backend == "native" else NumpyBlock
+        self._network: NativeBlock | NumpyBlock = network(config, load, self.num_threads)
 
     def __repr__(self) -> str:
         gate = "with a gate" if self.gated else "without a gate"
@@ -119,27 +141,56 @@ class SS2D:
         return out
 
 
-class _Block(NumpyVMamba):
-    """A VMamba of which this block alone runs: the first of the first stage."""
+class NumpyBlock(NumpyVMamba):
+    """A VMamba of which this block alone runs: the first of the first stage.
 
-    def __init__(
-        self, config: VMambaConfig, tensors: Mapping[str, np.ndarray], num_threads: int
-    ) -> None:
-        def load(pack: Any) -> Any:
-            return parameters.load_cross_scan(config, tensors.__getitem__, pack, _BLOCK)
-
-        super().__init__(config, load, num_threads)
+    Parameters
+    ----------
+    config : VMambaConfig
+    load : callable
+        Gives the block's parameters, with the matrices laid out.
+    num_threads : int
+    """
 
     def run(self, x: np.ndarray, out: np.ndarray, grid: Grid) -> None:
         """Tokens (B, L, C) -> the same; each picture by itself."""
+        op = cast("CrossScan[np.ndarray]", self._parameters)
         with self.threads_of_products():
             w = Pass(_of_grid(self._config, grid))
-            s, op = w.stages[0], cast("CrossScan[np.ndarray]", self._parameters)
+            s = w.stages[0]
             for tokens, of_picture in zip(x, out, strict=True):
                 s.normed[...] = tokens
                 s.residual[...] = 0
                 self._cross_scan(w, s, op)
                 of_picture[...] = s.residual
+
+
+class NativeBlock:
+    """The same as a program for each grid.
+
+    Parameters
+    ----------
+    config, load, num_threads
+        As for :class:`NumpyBlock`.
+    """
+
+    def __init__(self, config: VMambaConfig, load: Any, num_threads: int) -> None:
+        from vimnp.engine.compiled import CompiledNetwork  # which the other backend does not need
+        from vimnp.models.vmamba.program import build_block
+
+        def build(op: CrossScan[Any], grid: Grid) -> Program:
+            return build_block(_of_grid(config, grid), op)
+
+        self._network = CompiledNetwork(load, build, config.d_inner[0], num_threads)
+
+    def run(self, x: np.ndarray, out: np.ndarray, grid: Grid) -> None:
+        """Tokens (B, L, C) -> the same."""
+        at_once = self._network.inputs_at_once
+        for begin in range(0, len(x), at_once):
+            some = x[begin : begin + at_once]
+            # Programs take pictures: (C, H, W).
+            inputs = [np.ascontiguousarray(tokens.T).reshape(-1, *grid) for tokens in some]
+            self._network.forward(inputs, out[begin : begin + at_once], output=grid)
 
 
 def _block_tensors(tensors: Mapping[str, Any], prefix: str) -> dict[str, np.ndarray]:
