@@ -22,6 +22,7 @@ from typing import Any
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
 import pytest
+from breakdown import peak_rate, step
 from deit_tiny import deit_session
 from limits import BLAS, PAUSE, Call, forward_pass, medians, network, pixels, with_threads
 from surroundings import print_table, rounds_asked_for
@@ -30,8 +31,7 @@ import vimnp
 from tests.support.processes import peak_memory
 from tests.support.random_weights import write_random
 from vimnp.engine.settings import BACKENDS
-from vimnp.measure.profiling import Profile, Span, median_seconds, profile
-from vimnp.runtime import extension
+from vimnp.measure.profiling import Profile, median_seconds, profile
 
 SIDES = (224, 448, 672)
 WARM = 3  # passes before one that counts
@@ -108,10 +108,6 @@ def steadiness(rounds: int) -> Iterator[tuple[str, str, str]]:
 # ---- Steps ---------------------------------------------------------------------------------------
 
 
-def step(span: Span) -> str:
-    return "scan" if span.operation == "dt_proj" else span.operation
-
-
 def profiled(num_threads: int, backend: str) -> Callable[[], Profile]:
     model, image = network(224, num_threads, backend)
 
@@ -120,15 +116,6 @@ def profiled(num_threads: int, backend: str) -> Callable[[], Profile]:
             return profile(model, image)
 
     return run
-
-
-def peak_rate() -> float:
-    """Multiply-adds a second of one core, without memory."""
-    compiled = extension.kernels()
-    assert compiled is not None
-    start = time.perf_counter()
-    number = compiled.multiply_adds(500_000)
-    return number / (time.perf_counter() - start)
 
 
 class Breakdown:

@@ -64,13 +64,9 @@ def deit_session(
 def _embed(graph: Graph, side: int) -> str:
     """Patches behind the class token, each with its position, (L, E)."""
     num_patches = (side // PATCH_SIZE) ** 2
-    kernel = [PATCH_SIZE, PATCH_SIZE]
-    std = (CHANNELS * PATCH_SIZE**2) ** -0.5  # keeps the variance
-    weight = graph.weight("patch_embed.proj.weight", EMBED_DIM, CHANNELS, *kernel, std=std)
-    bias = graph.weight("patch_embed.proj.bias", EMBED_DIM)
-    patches = graph.add("Conv", "pixels", weight, bias, kernel_shape=kernel, strides=kernel)
-    patches = graph.reshape(patches, EMBED_DIM, num_patches)
-    patches = graph.add("Transpose", patches, perm=[1, 0])
+    name = "patch_embed.proj"
+    patches = graph.convolution("pixels", name, CHANNELS, EMBED_DIM, PATCH_SIZE, PATCH_SIZE)
+    patches = graph.to_tokens(patches, EMBED_DIM)
     tokens = graph.add("Concat", graph.weight("cls_token", 1, EMBED_DIM), patches, axis=0)
     return graph.add("Add", tokens, graph.weight("pos_embed", num_patches + 1, EMBED_DIM))
 
@@ -112,6 +108,4 @@ def _exported_attention(graph: Graph, q: str, k: str, v: str) -> str:
 
 
 def _norm(graph: Graph, tokens: str, name: str) -> str:
-    weight = graph.weight(f"{name}.weight", EMBED_DIM, mean=1.0)
-    bias = graph.weight(f"{name}.bias", EMBED_DIM)
-    return graph.add("LayerNormalization", tokens, weight, bias, epsilon=NORM_EPSILON)
+    return graph.layer_norm(tokens, name, EMBED_DIM, NORM_EPSILON)

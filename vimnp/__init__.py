@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vimnp.models.mamba.model import MambaLM
     from vimnp.models.vmamba.config import VMambaConfig
     from vimnp.models.vmamba.model import VMamba
+    from vimnp.models.vmamba.ss2d import SS2D
     from vimnp.ops import reference as reference
     from vimnp.ops.checked import (
         causal_conv1d,
@@ -80,12 +81,14 @@ _LATE = {
     "MambaLM": "vimnp.models.mamba.model",
     "State": "vimnp.engine.state",
     "Tokenizer": "vimnp.text.tokenizer",
+    "SS2D": "vimnp.models.vmamba.ss2d",
     "VMamba": "vimnp.models.vmamba.model",
     "VMambaConfig": "vimnp.models.vmamba.config",
 }
 """Where names are that load when they are used: no Vision Mamba needs them."""
 
 __all__ = [
+    "SS2D",
     "CheckpointError",
     "ConfigError",
     "Direction",

@@ -12,8 +12,8 @@ import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
 from children import seconds_of
 
-from peers.networks import NETWORKS
 from peers.processes import CODE, Case, blas_threads
+from peers.registry import ALL_NETWORKS
 from tests.support.processes import peak_memory
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def cold_starts(
     Parameters
     ----------
     names : sequence of str
-        Of ``NETWORKS``.
+        Of ``ALL_NETWORKS``.
     num_threads : int
     folder : Path
         With the weights and the picture.
@@ -45,7 +45,7 @@ def cold_starts(
     memory = {}
     with blas_threads(num_threads):
         for name in names:
-            log.info("  memory: %s", NETWORKS[name].label)
+            log.info("  memory: %s", ALL_NETWORKS[name].label)
             peaks = [peak_memory(CODE, *arguments[name]) for _ in range(rounds)]
             memory[name] = float(np.median(peaks))
         log.info("  cold start: %d rounds of all", rounds)

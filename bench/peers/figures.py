@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from peers.record import Results
-from peers.units import threads
+from peers.units import megabytes, threads
 
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -90,6 +90,29 @@ def bars_by_name(
     axes.set_xlim(min(all_values) / 2, max(all_values) * 4)
     ticks(axes.xaxis, (1.0, 3.0))
     legend(axes, columns=len(values))
+
+
+def memory_by_network(results: Results, title: str, labels: Mapping[str, str]) -> Figure:
+    """Bars of the highest resident memory of each process, sorted.
+
+    Parameters
+    ----------
+    results : dict
+    title : str
+    labels : mapping
+        By the names that the record has.
+    """
+    rows = [row for row in results["start"] if row["peak_memory"] is not None]
+    rows.sort(key=lambda row: row["peak_memory"])
+    figure, axes = empty_figure(results, title, height=1.2 + 0.3 * len(rows))
+    bars_by_name(
+        axes,
+        [labels[row["network"]] for row in rows],
+        {rows[0]["threads"]: [row["peak_memory"] / 1e6 for row in rows]},
+        write=lambda value: megabytes(value * 1e6),
+    )
+    axes.set_xlabel("MB (logarithmic)")
+    return figure
 
 
 def empty_figure(results: Results, title: str, height: float) -> tuple[Figure, Axes]:

@@ -34,9 +34,23 @@ def load_vimnp(path: Path, num_threads: int, scan: str, *, backend: str) -> Run:
     return vimnp.VisionMamba.from_npz(path, scan=scan, num_threads=num_threads, backend=backend)
 
 
+def load_vmamba(path: Path, num_threads: int, scan: str, *, backend: str) -> Run:
+    """VMamba from ``vimnp convert``'s format; `scan` is not used."""
+    import vimnp
+
+    return vimnp.VMamba.from_npz(path, num_threads=num_threads, backend=backend)
+
+
 def load_onnx(path: Path, num_threads: int, scan: str) -> Run:
     """An ONNX model of "pixels" and "logits", ONNX Runtime's other settings untouched."""
     from onnx_session import session
+
+    return session(path, num_threads)
+
+
+def load_openvino(path: Path, num_threads: int, scan: str) -> Run:
+    """An ONNX model of "pixels" and "logits", with the settings of ``openvino_model.py``."""
+    from openvino_model import session
 
     return session(path, num_threads)
 
@@ -112,3 +126,34 @@ def resnet(config: dict[str, Any]) -> nn.Module:
     from peers.resnet_torch import ResNet
 
     return ResNet()
+
+
+def vmamba_step_by_step(config: dict[str, Any]) -> nn.Module:
+    from peers.scans_torch import step_by_step_scan
+    from peers.vmamba.vmamba_torch import VMamba
+    from vimnp.models.vmamba.config import VMambaConfig
+
+    return VMamba(VMambaConfig.from_dict(config), step_by_step_scan)
+
+
+def vmamba_associative(config: dict[str, Any]) -> nn.Module:
+    from peers.scans_torch import associative_scan
+    from peers.vmamba.vmamba_torch import VMamba
+    from vimnp.models.vmamba.config import VMambaConfig
+
+    return VMamba(VMambaConfig.from_dict(config), associative_scan)
+
+
+def convnext(config: dict[str, Any]) -> nn.Module:
+    from peers.vmamba.classifier_sizes import ConvNeXtSizes
+    from peers.vmamba.convnext_torch import ConvNeXt
+
+    return ConvNeXt(ConvNeXtSizes(**config))
+
+
+def swin(config: dict[str, Any]) -> nn.Module:
+    from peers.vmamba.classifier_sizes import SwinSizes
+    from peers.vmamba.swin_torch import Swin
+
+    side = config.pop("side")
+    return Swin(SwinSizes(**config), side)

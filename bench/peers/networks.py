@@ -25,7 +25,12 @@ class Network(NamedTuple):
     load : callable
         Loads that file.
     loops_over_tokens : bool
-        Whether Python runs its loop over tokens, so that a pass is long and gets fewer rounds.
+        Whether a pass is long, as with Python's loop over tokens, and gets fewer rounds.
+    may_be_wrong : bool
+        Whether its run-time is known to make other numbers of it: it is left out then, where any
+        other network that disagrees ends the comparison.
+    smallest_only : bool
+        Whether it is for the smallest pictures alone: larger ones would take minutes and gigabytes.
     """
 
     label: str
@@ -33,6 +38,8 @@ class Network(NamedTuple):
     weights: str
     load: loaders.Load
     loops_over_tokens: bool = False
+    may_be_wrong: bool = False
+    smallest_only: bool = False
 
 
 NETWORKS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from peers.loaders import Run
-from peers.networks import NETWORKS
+from peers.registry import ALL_NETWORKS
 
 PIXELS = "pixels.npy"
 
@@ -29,7 +29,7 @@ def main(name: str, folder: str, num_threads: str, scan: str, turns: str = "") -
     Parameters
     ----------
     name : str
-        Of ``NETWORKS``.
+        Of ``ALL_NETWORKS``.
     folder : str
         Where ``weights_files.py`` wrote the weights and the picture.
     num_threads : str
@@ -39,7 +39,7 @@ def main(name: str, folder: str, num_threads: str, scan: str, turns: str = "") -
     turns : str
         Whether more passes are to follow the first one; "" for no.
     """
-    network = NETWORKS[name]
+    network = ALL_NETWORKS[name]
     pixels = np.load(Path(folder, PIXELS))
     run = network.load(Path(folder, network.weights), int(num_threads), scan)
     print(json.dumps(run(pixels).tolist()), flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -25,8 +26,9 @@ from peers.figures import (
     save,
     ticks,
 )
-from peers.networks import NETWORKS
 from peers.record import Results
+from peers.registry import ALL_NETWORKS
+from peers.report import sides
 from peers.units import milliseconds, threads
 
 # Colour, line and marker of each network that has tokens.
@@ -44,7 +46,7 @@ LINES = {
 def draw(results: Results, folder: Path) -> list[Path]:
     """Write all plots, but tokens.png only if a network has tokens; returns their paths."""
     plots: dict[str, Callable[[Results], Figure]] = {
-        "latency.png": latency_by_network,
+        "latency.png": partial(latency_by_network, side=min(sides(results))),
         "scan_modes.png": scan_modes,
     }
     if any("tokens" in row for row in results["latency"]):
@@ -52,9 +54,8 @@ def draw(results: Results, folder: Path) -> list[Path]:
     return save(plots, results, folder)
 
 
-def latency_by_network(results: Results) -> Figure:
-    """Bars for the smallest picture, sorted by the time with the most threads."""
-    side = min(row["side"] for row in results["latency"])
+def latency_by_network(results: Results, side: int) -> Figure:
+    """Bars for pictures of one size, sorted by the time with the most threads."""
     rows = [row for row in results["latency"] if row["side"] == side]
     numbers = sorted({row["threads"] for row in rows})
     medians = {(row["network"], row["threads"]): row["median"] for row in rows}
@@ -64,7 +65,7 @@ def latency_by_network(results: Results) -> Figure:
     figure, axes = empty_figure(results, title, height=1.2 + 0.34 * len(names))
     bars_by_name(
         axes,
-        [NETWORKS[name].label for name in names],
+        [ALL_NETWORKS[name].label for name in names],
         {number: [medians[name, number] * 1e3 for name in names] for number in numbers},
         write=lambda value: milliseconds(value / 1e3),
     )
@@ -88,7 +89,7 @@ def latency_by_tokens(results: Results) -> Figure:
             color=colour,
             linestyle=line,
             marker=marker,
-            label=NETWORKS[name].label,
+            label=ALL_NETWORKS[name].label,
         )
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 
 from peers.conversation import Conversation
-from peers.networks import NETWORKS
+from peers.registry import ALL_NETWORKS
 from peers.units import threads
 
 DEFAULT_SCAN = "fused"  # of vimnp
@@ -33,7 +33,7 @@ class Case(NamedTuple):
     Parameters
     ----------
     network : str
-        Of ``NETWORKS``.
+        Of ``ALL_NETWORKS``.
     num_threads : int
     scan : str
         Mode of vimnp's scans.
@@ -44,7 +44,7 @@ class Case(NamedTuple):
     scan: str = DEFAULT_SCAN
 
     def __str__(self) -> str:
-        text = f"{NETWORKS[self.network].label}, {threads(self.num_threads)}"
+        text = f"{ALL_NETWORKS[self.network].label}, {threads(self.num_threads)}"
         return text if self.scan == DEFAULT_SCAN else f"{text}, {self.scan}"
 
     def arguments(self, folder: Path) -> list[object]:

@@ -9,8 +9,8 @@ from contextlib import redirect_stdout
 from surroundings import print_table
 
 from peers.header import print_header
-from peers.networks import NETWORKS
 from peers.record import Results
+from peers.registry import ALL_NETWORKS
 from peers.units import megabytes, milliseconds, threads
 
 METHOD = """\
@@ -39,13 +39,13 @@ def markdown(results: Results) -> str:
         difference = max(row["difference"] for row in results["agreement"])
         print(METHOD.format(difference=difference), end="\n\n")
         print_table(
-            ("network", "parameters", "threads", *(f"{side} px" for side in _sides(results))),
-            _latency_rows(results),
+            ("network", "parameters", "threads", *(f"{side} px" for side in sides(results))),
+            latency_rows(results),
         )
         of_all = results["start"][0]
         text = START.format(side=of_all["side"], threads=threads(of_all["threads"]))
         print(text, end="\n\n")
-        print_table(("network", "peak memory", "cold start"), _start_rows(results))
+        print_table(("network", "peak memory", "cold start"), start_rows(results))
         print(SCAN_MODES.format(side=results["scan_modes"][0]["side"]), end="\n\n")
         print_table(
             ("scan", *map(threads, _scan_threads(results))),
@@ -54,25 +54,27 @@ def markdown(results: Results) -> str:
     return page.getvalue().rstrip("\n") + "\n"
 
 
-def _sides(results: Results) -> list[int]:
+def sides(results: Results) -> list[int]:
     return sorted({row["side"] for row in results["latency"]})
 
 
-def _latency_rows(results: Results) -> Iterator[tuple[str, ...]]:
-    """Of a network, its threads beneath each other."""
+def latency_rows(results: Results) -> Iterator[tuple[str, ...]]:
+    """Of a network, its threads beneath each other: a cell for each side."""
     medians = {(r["network"], r["threads"], r["side"]): r["median"] for r in results["latency"]}
-    rows = sorted({key[:2] for key in medians}, key=lambda key: (list(NETWORKS).index(key[0]), key))
+    order = list(ALL_NETWORKS)
+    rows = sorted({key[:2] for key in medians}, key=lambda key: (order.index(key[0]), key))
     for name, number in rows:
-        network = NETWORKS[name]
+        network = ALL_NETWORKS[name]
         parameters = f"{results['parameters'][network.family] / 1e6:.2f} M"
-        cells = (milliseconds(medians[name, number, side]) for side in _sides(results))
+        of_sides = (medians.get((name, number, side)) for side in sides(results))
+        cells = ("" if median is None else milliseconds(median) for median in of_sides)
         yield network.label, parameters, str(number), *cells
 
 
-def _start_rows(results: Results) -> Iterator[tuple[str, ...]]:
+def start_rows(results: Results) -> Iterator[tuple[str, ...]]:
     for row in results["start"]:
         memory = megabytes(row["peak_memory"])
-        yield NETWORKS[row["network"]].label, memory, milliseconds(row["cold_start"])
+        yield ALL_NETWORKS[row["network"]].label, memory, milliseconds(row["cold_start"])
 
 
 def _scan_threads(results: Results) -> list[int]:

@@ -64,8 +64,4 @@ def _conv(
     graph: Graph, x: str, name: str, inputs: int, outputs: int, size: int, stride: int = 1
 ) -> str:
     """A square convolution; its padding keeps height and width but for the stride."""
-    std = (inputs * size**2) ** -0.5
-    weight = graph.weight(f"{name}.weight", outputs, inputs, size, size, std=std)
-    bias = graph.weight(f"{name}.bias", outputs)
-    window = {"kernel_shape": [size, size], "strides": [stride] * 2, "pads": [size // 2] * 4}
-    return graph.add("Conv", x, weight, bias, **window)
+    return graph.convolution(x, name, inputs, outputs, size, stride, pad=size // 2)

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import checkout  # noqa: F401  (finds tests.support)
 import deit_tiny
 import numpy as np
-import onnx
 import torch
 from limits import pixels
-from onnx import numpy_helper
 from onnx_graph import NUM_CLASSES
-from torch import Tensor
 
 from peers.deit_torch import Sizes
+from peers.graph_weights import join_qkv, save, state_dict_of
 from peers.one import PIXELS
 from peers.resnet_onnx import resnet
 from tests.support.random_weights import write_random
 from vimnp.config import VIM_TINY
 from vimnp.weights import WeightsFile
-
-Tensors = dict[str, Tensor]
 
 
 def write_all(folder: Path, side: int) -> dict[str, int]:
@@ -55,19 +50,17 @@ def _write_vim(folder: Path, side: int) -> int:
         state_dict = {
             name: torch.from_numpy(file.read(name).copy()) for name in config.parameter_shapes()
         }
-    return _save(folder / "vim.pt", config.to_dict(), state_dict)
+    return save(folder / "vim.pt", config.to_dict(), state_dict)
 
 
 def _write_deit(folder: Path, side: int) -> int:
     model = deit_tiny.deit_tiny(side)
     (folder / "deit.onnx").write_bytes(model)
     (folder / "deit_blockwise.onnx").write_bytes(deit_tiny.deit_tiny(side, blockwise=True))
-    state_dict = _state_dict(model)
+    state_dict = state_dict_of(model)
     for name in ("cls_token", "pos_embed"):
         state_dict[name] = state_dict[name][None]
-    for name in [name for name in state_dict if ".q." in name]:  # one matrix for q, k and v
-        parts = [state_dict.pop(name.replace(".q.", f".{part}.")) for part in "qkv"]
-        state_dict[name.replace(".q.", ".qkv.")] = torch.cat(parts)
+    join_qkv(state_dict)
     sizes = Sizes(
         num_patches=state_dict["pos_embed"].shape[1] - 1,
         patch_size=deit_tiny.PATCH_SIZE,
@@ -78,27 +71,10 @@ def _write_deit(folder: Path, side: int) -> int:
         num_classes=NUM_CLASSES,
         norm_epsilon=deit_tiny.NORM_EPSILON,
     )
-    return _save(folder / "deit.pt", sizes._asdict(), state_dict)
+    return save(folder / "deit.pt", sizes._asdict(), state_dict)
 
 
 def _write_resnet(folder: Path, side: int) -> int:
     model = resnet(side)
     (folder / "resnet.onnx").write_bytes(model)
-    return _save(folder / "resnet.pt", {}, _state_dict(model))
-
-
-def _state_dict(model: bytes) -> Tensors:
-    """The weights of a graph by name, its matrices (in, out) as PyTorch has them: (out, in)."""
-    tensors = {}
-    for initializer in onnx.load_from_string(model).graph.initializer:
-        array = numpy_helper.to_array(initializer)
-        if initializer.name.startswith("constant_"):  # a shape, or the scale of attention
-            continue
-        is_matrix = array.ndim == 2 and initializer.name.endswith(".weight")
-        tensors[initializer.name] = torch.tensor(array.T.copy() if is_matrix else array)
-    return tensors
-
-
-def _save(path: Path, config: dict[str, Any], state_dict: Tensors) -> int:
-    torch.save({"config": config, "state_dict": state_dict}, path)
-    return sum(tensor.numel() for tensor in state_dict.values())
+    return save(folder / "resnet.pt", {}, state_dict_of(model))

@@ -4,9 +4,9 @@ from vimnp.convert.family import Converter
 from vimnp.convert.vmamba.infer import examine, infer_config
 from vimnp.convert.vmamba.recognise import is_vmamba
 from vimnp.convert.vmamba.rename import new_names
-from vimnp.convert.vmamba.reshape import network_shape
 from vimnp.convert.vmamba.training import read_training
 from vimnp.models.vmamba.config import VMambaConfig
+from vimnp.models.vmamba.spellings import network_shape
 
 CONVERTER = Converter(
     title="a VMamba",

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from vimnp.convert.formats.naming import listing, quoted
 from vimnp.errors import CheckpointError
+from vimnp.models.vmamba.spellings import ONE_FILE
 
 # What stands before the names of the blocks' tensors: detectors and segmenters have the network as
 # their ``backbone``, and others by another name.
@@ -28,8 +29,7 @@ _OLD = {
 }
 _OLD_IN_BLOCK = {"ln_1.": "norm.", "self_attention.": "op."}
 
-# The original's version in one file has these two as layers.
-_ONE_FILE = {"op.x_proj.weight": "op.x_proj_weight", "op.dt_projs.weight": "op.dt_projs_weight"}
+_IN_BLOCK = {f"op.{old}": f"op.{new}" for old, new in ONE_FILE.items()}
 
 
 def new_names(names: Collection[str]) -> dict[str, str]:
@@ -65,7 +65,7 @@ def _new_name(name: str) -> str:
     if block is None:
         return _begun_anew(name, _OLD)
     within = _begun_anew(name[block.end() :], _OLD_IN_BLOCK)
-    return block[0] + _ONE_FILE.get(within, within)
+    return block[0] + _IN_BLOCK.get(within, within)
 
 
 def _begun_anew(name: str, beginnings: dict[str, str]) -> str:

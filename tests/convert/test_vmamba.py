@@ -41,11 +41,11 @@ from vimnp.convert import Conversion, convert_checkpoint
 from vimnp.convert.formats.checkpoint import Checkpoint
 from vimnp.convert.vmamba.infer import infer_config
 from vimnp.convert.vmamba.rename import new_names
-from vimnp.convert.vmamba.reshape import network_shape
 from vimnp.errors import CheckpointError
 from vimnp.models.mamba.config import MambaConfig
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vmamba.published import FILES, PUBLISHED
+from vimnp.models.vmamba.spellings import network_shape
 from vimnp.weights import WeightsFile
 
 # Small, with all that a network may have.

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 
 import vimnp
 from tests.support import golden_vmamba, plain_vmamba
-from tests.support.implementations import NUMPY_WAYS, only
 from tests.support.vmamba_networks import (
     MICRO,
     OPTIONS,
@@ -27,7 +26,7 @@ from vimnp import VMamba, VMambaConfig
 from vimnp.errors import ConfigError, ImageError
 from vimnp.weights import Metadata, write_weights
 
-pytestmark = [pytest.mark.usefixtures("way"), only(NUMPY_WAYS)]
+pytestmark = pytest.mark.usefixtures("way")
 
 examples = settings(
     deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]

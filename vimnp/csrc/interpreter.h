@@ -182,8 +182,8 @@ static void FN(operate_all)(
         FN(operate)(worker, &stage->operations[i], rows, columns);
 }
 
-/* This thread's parts of a stage. Rows that are not split pass in blocks: what one operation has
- * written of a block is in the cache when the next one reads it. */
+/* This thread's parts of a stage. Rows, split or not, pass in blocks: what one operation has written of a
+ * block is in the cache when the next one reads it. */
 static void FN(run_stage)(struct worker *worker, const struct stage *stage)
 {
     struct extent part;
@@ -191,14 +191,11 @@ static void FN(run_stage)(struct worker *worker, const struct stage *stage)
     for (int is_first = 1; take_next(worker, &part); is_first = 0) {
         if (is_first)
             FN(prepare)(worker, stage);
-        if (stage->split == SPLIT_ROWS) {
-            FN(operate_all)(worker, stage, part, FN(every));
-            continue;
-        }
-        for (ptrdiff_t t = 0; t < stage->rows; t += stage->block) {
-            const ptrdiff_t end = t + stage->block;
-            FN(operate_all)(
-                worker, stage, (struct extent){t, end < stage->rows ? end : stage->rows}, part);
+        const int is_of_rows = stage->split == SPLIT_ROWS;
+        const struct extent rows = is_of_rows ? part : (struct extent){0, stage->rows};
+        for (ptrdiff_t t = rows.begin; t < rows.end; t += stage->block) {
+            const struct extent block = common(rows, (struct extent){t, t + stage->block});
+            FN(operate_all)(worker, stage, block, is_of_rows ? FN(every) : part);
         }
     }
 }

@@ -176,7 +176,7 @@ enum split { SPLIT_ROWS, SPLIT_COLUMNS };
 struct stage {
     enum split split;
     ptrdiff_t length, grain; /* of what is split; parts are whole grains */
-    ptrdiff_t rows, block;   /* a part of the columns takes all rows, so many at a time */
+    ptrdiff_t rows, block;   /* a part takes its rows so many at a time: of columns all that there are */
     ptrdiff_t prepared; /* of its operations, the first that each thread does for itself, once */
     ptrdiff_t count;
     const struct op *operations;

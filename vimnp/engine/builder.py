@@ -131,9 +131,17 @@ class Builder:
         return Array(STATE, offset, channels, rows, channels)
 
     @contextlib.contextmanager
-    def rows(self, length: int) -> Iterator[None]:
-        """A stage whose rows are split among the threads."""
-        with self._stage("rows", length, length, length):
+    def rows(self, length: int, *, block: int | None = None) -> Iterator[None]:
+        """A stage whose rows are split among the threads.
+
+        Parameters
+        ----------
+        length : int
+            Rows.
+        block : int, optional
+            As for :meth:`columns`. All rows of a part by default.
+        """
+        with self._stage("rows", length, length, block or length):
             yield
 
     @contextlib.contextmanager

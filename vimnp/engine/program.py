@@ -105,6 +105,13 @@ class Array(NamedTuple):
         )
         return Array(self.buffer, self.offset + begin, self.stride, self.rows, end - begin)
 
+    def reshaped(self, rows: int, channels: int) -> Array:
+        """The first numbers of what lies without a gap, in rows of another length."""
+        lies_together = self.rows == 1 or self.stride == self.channels
+        fits = lies_together and rows * channels <= self.rows * self.channels
+        expect(fits, f"{rows} rows of {channels} are asked of {self}")
+        return Array(self.buffer, self.offset, channels, rows, channels)
+
 
 # Tasks, and what they stand in, are plain namespaces: to define a NamedTuple takes a third of a
 # millisecond, which every process would pay at its start.
@@ -308,7 +315,7 @@ class Stage(SimpleNamespace):
     length : int
         Of that.
     rows, block : int
-        Where columns are split, a part of them takes all rows, so many at a time.
+        A part takes its rows so many at a time. Where columns are split, those are all rows.
     prepared : int
         So many of the operations, the first, each thread does for itself before its first part.
     operations : tuple of Operation

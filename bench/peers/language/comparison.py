@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from peers.instructions import lacking
 from peers.language.networks import NETWORKS
 from peers.language.sizes import SIZES
 from peers.language.speed import speeds
 from peers.language.starts import starts
+from peers.language.targets import WANTED
 from peers.language.weights_files import write_all
 from peers.language.workloads import WORKLOADS
 from peers.record import Results
@@ -20,7 +22,6 @@ from peers.requirements import versions
 from vimnp.measure.machine import describe_machine
 
 FEWER_STARTS = 2  # a process starts for every second round
-WANTED = {"AVX-512": "avx512f", "VNNI": "vnni"}  # what the targets are for, as Linux names it
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def compare(names: Sequence[str], size: str, threads: Sequence[int], rounds: int
     results: Results = {
         "date": datetime.date.today().isoformat(),
         "machine": describe_machine().lines,
-        "lacks": _lacks(),
+        "lacks": lacking(WANTED),
         "versions": versions(tuple(packages)),
         "rounds": rounds,
         "size": size,
@@ -87,9 +88,3 @@ def _add_speeds(
     for network, difference in found.differences.items():
         row = {"network": network, "threads": num_threads, "difference": difference}
         results["agreement"].append(row)
-
-
-def _lacks() -> list[str]:
-    """Which of the instructions that the targets are for this CPU does not have."""
-    flags = Path("/proc/cpuinfo").read_text()
-    return [name for name, flag in WANTED.items() if flag not in flags]

@@ -9,9 +9,9 @@ are tokens in the one graph and sequences in the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -113,21 +113,6 @@ class MambaGraph(Graph):
         """A tensor of the original as it is."""
         return self.shared(name, lambda: self.read(name))
 
-    def integers(self, *values: int) -> str:
-        return self.constant(np.array(values))
-
-    def several(
-        self, kind: str, inputs: Sequence[str], outputs: int, **attributes: Any
-    ) -> list[str]:
-        """Append a node of several outputs; their names."""
-        names = [f"{kind}_{len(self._nodes)}.{index}" for index in range(outputs)]
-        self.node(kind, inputs, names, **attributes)
-        return names
-
-    def split(self, x: str, *sizes: int) -> list[str]:
-        """The last axis in parts."""
-        return self.several("Split", [x, self.integers(*sizes)], len(sizes), axis=-1)
-
     def network(self) -> bytes:
         """The whole graph, serialised."""
         x = self._storage.look_up(self, "ids", EMBEDDING)  # (rows, d_model)
@@ -166,7 +151,7 @@ class MambaGraph(Graph):
         hidden = self._norm(x, f"backbone.layers.{index}.norm.weight")
         xz = self._multiply(hidden, f"{mixer}.in_proj.weight")
         u, z = self.split(xz, config.d_inner, config.d_inner)
-        u = self._silu(self.convolve(u, index))
+        u = self.silu(self.convolve(u, index))
         projected = self._multiply(u, f"{mixer}.x_proj.weight")
         dt, B, C = self.split(projected, config.dt_rank, config.d_state, config.d_state)
         delta = self.add(
@@ -178,7 +163,7 @@ class MambaGraph(Graph):
         A = self.shared(f"{mixer}.A", lambda: -np.exp(self.read(f"{mixer}.A_log").T))
         y = self.scan(delta, A, B, C, self.add("Mul", delta, u), index)
         y = self.add("Add", y, self.add("Mul", u, self.tensor(f"{mixer}.D")))
-        y = self.add("Mul", y, self._silu(z))
+        y = self.add("Mul", y, self.silu(z))
         return self.add("Add", x, self._multiply(y, f"{mixer}.out_proj.weight"))
 
     def _multiply(self, x: str, name: str) -> str:
@@ -191,9 +176,6 @@ class MambaGraph(Graph):
         epsilon = self.constant(np.float32(self.config.norm_epsilon))
         root = self.add("Sqrt", self.add("Add", mean, epsilon))
         return self.add("Mul", self.add("Div", x, root), self.tensor(name))
-
-    def _silu(self, x: str) -> str:
-        return self.add("Mul", x, self.add("Sigmoid", x))
 
 
 class PromptGraph(MambaGraph):

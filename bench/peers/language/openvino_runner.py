@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import openvino
+import openvino_model
 from openvino import CompiledModel, Tensor
 
 from peers.language.graph_runner import GraphRunner, Pass, States
 
 
 class OpenVinoRunner(GraphRunner):
-    """As its documentation advises for one request at a time."""
+    """With the settings of ``openvino_model.py``."""
 
     def load(self, path: str) -> CompiledModel:
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": self.num_threads,
-            "INFERENCE_PRECISION_HINT": "f32",  # some CPUs would multiply in bfloat16
-        }
-        return openvino.compile_model(path, "CPU", settings)
+        return openvino_model.load(path, self.num_threads)
 
     def empty(self, model: CompiledModel, batch: int) -> States:
         return {

@@ -12,9 +12,10 @@ from surroundings import print_table
 from peers.header import print_header
 from peers.language.networks import NETWORKS
 from peers.language.record import bytes_per_second, tokens_per_second
-from peers.language.targets import targets
+from peers.language.targets import WANTED, targets
 from peers.language.workloads import FIRST_PROMPT, LONGEST, NEW_TOKENS, WORKLOADS
 from peers.record import Results
+from peers.target import print_targets
 from peers.units import megabytes, per_second, seconds, threads
 
 WIDTH = 100
@@ -37,9 +38,6 @@ A process that imports, loads the weights and reads a prompt of {first} tokens, 
 from its start to the first token, its files being in memory; and its highest resident memory once
 it has read a prompt of {longest} tokens and decoded {new} more."""
 
-REACH = """\
-What vimnp is to reach on two cores with AVX-512 and VNNI{lacks}; bold is what it misses:"""
-
 
 def markdown(results: Results) -> str:
     """Header and tables."""
@@ -54,10 +52,7 @@ def markdown(results: Results) -> str:
         text = START.format(first=FIRST_PROMPT, threads=of_all, longest=LONGEST, new=NEW_TOKENS)
         print(text, end="\n\n")
         print_table(("network", "first token", "peak memory"), _start_rows(results))
-        lacks = " or ".join(results["lacks"])
-        print(REACH.format(lacks=f" (this one has no {lacks})" if lacks else ""), end="\n\n")
-        rows = (target.cells for target in targets(results))
-        print_table(("what", "to reach", "measured"), rows)
+        print_targets(targets(results), WANTED, results["lacks"])
     return page.getvalue().rstrip("\n") + "\n"
 
 

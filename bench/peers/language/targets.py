@@ -6,50 +6,15 @@ The targets are for two cores with AVX-512 and VNNI, and mamba-130m's sizes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from peers.language.record import bytes_per_second, tokens_per_second
 from peers.language.starts import COMMAND
 from peers.language.workloads import BATCH, DECODE, DECODE_BATCH, LONGEST, PROMPT_LONGEST
 from peers.record import Results
+from peers.target import Target
 from peers.units import megabytes, percent, seconds, threads, times
 
-
-class Target(NamedTuple):
-    """A target and the figure that it is for.
-
-    Parameters
-    ----------
-    what : str
-    bound : float
-    is_most : bool
-        Whether the figure may be at most the bound, rather than at least.
-    figure : float or None
-        None if the record has nothing to take it from.
-    write : callable
-        Makes a text of either number.
-    """
-
-    what: str
-    bound: float
-    is_most: bool
-    figure: float | None
-    write: Callable[[float], str]
-
-    @property
-    def is_reached(self) -> bool:
-        if self.figure is None:
-            return False
-        return self.figure <= self.bound if self.is_most else self.figure >= self.bound
-
-    @property
-    def cells(self) -> tuple[str, str, str]:
-        """Of a table: what, bound and figure, which is bold where it misses."""
-        bound = f"{'at most' if self.is_most else 'at least'} {self.write(self.bound)}"
-        if self.figure is None:
-            return self.what, bound, "not measured"
-        figure = self.write(self.figure)
-        return self.what, bound, figure if self.is_reached else f"**{figure}**"
+WANTED = ("AVX-512", "VNNI")  # instructions
 
 
 def targets(results: Results) -> Iterator[Target]:

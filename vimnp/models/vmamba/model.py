@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Hashable, Iterable
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -19,6 +20,7 @@ from vimnp.models.vmamba.published import PUBLISHED, name_of
 from vimnp.weights.family import ReadTensor
 
 if TYPE_CHECKING:
+    from vimnp.engine.costs import Cost
     from vimnp.engine.network import Network
     from vimnp.engine.packing import PackMatrix
     from vimnp.models.vision import Pictures
@@ -129,12 +131,16 @@ class VMamba(VisionModel):
         return parameters.lay_out(self.config, plain, pack)
 
     def _make_network(self, load: parameters.Load, num_threads: int) -> Network:
-        if self.backend == "native" and self._asked_backend == "native":
-            raise ConfigError("backend is 'native', which VMamba does not have; expected 'numpy'")
-        self.backend = "numpy"
-        from vimnp.models.vmamba.network import NumpyVMamba
+        # Each backend's modules load where it runs: every process would pay for both.
+        if self.backend == "numpy":
+            from vimnp.models.vmamba.network import NumpyVMamba
 
-        return NumpyVMamba(self.config, load, num_threads)
+            return NumpyVMamba(self.config, load, num_threads)
+        from vimnp.engine.compiled import CompiledNetwork
+        from vimnp.models.vmamba.program import build
+
+        build_it = functools.partial(build, self.config)
+        return CompiledNetwork(load, build_it, max(self.config.d_inner), num_threads)
 
     def _shape_of(self, output: Hashable) -> tuple[int, ...]:
         return shape_of(self.config, cast("Output", output))
@@ -150,6 +156,12 @@ class VMamba(VisionModel):
     @classmethod
     def _default_config(cls) -> VMambaConfig:
         return PUBLISHED["vmamba-tiny"]
+
+    def costs(self) -> dict[str, Cost]:
+        """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
+        from vimnp.models.vmamba.program import operation_costs
+
+        return operation_costs(self.config, self.backend)
 
     def _facts(self) -> dict[str, str]:
         config = self.config

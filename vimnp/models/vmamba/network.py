@@ -190,7 +190,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         padded = np.pad(pixels, ((0, 0), (padding, padding), (padding, padding)))
         windows = sliding_window_view(padded, (side, side), axis=(1, 2))
         patches = windows[:, ::stride, ::stride].transpose(1, 2, 0, 3, 4).reshape(len(out), -1)
-        np.matmul(patches, convolution.weight, out=out)
+        np.matmul(patches, convolution.kernel, out=out)
         out += convolution.bias
 
     def _downsample(
@@ -217,7 +217,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
     ) -> None:
         """A convolution with a stride of 2: tokens (H * W, C) -> tokens, a quarter of them."""
         patches = token_patches(tokens, grid=grid, kernel=(side, side), stride=2, padding=padding)
-        np.matmul(patches, convolution.weight, out=out)
+        np.matmul(patches, convolution.kernel, out=out)
         out += convolution.bias
 
     def _merge(self, w: Pass, s: StageArrays, merging: Merging, to: StageArrays) -> None:

@@ -65,7 +65,7 @@ class Block(NamedTuple, Generic[Matrix]):
 class Convolution(NamedTuple, Generic[Matrix]):
     """A convolution and the norm of what it gives."""
 
-    weight: Matrix  # (inputs, outputs); inputs of pixels (channel, y, x), of tokens (y, x, channel)
+    kernel: Matrix  # (inputs, outputs); inputs of pixels (channel, y, x), of tokens (y, x, channel)
     bias: np.ndarray  # (outputs,)
     norm: Norm
 
@@ -96,7 +96,7 @@ class Parameters(NamedTuple, Generic[Matrix]):
 
 
 MATRICES = matrix_fields(Parameters, DirectionParameters, CrossScan, Mlp, Convolution, Merging)
-"""Fields that a :data:`PackMatrix` has made."""
+"""Fields that a :data:`PackMatrix` has made: none may have the name of a vector's field."""
 
 
 def load_parameters(
@@ -114,6 +114,22 @@ def load_parameters(
         Lays out a matrix that is multiplied with.
     """
     return _Loader(config, read, pack).parameters()
+
+
+def load_cross_scan(
+    config: VMambaConfig, read: ReadTensor, pack: PackMatrix[Matrix], prefix: str
+) -> CrossScan[Matrix]:
+    """The operation of the first stage's first block alone, by names without their prefix.
+
+    Parameters
+    ----------
+    config, read, pack
+        As for :func:`load_parameters`.
+    prefix : str
+        What the network has before the names.
+    """
+    loader = _Loader(config, lambda name: read(name.removeprefix(prefix)), pack)
+    return loader.cross_scan(prefix.removesuffix("."), 0)
 
 
 def lay_out(
@@ -150,7 +166,7 @@ class _Loader(Loader[VMambaConfig, Matrix]):
     def _stem(self) -> tuple[Convolution[Matrix], ...]:
         pixels = self._read("patch_embed.0.weight")
         first = Convolution(
-            weight=self._packed(pixels.reshape(len(pixels), -1)),
+            kernel=self._packed(pixels.reshape(len(pixels), -1)),
             bias=self._vector("patch_embed.0.bias"),
             norm=self._layer_norm("patch_embed.2"),
         )
@@ -190,7 +206,7 @@ class _Loader(Loader[VMambaConfig, Matrix]):
         """A convolution of tokens, whose weight is (outputs, channels, y, x) in the state dict."""
         weight = self._read(f"{name}.weight").transpose(0, 2, 3, 1)
         return Convolution(
-            weight=self._packed(weight.reshape(len(weight), -1)),
+            kernel=self._packed(weight.reshape(len(weight), -1)),
             bias=self._vector(f"{name}.bias"),
             norm=self._layer_norm(norm),
         )
@@ -198,11 +214,11 @@ class _Loader(Loader[VMambaConfig, Matrix]):
     def _block(self, prefix: str, stage: int) -> Block[Matrix]:
         return Block(
             norm=self._layer_norm(f"{prefix}.norm"),
-            op=self._cross_scan(f"{prefix}.op", stage),
+            op=self.cross_scan(f"{prefix}.op", stage),
             mlp=self._mlp(prefix) if self._config.mlp_channels[stage] else None,
         )
 
-    def _cross_scan(self, prefix: str, stage: int) -> CrossScan[Matrix]:
+    def cross_scan(self, prefix: str, stage: int) -> CrossScan[Matrix]:
         d_inner = self._config.d_inner[stage]
         filters = self._read(f"{prefix}.conv2d.weight").reshape(d_inner, 9)
         D = self._read(f"{prefix}.Ds").reshape(DIRECTIONS, d_inner)

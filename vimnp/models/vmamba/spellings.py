@@ -1,18 +1,21 @@
-"""Shapes that a VMamba's tensors have had: the same numbers in another arrangement."""
+"""The names and shapes that a cross-scan block's tensors have had elsewhere: the same numbers."""
 
 from __future__ import annotations
 
 from vimnp.models.vmamba.config import DIRECTIONS
 
+ONE_FILE = {"x_proj.weight": "x_proj_weight", "dt_projs.weight": "dt_projs_weight"}
+"""Today's names of two tensors that are layers in the original's version in one file."""
+
 _LINEAR = (
-    ".in_proj.weight",
-    ".out_proj.weight",
-    ".mlp.fc1.weight",
-    ".mlp.fc2.weight",
-    ".reduction.weight",
+    "in_proj.weight",
+    "out_proj.weight",
+    "mlp.fc1.weight",
+    "mlp.fc2.weight",
+    "reduction.weight",
     "classifier.head.weight",
 )
-_OF_DIRECTIONS = (".x_proj_weight", ".dt_projs_weight")
+_OF_DIRECTIONS = ("x_proj_weight", "dt_projs_weight")
 
 
 def network_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,0 +1,83 @@
+"""What the comparisons of pictures' networks have in common: rows of a record."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from peers.cold_start import cold_starts
+from peers.latency import FEWEST, latencies
+from peers.processes import Case
+from peers.record import Results
+from peers.requirements import versions
+from vimnp.measure.machine import describe_machine
+
+USUAL_SIDE = 224  # rounds are for this one; larger pictures get fewer
+FEWER_STARTS = 4  # a process starts for every fourth round
+
+log = logging.getLogger(__name__)
+
+
+def empty_record(rounds: int, packages: Sequence[str]) -> Results:
+    """Where, with what and how it is measured, and no rows yet."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": describe_machine().lines,
+        "versions": versions(packages),
+        "rounds": rounds,
+        "latency": [],
+        "agreement": [],
+    }
+
+
+def add_latencies(
+    results: Results,
+    cases: Sequence[Case],
+    side: int,
+    folder: Path,
+    about: Callable[[Case], dict[str, Any]] = lambda case: {},
+) -> None:
+    """Measure all cases in turn.
+
+    Parameters
+    ----------
+    results : dict
+        To which rows of "latency", "agreement" and, if any network is, "left_out" are added.
+    cases : sequence of Case
+    side : int
+        Height and width of the picture.
+    folder : Path
+        With the weights and the picture.
+    about : callable
+        What else a case's row is to have.
+    """
+    log.info("%d x %d pixels: latency", side, side)
+    rounds = results["rounds"]
+    fewer = max(rounds * USUAL_SIDE // side, FEWEST)
+    seconds, agreement = latencies(cases, folder, min(fewer, rounds))
+    for case, found in seconds.items():
+        row = _row(case, side) | about(case)
+        results["latency"].append(row | found._asdict())
+    for family, difference in agreement.differences.items():
+        results["agreement"].append({"family": family, "side": side, "difference": difference})
+    for case, difference in agreement.left_out.items():
+        row = _row(case, side) | {"difference": difference}
+        results.setdefault("left_out", []).append(row)
+
+
+def add_cold_starts(
+    results: Results, names: Sequence[str], side: int, num_threads: int, folder: Path
+) -> None:
+    """Measure processes of all networks from their start, for rows of "start"."""
+    log.info("%d x %d pixels: processes from their start", side, side)
+    starts = cold_starts(names, num_threads, folder, max(results["rounds"] // FEWER_STARTS, 1))
+    results["start"] = [
+        _row(Case(name, num_threads), side) | start._asdict() for name, start in starts.items()
+    ]
+
+
+def _row(case: Case, side: int) -> dict[str, Any]:
+    return {"network": case.network, "side": side, "threads": case.num_threads}

@@ -1,0 +1,361 @@
+"""VMamba as a program for the compiled backend: the steps of ``network.py``, in its order.
+
+Threads split channels from in_proj through the depthwise convolution, and in the scans; they split
+tokens where all channels of a token meet: in x_proj, and from out_norm through the MLP to what the
+next block begins with. Letters as in ``network.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+
+from vimnp.engine.builder import Builder
+from vimnp.engine.costs import Cost
+from vimnp.engine.packing import PackedMatrix, sizes_only
+from vimnp.engine.program import NO_LAYER, Array, Filter, Program, ScanDirection
+from vimnp.models.parameters import Norm
+from vimnp.models.vmamba import parameters
+from vimnp.models.vmamba.config import DIRECTIONS, STAGES, VMambaConfig
+from vimnp.models.vmamba.outputs import Output, Stages, last_stage, shape_of, shape_of_stage
+from vimnp.ops.walks import cross_walks
+
+Block: TypeAlias = parameters.Block[PackedMatrix]
+Convolution: TypeAlias = parameters.Convolution[PackedMatrix]
+CrossScan: TypeAlias = parameters.CrossScan[PackedMatrix]
+Merging: TypeAlias = parameters.Merging[PackedMatrix]
+Mlp: TypeAlias = parameters.Mlp[PackedMatrix]
+Parameters: TypeAlias = parameters.Parameters[PackedMatrix]
+
+BLOCK = 120
+"""Tokens that a step hands on to the next one of its stage at a time."""
+
+
+def build(
+    config: VMambaConfig, parameters: Parameters, output: Output, *, apart: bool = False
+) -> Program:
+    """Write the network down as a program.
+
+    Parameters
+    ----------
+    config : VMambaConfig
+    parameters : Parameters
+    output : Output
+        What is asked for of a picture; see :mod:`vimnp.models.vmamba.outputs`.
+    apart : bool
+        Leave dt_proj by itself, as the NumPy network does: what its costs are counted by.
+    """
+    return _VMamba(config, parameters, output, apart).program()
+
+
+def operation_costs(config: VMambaConfig, backend: str = "numpy") -> dict[str, Cost]:
+    """Costs of a picture's logits, all blocks together, by the operations' names.
+
+    Parameters
+    ----------
+    config : VMambaConfig
+    backend : {"numpy", "native"}
+        The native one has dt_proj in its scan.
+    """
+
+    def nothing(name: str) -> np.ndarray:
+        return np.broadcast_to(np.float32(0), shapes[name])
+
+    shapes = config.parameter_shapes()
+    weights = parameters.load_parameters(config, nothing, sizes_only)
+    return build(config, weights, "logits", apart=backend == "numpy").costs
+
+
+class _Memory:
+    """What the stages' arrays lie in, one stage's after the other's."""
+
+    def __init__(self, b: Builder, config: VMambaConfig, apart: bool) -> None:
+        lengths = [math.prod(grid) for grid in config.grids]
+
+        def space(channels: tuple[int, ...], least: int = 0) -> Array:
+            floats = max(length * c for length, c in zip(lengths, channels, strict=True))
+            return b.array(1, max(floats, least))
+
+        dims, d_inner = config.dims, config.d_inner
+        self.residuals = space(dims), space(dims)  # of a stage, and of the next
+        self.normed = space(dims)
+        self.xz = space(tuple((1 + config.gated) * channels for channels in d_inner))
+        self.u = space(d_inner)
+        self.dbc = space(tuple(DIRECTIONS * config.dbc_channels(stage) for stage in range(STAGES)))
+        # Of the MLPs; before that the stem's tokens, and between stages squares of tokens.
+        self.wide = space(config.mlp_channels, max(_half(config), _most_squares(config)))
+        self.deltas = [space(d_inner) for _ in range(DIRECTIONS * apart)]
+
+
+def _half_grid(config: VMambaConfig) -> tuple[int, int]:
+    """Tokens between the two convolutions of patch_embed "v2"."""
+    height, width = config.img_size
+    return -(-height // 2), -(-width // 2)
+
+
+def _half(config: VMambaConfig) -> int:
+    """Floats of them."""
+    return math.prod(_half_grid(config)) * (config.dims[0] // 2) * (config.patch_embed == "v2")
+
+
+def _most_squares(config: VMambaConfig) -> int:
+    """Floats of what patch merging gathers, at the most."""
+    if config.downsample != "v1":
+        return 0
+    return max(
+        math.prod(grid) * 4 * dim for grid, dim in zip(config.grids[1:], config.dims, strict=False)
+    )
+
+
+class _Stage:
+    """What a stage's steps write."""
+
+    def __init__(self, memory: _Memory, config: VMambaConfig, stage: int) -> None:
+        self.grid, self.d_inner = config.grids[stage], config.d_inner[stage]
+        self.length, dim = shape_of_stage(config, stage)
+        self.residual = memory.residuals[stage % 2].reshaped(self.length, dim)
+        self.normed = memory.normed.reshaped(self.length, dim)
+        self.xz = memory.xz.reshaped(self.length, (1 + config.gated) * self.d_inner)
+        self.x = self.xz.columns(0, self.d_inner)
+        self.z = self.xz.columns(self.d_inner, self.xz.channels)
+        self.y = self.x  # which is read before the scan writes
+        self.u = memory.u.reshaped(self.length, self.d_inner)
+        self.dbc = memory.dbc.reshaped(self.length, DIRECTIONS * config.dbc_channels(stage))
+        self.mlp = memory.wide.reshaped(self.length, config.mlp_channels[stage])
+        self.deltas = [delta.reshaped(self.length, self.d_inner) for delta in memory.deltas]
+
+
+class _VMamba:
+    """The arrays of a program, and its steps."""
+
+    def __init__(
+        self, config: VMambaConfig, parameters: Parameters, output: Output, apart: bool
+    ) -> None:
+        self.config, self.parameters = config, parameters
+        self.output, self.apart = output, apart
+        (channels,) = shape_of(config, output)
+        self.b = Builder((config.channels, *config.img_size), (1, channels))
+        self.memory = _Memory(self.b, config, apart)
+        self.stages = [_Stage(self.memory, config, stage) for stage in range(STAGES)]
+        self.kept = self.maps(output) if isinstance(output, Stages) else {}
+
+    def maps(self, asked: Stages) -> dict[int, Array]:
+        """Where the tokens of some stages go, (L, C) each: one stage after another."""
+        maps, begin = {}, 0
+        for stage in asked.stages:
+            length, dim = shape_of_stage(self.config, stage)
+            end = begin + length * dim
+            maps[stage] = self.b.out.columns(begin, end).reshaped(length, dim)
+            begin = end
+        return maps
+
+    def program(self) -> Program:
+        """The picture -> what is asked for."""
+        b, last, layer = self.b, last_stage(self.output), 0
+        self.patch_embed()
+        for index in range(last + 1):
+            s, blocks = self.stages[index], self.parameters.stages[index].blocks
+            for number, block in enumerate(blocks):
+                b.layer, layer = layer, layer + 1
+                self.cross_scan(s, block.op)
+                with b.rows(s.length, block=BLOCK):
+                    self.out_proj(s, block.op)
+                    if block.mlp is not None:
+                        self.mlp(s, block.mlp)
+                    if number + 1 < len(blocks):
+                        self.norm(s.residual, s.normed, blocks[number + 1].norm)
+                    else:
+                        self.end_stage(index)
+            if index < last:
+                self.downsample(index)
+        if self.output in ("logits", "features"):
+            self.pool()
+        return b.program()
+
+    def norm(self, x: Array, out: Array, norm: Norm, gate: Array | None = None) -> None:
+        """The norm of x, which may be `out`."""
+        self.b.norm(x, out, norm.weight, norm.bias, norm.epsilon, gate=gate)
+
+    # ---- Stem and downsampling ------------------------------------------------------------------
+
+    def patch_embed(self) -> None:
+        """A picture -> the first stage's tokens, and their norm."""
+        b, s = self.b, self.stages[0]
+        first, *second = self.parameters.stem
+        if not second:  # v1: a convolution of 4x4 pixels
+            with b.rows(s.length, block=BLOCK):
+                self.embed(s.residual, first, 4, 4, 0)
+                self.norm(s.residual, s.residual, first.norm)
+                self.begin_stage(0)
+            return
+        # v2: two of 3x3 with a stride of 2, and a GELU between them
+        grid = _half_grid(self.config)
+        half = self.memory.wide.reshaped(math.prod(grid), self.config.dims[0] // 2)
+        with b.rows(half.rows, block=BLOCK):
+            self.embed(half, first, 3, 2, 1)
+            norm = first.norm
+            b.norm(half, half, norm.weight, norm.bias, norm.epsilon, activation="gelu")
+        with b.rows(s.length, block=BLOCK):
+            self.convolve("embed", half, grid, second[0], 3, 1, s.residual)
+            self.begin_stage(0)
+
+    def embed(
+        self, out: Array, convolution: Convolution, side: int, stride: int, padding: int
+    ) -> None:
+        """A convolution of pixels -> tokens."""
+        self.b.embed(
+            out,
+            convolution.kernel,
+            convolution.bias,
+            np.arange(out.rows, dtype=np.intc),
+            patch=(side, side),
+            stride=stride,
+            padding=padding,
+        )
+
+    def downsample(self, index: int) -> None:
+        """A stage's tokens -> the next one's, of which there are a quarter, and their norm."""
+        b, s, to = self.b, self.stages[index], self.stages[index + 1]
+        downsample = self.parameters.stages[index].downsample
+        assert downsample is not None  # between two stages there is one
+        b.layer = NO_LAYER
+        with b.rows(to.length, block=BLOCK):
+            if isinstance(downsample, parameters.Merging):
+                self.merge(s, downsample, to)
+            else:
+                side, padding = (2, 0) if self.config.downsample == "v2" else (3, 1)
+                self.convolve(
+                    "downsample", s.residual, s.grid, downsample, side, padding, to.residual
+                )
+            self.begin_stage(index + 1)
+
+    def convolve(
+        self,
+        label: str,
+        tokens: Array,
+        grid: tuple[int, int],
+        convolution: Convolution,
+        side: int,
+        padding: int,
+        out: Array,
+    ) -> None:
+        """A convolution of tokens with a stride of 2, and its norm."""
+        self.b.conv(
+            label,
+            tokens,
+            convolution.kernel,
+            out,
+            grid=grid,
+            kernel=(side, side),
+            stride=2,
+            padding=padding,
+            bias=convolution.bias,
+        )
+        self.norm(out, out, convolution.norm)
+
+    def merge(self, s: _Stage, merging: Merging, to: _Stage) -> None:
+        """Patch merging: squares of four tokens, normed -> to.residual."""
+        squares = self.memory.wide.reshaped(to.length, 4 * s.residual.channels)
+        after = 1 if self.config.downsample_pad == "zeros" else 0  # used where a side is odd
+        self.b.patches(
+            s.residual, squares, grid=s.grid, kernel=(2, 2), stride=2, padding=(0, after)
+        )
+        self.norm(squares, squares, merging.norm)
+        self.b.product("downsample", squares, merging.reduction, to.residual)
+
+    def begin_stage(self, index: int) -> None:
+        """The norm that a stage's first block begins with."""
+        s, first = self.stages[index], self.parameters.stages[index].blocks[0]
+        self.norm(s.residual, s.normed, first.norm)
+
+    # ---- A block --------------------------------------------------------------------------------
+
+    def cross_scan(self, s: _Stage, op: CrossScan) -> None:
+        """SS2D up to its sum of directions: normed (L, C) -> y (L, D), and where gated z (L, D)."""
+        b = self.b
+        with b.columns(s.d_inner, s.length, block=BLOCK):
+            b.product("in_proj", s.normed, op.in_proj, s.xz)
+            b.conv2d(s.x, Filter(op.conv_weight, op.conv_bias, s.u), grid=s.grid)
+            if self.config.gated:
+                b.product("in_proj", s.normed, op.in_proj, s.xz, column=s.d_inner)
+        with b.rows(s.length):
+            b.product("x_proj", s.u, op.x_proj, s.dbc)
+            for number, delta in enumerate(s.deltas):
+                dt, _, _ = self.projected(s, number)
+                b.product("dt_proj", dt, op.directions[number].dt_proj, delta)
+        with b.columns(s.d_inner, s.length):
+            self.scan(s, op)
+
+    def projected(self, s: _Stage, number: int) -> tuple[Array, Array, Array]:
+        """What x_proj has made for a direction: dt (L, R), B and C (L, N)."""
+        channels = s.dbc.channels // DIRECTIONS
+        mine = s.dbc.columns(number * channels, (number + 1) * channels)
+        states = self.config.d_state
+        rank = channels - 2 * states
+        return (
+            mine.columns(0, rank),
+            mine.columns(rank, rank + states),
+            mine.columns(rank + states, channels),
+        )
+
+    def scan(self, s: _Stage, op: CrossScan) -> None:
+        """u, dt, B and C -> y (L, D), the sum of four directions, in which nothing is moved."""
+        directions = []
+        for number, walk in enumerate(cross_walks(*s.grid)):
+            direction = op.directions[number]
+            dt, B, C = self.projected(s, number)
+            directions.append(
+                ScanDirection(
+                    u=s.u,
+                    dt=None if self.apart else dt,
+                    dt_proj=None if self.apart else direction.dt_proj,
+                    delta=s.deltas[number] if self.apart else None,
+                    B=B,
+                    C=C,
+                    z=None,
+                    out=s.y,
+                    delta_bias=direction.dt_bias,
+                    A=direction.A,
+                    # The first one has that of all.
+                    D=np.zeros_like(op.D) if number else op.D,
+                    walk=walk,
+                )
+            )
+        self.b.scan(directions)
+
+    def out_proj(self, s: _Stage, op: CrossScan) -> None:
+        """residual += (norm of y, gated) @ out_proj."""
+        self.norm(s.y, s.y, op.out_norm, s.z if self.config.gated else None)
+        self.b.product("out_proj", s.y, op.out_proj, s.residual, add=s.residual)
+
+    def mlp(self, s: _Stage, mlp: Mlp) -> None:
+        """residual += MLP of its norm."""
+        self.norm(s.residual, s.normed, mlp.norm)
+        self.b.product("fc1", s.normed, mlp.fc1, s.mlp, bias=mlp.fc1_bias, activation="gelu")
+        self.b.product("fc2", s.mlp, mlp.fc2, s.residual, add=s.residual, bias=mlp.fc2_bias)
+
+    # ---- After a stage's last block -------------------------------------------------------------
+
+    def end_stage(self, index: int) -> None:
+        """A stage's tokens to the caller where they are asked for, or their norm to the pooling."""
+        b, s, out_norm = self.b, self.stages[index], self.parameters.stages[index].out_norm
+        b.layer = NO_LAYER
+        if index in self.kept and out_norm is not None:
+            self.norm(s.residual, self.kept[index], out_norm)
+        elif index in self.kept:
+            b.copy("keep", s.residual, self.kept[index])
+        elif index == STAGES - 1:
+            self.norm(s.residual, s.normed, self.parameters.norm)
+
+    def pool(self) -> None:
+        """The mean of the last stage's tokens, and what the head makes of it."""
+        b, s = self.b, self.stages[-1]
+        weights = self.parameters.head if self.output == "logits" else None
+        features = b.out if weights is None else b.array(1, self.config.num_features)
+        with b.rows(1):
+            b.mean("pool", s.normed, features)
+        if weights is not None:
+            with b.columns(weights.outputs, 1):
+                b.product("head", features, weights, b.out, bias=self.parameters.head_bias)
