@@ -169,6 +169,9 @@ def test_a_network_of_pictures_loads_nothing_of_language_models() -> None:
 OPERATIONS = {
     "causal_conv1d": "x weight bias activation initial_states return_final_states",
     "causal_conv1d_update": "x conv_state weight bias activation",
+    "cross_merge": "ys h w",
+    "cross_scan": "x",
+    "selective_scan_2d": "u delta A B C D delta_bias delta_softplus",
     "selective_scan": "u delta A B C D z delta_bias delta_softplus return_last_state initial_state",
     "selective_state_update": "state x dt A B C D z dt_bias dt_softplus",
 }

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         selective_scan_bidirectional,
         selective_state_update,
     )
+    from vimnp.ops.cross_scans import cross_merge, cross_scan, selective_scan_2d
     from vimnp.ops.reference import Direction
     from vimnp.runtime import threads as threads
     from vimnp.text.tokenizer import Tokenizer
@@ -112,10 +113,13 @@ __all__ = [
     "causal_conv1d",
     "causal_conv1d_update",
     "conv2d",
+    "cross_merge",
+    "cross_scan",
     "gelu",
     "layer_norm",
     "load",
     "selective_scan",
+    "selective_scan_2d",
     "selective_scan_bidirectional",
     "selective_state_update",
 ]

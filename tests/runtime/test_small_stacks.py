@@ -64,6 +64,15 @@ for channels, d_state in ((700, 16), (60, 256)):
                     direction, direction, x, True, method=method, num_threads=1))
 """
 
+WALKS = """
+for channels, d_state in ((700, 16), (700, 1), (60, 256), (61, 1)):
+    u, delta = normal(1, channels, 6, 11), normal(1, 4, channels, 6, 11)
+    A, B = -np.exp(normal(4, channels, d_state)), normal(1, 4, d_state, 6, 11)
+    for large in (1, 1e30):
+        small(lambda: vimnp.selective_scan_2d(
+            u, delta, A * np.float32(large), B, B, None, None, True, num_threads=1))
+"""
+
 CONVOLUTIONS = """
 for taps in (4, 64):
     filters = (kernels.Filter(normal(taps, 60), normal(60)),) * 2
@@ -120,7 +129,7 @@ def assert_succeeds(code: str, **environment: str) -> None:
 @needs_linux
 @every_instruction_set
 @pytest.mark.parametrize(
-    "calls", [SCANS, CONVOLUTIONS, NORMS], ids=["scans", "convolutions", "norms"]
+    "calls", [SCANS, WALKS, CONVOLUTIONS, NORMS], ids=["scans", "walks", "convolutions", "norms"]
 )
 def test_operations_run_in_a_thread_with_a_small_stack(calls, isa):
     assert_succeeds(SMALL + calls, VIMNP_ISA=isa)

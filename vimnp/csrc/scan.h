@@ -381,10 +381,10 @@ INLINE const float *FN(delta_of_chunk)(
     return s->delta;
 }
 
-/* One direction of the channels from `begin` to `end`. */
-INLINE void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end, const int walks)
+/* One direction of the channels from `begin` to `end`. `one_state` says that has_one_state() holds. */
+INLINE void FN(scan_direction)(
+    const struct scan *s, ptrdiff_t begin, ptrdiff_t end, const int one_state, const int walks)
 {
-    const int constants = s->B_constant || s->C_constant;
     FN(vec) states[STATES / W];
     if (!s->initial_state)
         for (ptrdiff_t i = 0; i < (end - begin + W - 1) / W * s->d_state; i++)
@@ -399,25 +399,52 @@ INLINE void FN(scan_direction)(const struct scan *s, ptrdiff_t begin, ptrdiff_t 
         for (chunk.channel = begin; chunk.channel < end; chunk.channel += W, kept += s->d_state) {
             chunk.lanes = FN(lanes_from)(chunk.channel, end);
             FN(place_states)(s, &chunk, kept);
-            if (chunk.lanes == W && s->d_state == 16 && !constants)
-                FN(scan_chunk)(s, &chunk, 16, 0, walks); /* every published network but VMamba's later ones */
-            else if (chunk.lanes == W && s->d_state == 1 && !constants && !s->fixlen && !s->z)
+            if (one_state && chunk.lanes == W)
                 FN(scan_chunk_of_one_state)(s, &chunk, walks);
+            else if (one_state)
+                FN(scan_chunk)(s, &chunk, 1, 0, walks);
+            else if (chunk.lanes == W && s->d_state == 16 && !s->B_constant && !s->C_constant)
+                FN(scan_chunk)(s, &chunk, 16, 0, walks); /* every published Vim and Mamba */
             else
                 FN(scan_chunk)(s, &chunk, s->d_state, !walks, walks);
         }
     }
 }
 
-/* Each has its own stack, which they would else have twice. */
+/* Each by itself: it has its own stack, and the registers that it needs. */
 NOINLINE void FN(scan_rows)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
 {
-    FN(scan_direction)(s, begin, end, 0);
+    FN(scan_direction)(s, begin, end, 0, 0);
 }
 
 NOINLINE void FN(scan_walk)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
 {
-    FN(scan_direction)(s, begin, end, 1);
+    FN(scan_direction)(s, begin, end, 0, 1);
+}
+
+NOINLINE void FN(scan_rows_of_one_state)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    FN(scan_direction)(s, begin, end, 1, 0);
+}
+
+NOINLINE void FN(scan_walk_of_one_state)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    FN(scan_direction)(s, begin, end, 1, 1);
+}
+
+/* Whether a scan has a single state, and nothing that its own loops cannot do: as in VMamba. */
+INLINE int FN(has_one_state)(const struct scan *s)
+{
+    return s->d_state == 1 && !s->B_constant && !s->C_constant && !s->fixlen && !s->z;
+}
+
+INLINE void FN(scan_any)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
+{
+    const int walks = s->walk.lines > 0;
+    if (FN(has_one_state)(s))
+        walks ? FN(scan_walk_of_one_state)(s, begin, end) : FN(scan_rows_of_one_state)(s, begin, end);
+    else
+        walks ? FN(scan_walk)(s, begin, end) : FN(scan_rows)(s, begin, end);
 }
 
 /* The channels from `begin` to `end`, as many at once as there is room for their states. */
@@ -426,12 +453,6 @@ static void FN(scan_channels)(const void *task, ptrdiff_t begin, ptrdiff_t end)
     const struct scans *scans = task;
     const ptrdiff_t most = STATES / scans->of_direction->d_state / W * W;
     for (; begin < end; begin += most)
-        for (int i = 0; i < scans->directions; i++) {
-            const struct scan *s = &scans->of_direction[i];
-            const ptrdiff_t stop = begin + most < end ? begin + most : end;
-            if (s->walk.lines)
-                FN(scan_walk)(s, begin, stop);
-            else
-                FN(scan_rows)(s, begin, stop);
-        }
+        for (int i = 0; i < scans->directions; i++)
+            FN(scan_any)(&scans->of_direction[i], begin, begin + most < end ? begin + most : end);
 }

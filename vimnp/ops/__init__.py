@@ -11,15 +11,21 @@ if TYPE_CHECKING:
     from vimnp.ops.checked import selective_scan as selective_scan
     from vimnp.ops.checked import selective_scan_bidirectional as selective_scan_bidirectional
     from vimnp.ops.checked import selective_state_update as selective_state_update
+    from vimnp.ops.cross_scans import cross_merge as cross_merge
+    from vimnp.ops.cross_scans import cross_scan as cross_scan
+    from vimnp.ops.cross_scans import selective_scan_2d as selective_scan_2d
     from vimnp.ops.reference import Direction as Direction
 
 _PUBLIC = {
     "causal_conv1d": "checked",
     "causal_conv1d_update": "checked",
     "conv2d": "checked",
+    "cross_merge": "cross_scans",
+    "cross_scan": "cross_scans",
     "gelu": "checked",
     "layer_norm": "checked",
     "selective_scan": "checked",
+    "selective_scan_2d": "cross_scans",
     "selective_scan_bidirectional": "checked",
     "selective_state_update": "checked",
     "Direction": "reference",

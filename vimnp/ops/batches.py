@@ -127,6 +127,53 @@ def scan(
     return ScanResult(out, last_states)
 
 
+def scan_2d(
+    u: np.ndarray,
+    delta: np.ndarray,
+    A: np.ndarray,
+    B: np.ndarray,
+    C: np.ndarray,
+    D: np.ndarray | None,
+    delta_bias: np.ndarray | None,
+    delta_softplus: bool,
+    num_threads: int,
+) -> np.ndarray:
+    """Scan one picture after the other in four directions: output (b, d, h, w)."""
+    out = np.empty(u.shape, np.float32)
+    batch, channels, height, width = u.shape
+    parameters = [
+        (
+            contiguous(A[k].T),
+            None if D is None else contiguous(D[k]),
+            None if delta_bias is None else contiguous(delta_bias[k]),
+        )
+        for k in range(4)
+    ]
+    for b in range(batch if out.size else 0):
+        tokens = _tokens(u[b])
+        directions = tuple(
+            ScanInputs(
+                tokens, _tokens(delta[b, k]), own_A, _tokens(B[b, k]), _tokens(C[b, k]), own_D, bias
+            )
+            for k, (own_A, own_D, bias) in enumerate(parameters)
+        )
+        result = aligned_empty(height * width, channels)
+        kernels.selective_scan_2d(
+            directions,
+            result,
+            grid=(height, width),
+            delta_softplus=delta_softplus,
+            num_threads=num_threads,
+        )
+        out[b] = result.T.reshape(u.shape[1:])
+    return out
+
+
+def _tokens(picture: np.ndarray) -> np.ndarray:
+    """(d, h, w) -> (h * w, d), contiguous."""
+    return contiguous(picture.reshape(len(picture), -1).T)
+
+
 def _groups(directions: list[Direction]) -> list[slice]:
     """Runs of channels that share one B and one C in every direction."""
     channels = directions[0].u.shape[1]

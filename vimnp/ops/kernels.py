@@ -336,3 +336,73 @@ def selective_scan(
     out[...] = scan.out[0].T
     for target, state in zip(last_states or (), scan.last_states, strict=False):
         target[...] = state[0].T
+
+
+def selective_scan_2d(
+    directions: tuple[ScanInputs, ...],
+    out: np.ndarray,
+    *,
+    grid: tuple[int, int],
+    delta_softplus: bool,
+    num_threads: int,
+    chosen: Choice | None = None,
+) -> None:
+    """The sum of four selective scans of a grid of tokens into `out` (VMamba's cross-scan).
+
+    They pass the lines, the columns, and both backwards. All arrays have their rows at the tokens'
+    places: nothing is flipped or transposed.
+
+    Parameters
+    ----------
+    directions : four ScanInputs
+        B and C are per token.
+    out : ndarray, shape (lines * columns, d)
+        Row ``y * columns + x`` is the token on line y, column x.
+    grid : tuple of int
+        Lines and columns.
+    delta_softplus : bool
+    num_threads : int
+    chosen : Choice, optional
+        What runs it; by default as the environment says now.
+    """
+    compiled = _kernels_for("selective_scan", chosen)
+    if compiled is not None:
+        from vimnp.ops.walks import cross_walks  # most networks have sequences, and no walk
+
+        compiled.selective_scan(
+            directions,
+            None,
+            out,
+            delta_softplus=delta_softplus,
+            fixlen=False,
+            fused=True,
+            scale=1.0,
+            last_states=None,
+            num_threads=threads_for("selective_scan", out.size, min(num_threads, out.shape[1])),
+            walks=cross_walks(*grid),
+        )
+        return
+    from vimnp.ops import reference
+
+    def picture(name: str) -> np.ndarray:
+        arrays = np.stack([getattr(inputs, name).T for inputs in directions])
+        return arrays.reshape(1, *arrays.shape[:2], *grid)
+
+    def parameter(name: str) -> np.ndarray | None:
+        given = [getattr(inputs, name) for inputs in directions]
+        if all(array is None for array in given):
+            return None
+        zeros = np.zeros(out.shape[1], np.float32)
+        return np.stack([zeros if array is None else array for array in given])
+
+    scanned = reference.selective_scan_2d(
+        directions[0].u.T.reshape(1, -1, *grid),
+        picture("delta"),
+        np.stack([inputs.A.T for inputs in directions]),
+        picture("B"),
+        picture("C"),
+        parameter("D"),
+        parameter("delta_bias"),
+        delta_softplus,
+    )
+    out[...] = scanned.reshape(out.shape[::-1]).T

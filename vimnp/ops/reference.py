@@ -317,6 +317,70 @@ def selective_scan_bidirectional(
     return (scan.out, *scan.last_states) if return_last_state else scan.out
 
 
+def cross_scan(x: np.ndarray) -> np.ndarray:
+    """A picture's tokens in four orders; see :func:`vimnp.ops.cross_scan`."""
+    refuse_complex("x", x)
+    batch, channels, height, width = x.shape
+    shape = (batch, channels, height * width)
+    tokens = np.empty((batch, 4, *shape[1:]), x.dtype)
+    tokens[:, 0] = x.reshape(shape)
+    tokens[:, 1] = x.swapaxes(2, 3).reshape(shape)
+    tokens[:, 2:] = tokens[:, :2, :, ::-1]
+    return tokens
+
+
+def cross_merge(ys: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Tokens of four orders, added up at their places; see :func:`vimnp.ops.cross_merge`."""
+    refuse_complex("ys", ys)
+    batch, _, channels, _ = ys.shape
+    both = _widened(ys[:, :2]) + _widened(ys[:, 2:, :, ::-1])
+    rows = both[:, 0].reshape(batch, channels, h, w)
+    columns = both[:, 1].reshape(batch, channels, w, h)
+    return (rows + columns.swapaxes(2, 3)).astype(ys.dtype, copy=False)
+
+
+@_without_warnings
+def selective_scan_2d(
+    u: np.ndarray,
+    delta: np.ndarray,
+    A: np.ndarray,
+    B: np.ndarray,
+    C: np.ndarray,
+    D: np.ndarray | None = None,
+    delta_bias: np.ndarray | None = None,
+    delta_softplus: bool = False,
+) -> np.ndarray:
+    """The sum of four scans of a picture; see :func:`vimnp.ops.selective_scan_2d`.
+
+    They are scanned side by side: one pass over time is enough.
+    """
+    dtype, batch, height, width = u.dtype, u.shape[0], *u.shape[2:]
+    wide = _widened_direction(Direction(u, delta, A, B, C, D, delta_bias))
+
+    def of_each(parameter: np.ndarray) -> np.ndarray:
+        """(4, ...) -> (4 b, ...)."""
+        parameters = np.broadcast_to(parameter, (batch, *parameter.shape))
+        return parameters.reshape(4 * batch, *parameter.shape[1:])
+
+    def in_order(pictures: np.ndarray) -> np.ndarray:
+        """(b, 4, d, h, w), each direction's -> (4 b, d, l)."""
+        tokens = np.stack([cross_scan(pictures[:, k])[:, k] for k in range(4)], axis=1)
+        return tokens.reshape(-1, *tokens.shape[2:])
+
+    directions = Direction(
+        cross_scan(wide.u).reshape(4 * batch, u.shape[1], -1),
+        in_order(wide.delta),
+        of_each(wide.A),
+        in_order(wide.B),
+        in_order(wide.C),
+        None if wide.D is None else of_each(wide.D),
+        None if wide.delta_bias is None else of_each(wide.delta_bias),
+    )
+    ys, _ = _scan(directions, delta_softplus, False, None)
+    merged = cross_merge(ys.reshape(batch, 4, *ys.shape[1:]), height, width)
+    return merged.astype(dtype, copy=False)
+
+
 class ScanResult(NamedTuple):
     """Output (b, d, l), and for each direction the state (b, d, n) after its last token.
 
