@@ -16,7 +16,7 @@ from vimnp.commands.progress import progress_bar
 from vimnp.evaluate.accuracy import Accuracy, Evaluation, evaluate, expect_logits
 from vimnp.evaluate.image_folder import ImageFolder, Sample, find_pictures, spread
 from vimnp.evaluate.results import ResultsFile
-from vimnp.models.vim.model import VisionMamba
+from vimnp.models.vision import VisionModel
 from vimnp.weights.file import BUNDLED_DIGITS
 
 DESCRIPTION = (
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace, model: VisionMamba) -> dict[str, Any]:
+def _settings(options: argparse.Namespace, model: VisionModel) -> dict[str, Any]:
     """What the results depend on, beside the classes."""
     with open(options.weights or BUNDLED_DIGITS, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -102,7 +102,7 @@ def _settings(options: argparse.Namespace, model: VisionMamba) -> dict[str, Any]
 
 def _evaluate(
     options: argparse.Namespace,
-    model: VisionMamba,
+    model: VisionModel,
     folder: ImageFolder,
     samples: Sequence[Sample],
     settings: dict[str, Any],
@@ -147,7 +147,7 @@ def _print_fact(name: str, value: str) -> None:
     print(f"  {name:<12} {value}")
 
 
-def _as_json(evaluation: Evaluation, folder: ImageFolder, model: VisionMamba) -> dict[str, Any]:
+def _as_json(evaluation: Evaluation, folder: ImageFolder, model: VisionModel) -> dict[str, Any]:
     labels = model.metadata.labels
     top = {f"top{k}": (evaluation.top(k), evaluation.top_by_class(k)) for k in TOP}
     return {

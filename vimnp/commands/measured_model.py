@@ -8,12 +8,17 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vimnp.commands.model_options import add_img_size, load_network, random_name
+from vimnp.commands.model_options import (
+    add_img_size,
+    load_network,
+    names_of_pictures,
+    published_of_pictures,
+    random_name,
+)
 from vimnp.commands.options import as_given, file_name
 from vimnp.commands.running_options import add_dtype
 from vimnp.errors import VimnpError
 from vimnp.models import LANGUAGE_MODELS, language_model, load
-from vimnp.models.vim.published import PUBLISHED
 from vimnp.weights.file import WeightsFile
 
 if TYPE_CHECKING:
@@ -34,10 +39,10 @@ class _Published(Container[str]):
     """Names of published networks. Language models load if no network of pictures is meant."""
 
     def __contains__(self, name: object) -> bool:
-        return name in PUBLISHED or name in _language_models()
+        return published_of_pictures(str(name)) is not None or name in _language_models()
 
     def __iter__(self) -> Iterator[str]:
-        yield from PUBLISHED
+        yield from names_of_pictures()
         yield from _language_models()
 
 
@@ -77,7 +82,7 @@ def find_model(options: argparse.Namespace) -> Load:
 def _is_language_model(options: argparse.Namespace) -> bool:
     name = random_name(options)
     if name is not None:
-        return name not in PUBLISHED
+        return published_of_pictures(name) is None
     with WeightsFile(options.weights) as file:
         return file.metadata.config.family.name in LANGUAGE_MODELS
 

@@ -11,10 +11,13 @@ from vimnp.commands.options import as_given, file_name
 from vimnp.commands.running_options import add_backend_and_threads
 from vimnp.errors import VimnpError
 from vimnp.images.sizes import parse_img_size
+from vimnp.models import LATE_NETWORKS, network_of_pictures
 from vimnp.models.vim.model import VisionMamba
 from vimnp.models.vim.published import PUBLISHED
+from vimnp.models.vision import VisionModel
 from vimnp.ops.modes import SCAN_MODES
-from vimnp.weights.file import BUNDLED_DIGITS
+from vimnp.weights.family import Configuration
+from vimnp.weights.file import BUNDLED_DIGITS, WeightsFile
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -44,24 +47,53 @@ def add_way(parser: argparse.ArgumentParser) -> None:
     add_backend_and_threads(parser)
 
 
-def load_model(options: argparse.Namespace) -> VisionMamba:
+def load_model(options: argparse.Namespace) -> VisionModel:
     """The network that the options ask for, run as they say."""
     return load_network(
         options, scan=options.scan, num_threads=options.threads, backend=options.backend
     )
 
 
-def load_network(options: argparse.Namespace, **way: Any) -> VisionMamba:
+def load_network(options: argparse.Namespace, **way: Any) -> VisionModel:
     """The network that the options ask for, run in a way of the caller's."""
     img_size = _img_size(options.img_size)
     name = random_name(options)
     if name is None:
-        weights = options.weights or BUNDLED_DIGITS
-        return VisionMamba.from_npz(weights, img_size=img_size, **way)
-    config = PUBLISHED[name]
+        return _load_weights(options.weights or BUNDLED_DIGITS, img_size=img_size, **way)
+    config: Any = published_of_pictures(name)
     if img_size is not None:
         config = dataclasses.replace(config, img_size=img_size)
-    return VisionMamba.random(config=config, **way)
+    found: VisionModel = network_of_pictures(config.family.name).random(config=config, **way)
+    return found
+
+
+def _load_weights(path: Any, **settings: Any) -> VisionModel:
+    """The network of a weights file; what is none of pictures Vision Mamba refuses."""
+    with WeightsFile(path) as file:
+        family = file.metadata.config.family.name
+        is_late = family in LATE_NETWORKS
+        network: Any = network_of_pictures(family) if is_late else VisionMamba
+        found: VisionModel = network.from_weights(file, **settings)
+        return found
+
+
+def published_of_pictures(name: str) -> Configuration | None:
+    """The published network of pictures of this name; None if there is none.
+
+    Those of VMamba load if no Vision Mamba has the name.
+    """
+    return PUBLISHED.get(name) or _later_networks().get(name)
+
+
+def names_of_pictures() -> list[str]:
+    """The names of all published networks of pictures."""
+    return [*PUBLISHED, *_later_networks()]
+
+
+def _later_networks() -> dict[str, Configuration]:
+    from vimnp.models.vmamba import published
+
+    return dict(published.PUBLISHED)
 
 
 def say_if_bundled(options: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from vimnp.evaluate.image_folder import Sample
 from vimnp.evaluate.results import Outcome, ResultsFile
 from vimnp.images.preprocessing import read_image
 from vimnp.models.ranking import best_first
-from vimnp.models.vim.model import VisionMamba
+from vimnp.models.vision import VisionModel
 
 _NORMAL_QUANTILE = 1.959964  # 95 % of a normal distribution lie within so many deviations
 
@@ -98,7 +98,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: VisionMamba,
+    model: VisionModel,
     folder: str | os.PathLike[str],
     samples: Sequence[Sample],
     *,
@@ -110,7 +110,7 @@ def evaluate(
 
     Parameters
     ----------
-    model : VisionMamba
+    model : VisionMamba or VMamba
     folder : path-like
         Where the samples' paths begin.
     samples : sequence of Sample
@@ -159,7 +159,7 @@ def evaluate(
     )
 
 
-def expect_logits(model: VisionMamba) -> None:
+def expect_logits(model: VisionModel) -> None:
     """Make sure that a network says of a picture in which class it is.
 
     Raises
@@ -196,7 +196,7 @@ def rank_of(logits: np.ndarray, target: int) -> int:
     return int(np.flatnonzero(best_first(logits) == target)[0])
 
 
-def _look_at(model: VisionMamba, folder: Path, samples: Sequence[Sample]) -> dict[Sample, Outcome]:
+def _look_at(model: VisionModel, folder: Path, samples: Sequence[Sample]) -> dict[Sample, Outcome]:
     """What comes of a batch, in its order."""
     inputs: dict[Sample, np.ndarray] = {}  # whole pictures would take several times the memory
     errors: dict[Sample, str] = {}

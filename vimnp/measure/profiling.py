@@ -54,7 +54,7 @@ def profile(model: VisionModel, images: Pictures) -> Profile:
 
     Parameters
     ----------
-    model : VisionMamba
+    model : VisionMamba or VMamba
     images
         As for calling the model.
     """
@@ -100,7 +100,7 @@ def rates_in_reach(model: Model) -> Rates:
 
     Parameters
     ----------
-    model : VisionMamba or MambaLM
+    model : VisionMamba, VMamba or MambaLM
     """
     network = model._network
     with network.threads_of_products():

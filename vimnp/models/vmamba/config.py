@@ -225,6 +225,11 @@ class VMambaConfig(Configuration):
         )
         return first, second, third, fourth
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the first stage: each of the others has a quarter of those before."""
+        return math.prod(self.grids[0])
+
     def _grid_sides(self, pixels: int) -> Four:
         """Tokens along a side in each stage."""
         first = pixels // 4 if self.patch_embed == "v1" else -(-pixels // 4)

@@ -132,7 +132,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
                 self._keep(w, s, stage.out_norm, maps[index])
             if index < last:
                 self._downsample(w, s, stage.downsample, w.stages[index + 1])
-        if output == "features":
+        if output == "features" or (output == "logits" and self._parameters.head is None):
             self._pool(w, out)
         elif output == "logits":
             features = np.empty(self._config.num_features, np.float32)
@@ -381,11 +381,9 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
 
     @operation("head")
     def _head(self, w: Pass, features: np.ndarray, out: np.ndarray) -> None:
-        """Logits (classes,), or without a head the features."""
+        """The features (C,) -> logits (classes,)."""
         head = self._parameters.head
-        if head is None:
-            out[...] = features
-            return
+        assert head is not None  # without, the features are what is asked for
         np.matmul(features, head, out=out)
         out += self._parameters.head_bias
 
