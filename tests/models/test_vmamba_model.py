@@ -124,6 +124,15 @@ def test_pictures_of_other_sizes(option: str, size: tuple[int, int], tmp_path: P
     assert_agrees(model, config, lively(config), normalised(config))
 
 
+@pytest.mark.parametrize("option", ["default", "crop", "downsample_v2", "with_mlp"])
+def test_a_stage_may_have_a_single_token(option: str) -> None:
+    """Its square is then all that there is before it, and no copy of it was made."""
+    side = 8 if option == "default" else 32
+    config = dataclasses.replace(MICRO, img_size=(side, side), **OPTIONS[option])
+    assert config.grids[-1] == (1, 1)
+    assert_agrees(network(config), config, lively(config), normalised(config))
+
+
 # ---- How it runs ---------------------------------------------------------------------------------
 
 

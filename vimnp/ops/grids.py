@@ -36,6 +36,7 @@ def token_patches(
     Returns
     -------
     ndarray, shape (windows, tokens of a window * channels)
+        A copy, which may be written.
     """
     before, after = (padding, padding) if isinstance(padding, int) else padding
     edges = ((before, after), (before, after), (0, 0))
@@ -43,4 +44,5 @@ def token_patches(
     windows = sliding_window_view(padded, kernel, axis=(0, 1))[::stride, ::stride]
     order = (0, 1, 4, 3, 2) if columns_first else (0, 1, 3, 4, 2)  # from (y, x, channel, i, j)
     number = windows.shape[0] * windows.shape[1]
-    return windows.transpose(order).reshape(number, kernel[0] * kernel[1] * tokens.shape[1])
+    gathered = windows.transpose(order).copy()  # a lone window would be a view, and read-only
+    return gathered.reshape(number, kernel[0] * kernel[1] * tokens.shape[1])
