@@ -12,12 +12,13 @@ from vimnp.commands.running_options import add_backend_and_threads
 from vimnp.errors import VimnpError
 from vimnp.images.sizes import parse_img_size
 from vimnp.models import LATE_NETWORKS, network_of_pictures
+from vimnp.models.model import OtherFamilyError
 from vimnp.models.vim.model import VisionMamba
 from vimnp.models.vim.published import PUBLISHED
 from vimnp.models.vision import VisionModel
 from vimnp.ops.modes import SCAN_MODES
 from vimnp.weights.family import Configuration
-from vimnp.weights.file import BUNDLED_DIGITS, WeightsFile
+from vimnp.weights.file import BUNDLED_DIGITS
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -69,12 +70,14 @@ def load_network(options: argparse.Namespace, **way: Any) -> VisionModel:
 
 def _load_weights(path: Any, **settings: Any) -> VisionModel:
     """The network of a weights file; what is none of pictures Vision Mamba refuses."""
-    with WeightsFile(path) as file:
-        family = file.metadata.config.family.name
-        is_late = family in LATE_NETWORKS
-        network: Any = network_of_pictures(family) if is_late else VisionMamba
-        found: VisionModel = network.from_weights(file, **settings)
-        return found
+    try:
+        return VisionMamba.from_npz(path, **settings)
+    except OtherFamilyError as error:
+        if error.family not in LATE_NETWORKS:
+            raise
+        network: Any = network_of_pictures(error.family)
+    found: VisionModel = network.from_npz(path, **settings)
+    return found
 
 
 def published_of_pictures(name: str) -> Configuration | None:

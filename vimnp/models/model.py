@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from vimnp.engine.network import Network
 
 
+class OtherFamilyError(ConfigError):
+    """Weights are of another family than the class's networks.
+
+    Parameters
+    ----------
+    family : str
+        Theirs.
+    message : str
+    """
+
+    def __init__(self, family: str, message: str) -> None:
+        super().__init__(message)
+        self.family = family
+
+
 class Model:
     """A network with its weights, on one of the backends.
 
@@ -106,9 +121,11 @@ class Model:
     def _check_family(cls, config: Configuration) -> None:
         """Raise ConfigError if this class has no such networks."""
         if not isinstance(config, cls.configuration):
-            raise ConfigError(
-                f"these weights are of the family {config.family.name!r}, which {cls.__name__} "
-                "does not have: load them with vimnp.load"
+            family = config.family.name
+            raise OtherFamilyError(
+                family,
+                f"these weights are of the family {family!r}, which {cls.__name__} does not have: "
+                "load them with vimnp.load",
             )
 
     # ---- Pickles and copies ---------------------------------------------------------------------
