@@ -606,8 +606,9 @@ class Builder:
 
     def _expect_direction(self, d: ScanDirection, d_state: int, channels: int) -> None:
         self._expect_shape(d.A, (d_state, channels), "A")
-        for name, vector in (("D", d.D), ("delta_bias", d.delta_bias)):
-            self._expect_shape(vector, (channels,), name)
+        self._expect_shape(d.delta_bias, (channels,), "delta_bias")
+        if d.D is not None:
+            self._expect_shape(d.D, (channels,), "D")
         of_channels = [d.u, d.out, *(a for a in (d.z, d.delta) if a is not None)]
         self._expect_alike(of_channels)
         self._expect_split("columns", d.u, whole=False)

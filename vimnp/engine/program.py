@@ -260,7 +260,7 @@ class ScanDirection(NamedTuple):
     out: Array
     delta_bias: np.ndarray
     A: np.ndarray  # (d_state, channels)
-    D: np.ndarray
+    D: np.ndarray | None
     state: Array | None = None  # (d_state, channels)
     walk: Walk | None = None
 

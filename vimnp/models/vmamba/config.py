@@ -195,7 +195,7 @@ class VMambaConfig(Configuration):
                 f"img_size is {height}x{width}; expected at most {MOST_PIXELS} pixels"
             )
         self._check_array("img_size", height * width, "channels", self.channels)
-        stem = -(-height // 2) * -(-width // 2) if self.patch_embed == "v2" else 0
+        stem = math.prod(self.half_grid) if self.patch_embed == "v2" else 0
         self._check_array("the stem's tokens", stem, "dims", self.dims[0] // 2)
         for stage, (rows, columns) in enumerate(self.grids):
             name = f"the tokens of stage {stage}"
@@ -224,6 +224,12 @@ class VMambaConfig(Configuration):
             self._grid_sides(height), self._grid_sides(width), strict=True
         )
         return first, second, third, fourth
+
+    @property
+    def half_grid(self) -> Grid:
+        """Tokens down and across between the two convolutions of patch_embed "v2"."""
+        height, width = self.img_size
+        return -(-height // 2), -(-width // 2)
 
     @property
     def num_tokens(self) -> int:

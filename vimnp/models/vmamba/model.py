@@ -15,7 +15,7 @@ from vimnp.errors import ConfigError
 from vimnp.models.vision import VisionModel
 from vimnp.models.vmamba import parameters
 from vimnp.models.vmamba.config import STAGES, VMambaConfig
-from vimnp.models.vmamba.outputs import Output, Stages, shape_of, shape_of_stage
+from vimnp.models.vmamba.outputs import Output, Stages, places, shape_of
 from vimnp.models.vmamba.published import PUBLISHED, name_of
 from vimnp.weights.family import ReadTensor
 
@@ -107,12 +107,10 @@ class VMamba(VisionModel):
         """
         asked = Stages(self._checked_stages(stages))
         found = self._forward_all(images, asked)
-        maps, begin = [], 0
-        for stage in asked.stages:
-            length, channels = shape_of_stage(self.config, stage)
-            tokens = found[..., begin : begin + length * channels]
-            begin += length * channels
-            grid = tokens.reshape(*found.shape[:-1], *self.config.grids[stage], channels)
+        maps = []
+        for stage, begin, end in places(self.config, asked):
+            shape = (*self.config.grids[stage], self.config.dims[stage])
+            grid = found[..., begin:end].reshape(*found.shape[:-1], *shape)
             maps.append(np.ascontiguousarray(np.moveaxis(grid, -1, -3)))
         return maps
 

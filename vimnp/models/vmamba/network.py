@@ -29,7 +29,7 @@ from vimnp.engine.trace import Trace
 from vimnp.models.parameters import Norm
 from vimnp.models.vmamba import parameters
 from vimnp.models.vmamba.config import DIRECTIONS, STAGES, Grid, VMambaConfig
-from vimnp.models.vmamba.outputs import Output, Stages, last_stage, shape_of_stage
+from vimnp.models.vmamba.outputs import Output, Stages, last_stage, places, shape_of_stage
 from vimnp.ops import kernels
 from vimnp.ops.grids import token_patches
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
@@ -58,12 +58,8 @@ class StageArrays:
         self.x, self.z = self.xz[:, :d_inner], self.xz[:, d_inner:]
         self.u = aligned_empty(length, d_inner)
         self.dbc = aligned_empty(length, DIRECTIONS * config.dbc_channels(stage))
-        # What the scans along the columns read: the same tokens, column by column.
-        self.u_down = aligned_empty(length, d_inner)
-        self.dbc_down = aligned_empty(*self.dbc.shape)
-        self.deltas = aligned_empty(length, d_inner), aligned_empty(length, d_inner)
+        self.deltas = [aligned_empty(length, d_inner) for _ in range(DIRECTIONS)]
         self.y = aligned_empty(length, d_inner)
-        self.y_down = aligned_empty(length, d_inner)
         self.normed_y = self.u  # which the scans have read
         self.hidden = aligned_empty(length, dim)
         self.mlp = aligned_empty(length, config.mlp_channels[stage])
@@ -76,9 +72,7 @@ class Pass(numpy_network.Pass):
         super().__init__()
         self.stages = [StageArrays(config, stage) for stage in range(STAGES)]
         # Between the two convolutions of patch_embed "v2".
-        height, width = config.img_size
-        self.half_grid = -(-height // 2), -(-width // 2)
-        length = math.prod(self.half_grid) * (config.patch_embed == "v2")
+        length = math.prod(config.half_grid) * (config.patch_embed == "v2")
         self.half = aligned_empty(length, config.dims[0] // 2)
         self.half_normed = aligned_empty(length, config.dims[0] // 2)
 
@@ -141,12 +135,10 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
 
     def _maps(self, out: np.ndarray, asked: Stages) -> dict[int, np.ndarray]:
         """Where the tokens of some stages go, (L, C) each: one stage after another."""
-        maps, begin = {}, 0
-        for stage in asked.stages:
-            length, dim = shape_of_stage(self._config, stage)
-            maps[stage] = out[begin : begin + length * dim].reshape(length, dim)
-            begin += length * dim
-        return maps
+        return {
+            stage: out[begin:end].reshape(shape_of_stage(self._config, stage))
+            for stage, begin, end in places(self._config, asked)
+        }
 
     def _keep(self, w: Pass, s: StageArrays, norm: Norm | None, out: np.ndarray) -> None:
         """A stage's tokens to the caller; of a backbone their norm."""
@@ -172,7 +164,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         with w.span("norm"):
             self._gelu(w.half_normed)
         with w.span("embed"):
-            self._convolve(w.half_normed, w.half_grid, second[0], 3, 1, s.hidden)
+            self._convolve(w.half_normed, self._config.half_grid, second[0], 3, 1, s.hidden)
         self._norm(w, s.hidden, second[0].norm, s.residual)
 
     @operation("embed")
@@ -225,7 +217,12 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         after = 1 if self._config.downsample_pad == "zeros" else 0  # used where a side is odd
         with w.span("patches"):
             squares = token_patches(
-                s.residual, grid=s.grid, kernel=(2, 2), stride=2, padding=(0, after)
+                s.residual,
+                grid=s.grid,
+                kernel=(2, 2),
+                stride=2,
+                padding=(0, after),
+                columns_first=True,
             )
         normed = np.empty_like(squares)
         self._norm(w, squares, merging.norm, normed)
@@ -277,48 +274,21 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
 
     @operation("scan")
     def _scan(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
-        """All four directions, summed -> s.y (L, D).
-
-        The first passes the tokens row by row, the second column by column, and two more the same
-        ways backwards.
-        """
-        self._scan_both_ways(w, s, op, 0, s.u, s.dbc, s.y)
-        height, width = s.grid
-        for array, down in ((s.u, s.u_down), (s.dbc, s.dbc_down)):
-            down.reshape(width, height, -1)[...] = by_columns(array.reshape(height, width, -1))
-        self._scan_both_ways(w, s, op, 1, s.u_down, s.dbc_down, s.y_down)
-        y = s.y.reshape(height, width, -1)
-        y += by_columns(s.y_down.reshape(width, height, -1))
-
-    def _scan_both_ways(
-        self,
-        w: Pass,
-        s: StageArrays,
-        op: CrossScan,
-        first: int,
-        u: np.ndarray,
-        dbc: np.ndarray,
-        out: np.ndarray,
-    ) -> None:
-        """A direction and its reverse, in whose order the tokens are: u (L, D) -> out (L, D)."""
-        inputs = []
-        for number, delta in zip((first, first + 2), s.deltas, strict=True):
-            direction = op.directions[number]
-            dt, B, C = np.split(
-                np.split(dbc, DIRECTIONS, axis=1)[number],
-                [s.dt_rank, s.dt_rank + s.d_state],
-                axis=1,
-            )
+        """All four directions, summed -> s.y (L, D): rows, columns, and both backwards."""
+        inputs: list[ScanInputs] = []
+        for direction, dbc, delta in zip(
+            op.directions, np.split(s.dbc, DIRECTIONS, axis=1), s.deltas, strict=True
+        ):
+            dt, B, C = np.split(dbc, [s.dt_rank, s.dt_rank + s.d_state], axis=1)
             with w.span("dt_proj"):
                 np.matmul(dt, direction.dt_proj, out=delta)
-            D = op.D if number == 0 else None  # the sum of all four
-            inputs.append(ScanInputs(u, delta, direction.A, B, C, D, direction.dt_bias))
-        kernels.selective_scan(
+            D = None if inputs else op.D  # the first one has that of all
+            inputs.append(ScanInputs(s.u, delta, direction.A, B, C, D, direction.dt_bias))
+        kernels.selective_scan_2d(
             tuple(inputs),
-            None,
-            out,
+            s.y,
+            grid=s.grid,
             delta_softplus=True,
-            scan_mode="fused",
             num_threads=self.num_threads,
             chosen=self._chosen,
         )
@@ -386,8 +356,3 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         assert head is not None  # without, the features are what is asked for
         np.matmul(features, head, out=out)
         out += self._parameters.head_bias
-
-
-def by_columns(grid: np.ndarray) -> np.ndarray:
-    """A view of a grid's tokens (H, W, C), its columns in the place of rows."""
-    return grid.swapaxes(0, 1)

@@ -7,6 +7,7 @@ head reads; or the maps of some :class:`Stages`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
 from vimnp.models.vmamba.config import VMambaConfig
@@ -41,6 +42,14 @@ def shape_of(config: VMambaConfig, output: Output) -> tuple[int, ...]:
 def shape_of_stage(config: VMambaConfig, stage: int) -> tuple[int, int]:
     """Tokens and channels of a stage."""
     return math.prod(config.grids[stage]), config.dims[stage]
+
+
+def places(config: VMambaConfig, asked: Stages) -> Iterator[tuple[int, int, int]]:
+    """Of each stage that is asked for: its index, and where its numbers begin and end."""
+    end = 0
+    for stage in asked.stages:
+        begin, end = end, end + math.prod(shape_of_stage(config, stage))
+        yield stage, begin, end
 
 
 def last_stage(output: Output) -> int:

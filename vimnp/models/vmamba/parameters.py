@@ -19,9 +19,6 @@ from vimnp.weights.family import ReadTensor
 Load = Callable[[PackMatrix[Any]], "Parameters[Any]"]
 """Gives a network's parameters, with the matrices laid out."""
 
-_PATCHES_IN_ROWS = [0, 2, 1, 3]
-"""Patch merging takes a square of tokens down its columns: where each stands, row by row."""
-
 
 class DirectionParameters(NamedTuple, Generic[Matrix]):
     """What one of the four directions has of its own."""
@@ -73,7 +70,7 @@ class Convolution(NamedTuple, Generic[Matrix]):
 class Merging(NamedTuple, Generic[Matrix]):
     """Patch merging: the norm of squares of tokens, and a product."""
 
-    norm: Norm  # of 4 C: (y, x, channel)
+    norm: Norm  # of 4 C: a square of tokens down its columns, (x, y, channel)
     reduction: Matrix  # (4 C, outputs)
 
 
@@ -189,18 +186,9 @@ class _Loader(Loader[VMambaConfig, Matrix]):
         prefix = f"layers.{stage}.downsample"
         if self._config.downsample != "v1":
             return self._convolution(f"{prefix}.1", f"{prefix}.3")
-        weight, bias, reduction = (
-            self._in_rows(f"{prefix}.{name}")
-            for name in ("norm.weight", "norm.bias", "reduction.weight")
+        return Merging(
+            self._layer_norm(f"{prefix}.norm"), self._matrix(f"{prefix}.reduction.weight")
         )
-        norm = Norm(self._arena.copy(weight), self._arena.copy(bias), self._config.norm_epsilon)
-        return Merging(norm, self._packed(reduction))
-
-    def _in_rows(self, name: str) -> np.ndarray:
-        """A tensor (..., 4 C) of patch merging, for squares that are taken row by row."""
-        tensor = self._read(name)
-        patches = tensor.reshape(*tensor.shape[:-1], 4, -1)
-        return patches[..., _PATCHES_IN_ROWS, :].reshape(tensor.shape)
 
     def _convolution(self, name: str, norm: str) -> Convolution[Matrix]:
         """A convolution of tokens, whose weight is (outputs, channels, y, x) in the state dict."""

@@ -19,7 +19,14 @@ from vimnp.engine.program import NO_LAYER, Array, Filter, Program, ScanDirection
 from vimnp.models.parameters import Norm
 from vimnp.models.vmamba import parameters
 from vimnp.models.vmamba.config import DIRECTIONS, STAGES, VMambaConfig
-from vimnp.models.vmamba.outputs import Output, Stages, last_stage, shape_of, shape_of_stage
+from vimnp.models.vmamba.outputs import (
+    Output,
+    Stages,
+    last_stage,
+    places,
+    shape_of,
+    shape_of_stage,
+)
 from vimnp.ops.walks import cross_walks
 
 Block: TypeAlias = parameters.Block[PackedMatrix]
@@ -89,15 +96,9 @@ class _Memory:
         self.deltas = [space(d_inner) for _ in range(DIRECTIONS * apart)]
 
 
-def _half_grid(config: VMambaConfig) -> tuple[int, int]:
-    """Tokens between the two convolutions of patch_embed "v2"."""
-    height, width = config.img_size
-    return -(-height // 2), -(-width // 2)
-
-
 def _half(config: VMambaConfig) -> int:
-    """Floats of them."""
-    return math.prod(_half_grid(config)) * (config.dims[0] // 2) * (config.patch_embed == "v2")
+    """Floats of the tokens between the two convolutions of patch_embed "v2"."""
+    return math.prod(config.half_grid) * (config.dims[0] // 2) * (config.patch_embed == "v2")
 
 
 def _most_squares(config: VMambaConfig) -> int:
@@ -143,13 +144,10 @@ class _VMamba:
 
     def maps(self, asked: Stages) -> dict[int, Array]:
         """Where the tokens of some stages go, (L, C) each: one stage after another."""
-        maps, begin = {}, 0
-        for stage in asked.stages:
-            length, dim = shape_of_stage(self.config, stage)
-            end = begin + length * dim
-            maps[stage] = self.b.out.columns(begin, end).reshaped(length, dim)
-            begin = end
-        return maps
+        return {
+            stage: self.b.out.columns(begin, end).reshaped(*shape_of_stage(self.config, stage))
+            for stage, begin, end in places(self.config, asked)
+        }
 
     def program(self) -> Program:
         """The picture -> what is asked for."""
@@ -191,7 +189,7 @@ class _VMamba:
                 self.begin_stage(0)
             return
         # v2: two of 3x3 with a stride of 2, and a GELU between them
-        grid = _half_grid(self.config)
+        grid = self.config.half_grid
         half = self.memory.wide.reshaped(math.prod(grid), self.config.dims[0] // 2)
         with b.rows(half.rows, block=BLOCK):
             self.embed(half, first, 3, 2, 1)
@@ -260,7 +258,13 @@ class _VMamba:
         squares = self.memory.wide.reshaped(to.length, 4 * s.residual.channels)
         after = 1 if self.config.downsample_pad == "zeros" else 0  # used where a side is odd
         self.b.patches(
-            s.residual, squares, grid=s.grid, kernel=(2, 2), stride=2, padding=(0, after)
+            s.residual,
+            squares,
+            grid=s.grid,
+            kernel=(2, 2),
+            stride=2,
+            padding=(0, after),
+            columns_first=True,
         )
         self.norm(squares, squares, merging.norm)
         self.b.product("downsample", squares, merging.reduction, to.residual)
@@ -323,8 +327,7 @@ class _VMamba:
                     out=s.y,
                     delta_bias=direction.dt_bias,
                     A=direction.A,
-                    # The first one has that of all.
-                    D=np.zeros_like(op.D) if number else op.D,
+                    D=None if number else op.D,  # the first one has that of all
                     walk=walk,
                 )
             )
