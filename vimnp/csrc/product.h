@@ -45,7 +45,10 @@ static void FN(product_and_activation)(
             FN(product)(&plain, block, some);
             for (ptrdiff_t row = block.begin; row < block.end; row++) {
                 float *out = p->out + row * p->out_stride + some.begin;
-                FN(gelu_floats)(out, out, some.end - some.begin);
+                if (p->activation == ACTIVATION_GELU)
+                    FN(gelu_floats)(out, out, some.end - some.begin);
+                else
+                    FN(relu_floats)(out, some.end - some.begin);
             }
             column = end;
         }
