@@ -2,11 +2,13 @@
 
 Threads split channels from in_proj through the depthwise convolution, and in the scans; they split
 tokens where all channels of a token meet: in x_proj, and from out_norm through the MLP to what the
-next block begins with. Letters as in ``network.py``.
+next block begins with. Where tokens are few, threads split the channels of the products there, too.
+Letters as in ``network.py``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -39,8 +41,11 @@ Merging: TypeAlias = parameters.Merging[PackedMatrix]
 Mlp: TypeAlias = parameters.Mlp[PackedMatrix]
 Parameters: TypeAlias = parameters.Parameters[PackedMatrix]
 
-BLOCK = 120
+BLOCK = 102
 """Tokens that a step hands on to the next one of its stage at a time."""
+
+FEW_TOKENS = 64
+"""Below it a matrix takes longer to read than to multiply with: each thread reads a part of it."""
 
 
 def build(
@@ -130,6 +135,7 @@ class StageArrays:
     def __init__(self, memory: Memory, config: VMambaConfig, stage: int) -> None:
         self.grid, self.d_inner = config.grids[stage], config.d_inner[stage]
         self.length, dim = shape_of_stage(config, stage)
+        self.is_short = self.length < FEW_TOKENS
         self.residual = memory.residuals[stage % 2].reshaped(self.length, dim)
         scanned = config.op_dims[stage]
         self.scanned = self.residual.columns(dim - scanned, dim)
@@ -193,6 +199,18 @@ class VMambaProgram:
         for block, end_block in zip(blocks, [*ends, end], strict=True):
             self.b.layer, self.layer = self.layer, self.layer + 1
             self.block(s, block, end_block)
+
+    def tokens(self, s: StageArrays) -> contextlib.AbstractContextManager[None]:
+        """Steps of which threads do some tokens each, or if these are few, steps by themselves."""
+        return contextlib.nullcontext() if s.is_short else self.b.rows(s.length, block=BLOCK)
+
+    def step(
+        self, s: StageArrays, out: Array | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """A step of those: a product, of whose `out` threads may do some columns, or another."""
+        if not s.is_short:
+            return contextlib.nullcontext()
+        return self.b.rows(s.length) if out is None else self.b.columns(out.channels, s.length)
 
     def norm(self, x: Array, out: Array, norm: Norm, gate: Array | None = None) -> None:
         """The norm of x, which may be `out`."""
@@ -293,18 +311,23 @@ class VMambaProgram:
 
     def begin_stage(self, index: int) -> None:
         """What a stage's first block begins with."""
-        self.begin_block(self.stages[index], self.parameters.stages[index].blocks[0])
+        self.first_norm(self.stages[index], self.parameters.stages[index].blocks[0])
 
     # ---- A block --------------------------------------------------------------------------------
 
-    def begin_block(self, s: StageArrays, block: Block) -> None:
-        """The norm of what goes through its cross-scan."""
+    def first_norm(self, s: StageArrays, block: Block) -> None:
+        """The norm of what goes through a block's cross-scan."""
         self.norm(s.scanned, s.normed, block.norm)
+
+    def begin_block(self, s: StageArrays, block: Block) -> None:
+        """The norm that a block after the first one begins with."""
+        with self.step(s):
+            self.first_norm(s, block)
 
     def block(self, s: StageArrays, block: Block, end: Callable[[], None]) -> None:
         """Cross-scan and MLP, and in their last stage what follows."""
         self.cross_scan(s, block.op)
-        with self.b.rows(s.length, block=BLOCK):
+        with self.tokens(s):
             self.out_proj(s, block.op)
             if block.mlp is not None:
                 self.mlp(s, block.mlp)
@@ -369,14 +392,20 @@ class VMambaProgram:
 
     def out_proj(self, s: StageArrays, op: CrossScan) -> None:
         """residual += (norm of y, gated) @ out_proj."""
-        self.norm(s.y, s.y, op.out_norm, s.z if self.config.gated else None)
-        self.b.product("out_proj", s.y, op.out_proj, s.residual, add=s.residual)
+        with self.step(s):
+            self.norm(s.y, s.y, op.out_norm, s.z if self.config.gated else None)
+        with self.step(s, s.residual):
+            self.b.product("out_proj", s.y, op.out_proj, s.residual, add=s.residual)
 
     def mlp(self, s: StageArrays, mlp: Mlp) -> None:
         """residual += MLP of its norm."""
-        self.norm(s.residual, s.normed, mlp.norm)
-        self.b.product("fc1", s.normed, mlp.fc1, s.mlp, bias=mlp.fc1_bias, activation="gelu")
-        self.b.product("fc2", s.mlp, mlp.fc2, s.residual, add=s.residual, bias=mlp.fc2_bias)
+        b = self.b
+        with self.step(s):
+            self.norm(s.residual, s.normed, mlp.norm)
+        with self.step(s, s.mlp):
+            b.product("fc1", s.normed, mlp.fc1, s.mlp, bias=mlp.fc1_bias, activation="gelu")
+        with self.step(s, s.residual):
+            b.product("fc2", s.mlp, mlp.fc2, s.residual, add=s.residual, bias=mlp.fc2_bias)
 
     # ---- After a stage's last block -------------------------------------------------------------
 
@@ -384,17 +413,20 @@ class VMambaProgram:
         """A stage's tokens to the caller where they are asked for, or their norm to the pooling."""
         b, s, out_norm = self.b, self.stages[index], self.parameters.stages[index].out_norm
         b.layer = NO_LAYER
-        if index in self.kept and out_norm is not None:
-            self.norm(s.residual, self.kept[index], out_norm)
-        elif index in self.kept:
-            b.copy("keep", s.residual, self.kept[index])
+        if index in self.kept:
+            with self.step(s):
+                if out_norm is not None:
+                    self.norm(s.residual, self.kept[index], out_norm)
+                else:
+                    b.copy("keep", s.residual, self.kept[index])
         elif index == self.config.num_stages - 1:
             self.end_last_stage(s)
 
     def end_last_stage(self, s: StageArrays) -> None:
         """The norm before the pooling, where there is one."""
         if self.parameters.norm is not None:
-            self.norm(s.residual, s.normed, self.parameters.norm)
+            with self.step(s):
+                self.norm(s.residual, s.normed, self.parameters.norm)
 
     def finish(self) -> None:
         """The mean of the last stage's tokens, and what the head makes of it."""
