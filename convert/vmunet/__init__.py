@@ -2,9 +2,8 @@
 
 from vimnp.convert.family import Converter, Evaluation
 from vimnp.convert.vmamba.infer import examine
-from vimnp.convert.vmamba.rename import new_names
 from vimnp.convert.vmunet.infer import infer_config
-from vimnp.convert.vmunet.recognise import is_vmunet
+from vimnp.convert.vmunet.recognise import is_vmunet, new_names
 from vimnp.models.vmamba.spellings import network_shape
 from vimnp.models.vmunet.config import VMUNetConfig
 from vimnp.models.vmunet.published import PUBLISHED
