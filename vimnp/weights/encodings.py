@@ -188,13 +188,16 @@ class Encoded:
             raise WeightsError(_NO_CODE)
         if not np.all((self.scales >= 0) & (self.scales <= _LARGEST_WEIGHT)):
             raise WeightsError("a scale of int8 is negative or not finite; expected 0 or more")
-        if self.smooth is not None and not np.all(
-            (self.smooth >= SMALLEST_SMOOTH) & (self.smooth <= LARGEST_SMOOTH)
-        ):
-            raise WeightsError(
-                f"a number of the smoothing is none from {SMALLEST_SMOOTH:g} to "
-                f"{LARGEST_SMOOTH:g}; expected factors of that size"
-            )
+        if self.smooth is not None:
+            _check_smooth(self.smooth)
+
+
+def _check_smooth(smooth: np.ndarray) -> None:
+    if not np.all((smooth >= SMALLEST_SMOOTH) & (smooth <= LARGEST_SMOOTH)):
+        raise WeightsError(
+            f"a number of the smoothing is none from {SMALLEST_SMOOTH:g} to {LARGEST_SMOOTH:g}; "
+            "expected factors of that size"
+        )
 
 
 def _check_array(
@@ -235,6 +238,9 @@ def encode(dtype: str, matrix: np.ndarray, smooth: np.ndarray | None = None) -> 
         raise WeightsError(f"an array {matrix.shape} cannot be encoded; expected a matrix")
     outputs, inputs = matrix.shape
     shapes = layout(dtype, outputs, inputs)
+    if smooth is not None:
+        _check_array("smoothing", smooth, (inputs,), "float32")
+        _check_smooth(smooth)
     codes = np.empty(shapes.codes, shapes.codes_dtype)
     scales = None if shapes.scales is None else np.empty(shapes.scales, shapes.scales_dtype)
     padded = -(-inputs // BLOCK) * BLOCK if scales is not None else -(-inputs // 2) * 2

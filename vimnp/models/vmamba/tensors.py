@@ -32,7 +32,8 @@ def tensors(config: VMambaConfig) -> dict[str, Tensor]:
     if not config.out_norms:
         found |= _norm("classifier.norm", config.num_features)
     if config.num_classes:
-        found |= _linear("classifier.head", config.num_classes, config.num_features)
+        head = Tensor((config.num_classes, config.num_features), small)
+        found |= {"classifier.head.weight": head} | _bias("classifier.head", config.num_classes)
     return found
 
 
@@ -53,7 +54,7 @@ def _downsample(config: VMambaConfig, stage: int) -> dict[str, Tensor]:
     """What leads from a stage to the next."""
     inputs, outputs = config.dims[stage], config.dims[stage + 1]
     if config.downsample == "v1":
-        reduction = {"reduction.weight": Tensor((outputs, 4 * inputs), small)}
+        reduction = {"reduction.weight": _matrix(outputs, 4 * inputs)}
         return _norm("norm", 4 * inputs) | reduction
     side = 2 if config.downsample == "v2" else 3
     return _convolution("1", outputs, inputs, side) | _norm("3", outputs)
@@ -71,18 +72,20 @@ def _block(config: VMambaConfig, stage: int) -> dict[str, Tensor]:
 def _cross_scan(config: VMambaConfig, stage: int) -> dict[str, Tensor]:
     """The block's operation, the original's ``SS2D``."""
     dim, d_inner, dt_rank = config.dims[stage], config.d_inner[stage], config.dt_rank[stage]
-    found = {"in_proj.weight": Tensor(((1 + config.gated) * d_inner, dim), small)}
+    found = {"in_proj.weight": _matrix((1 + config.gated) * d_inner, dim)}
     found["conv2d.weight"] = Tensor((d_inner, 1, 3, 3), fan_in)
     if config.conv_bias:
         found["conv2d.bias"] = Tensor((d_inner,), small)
     dbc = config.dbc_channels(stage)
-    found["x_proj_weight"] = Tensor((DIRECTIONS, dbc, d_inner), last_fan_in)
+    found["x_proj_weight"] = Tensor(
+        (DIRECTIONS, dbc, d_inner), last_fan_in, as_matrix=(DIRECTIONS * dbc, d_inner)
+    )
     found["dt_projs_weight"] = Tensor((DIRECTIONS, d_inner, dt_rank), last_fan_in)
     found["dt_projs_bias"] = Tensor((DIRECTIONS, d_inner), delta_bias)
     found["A_logs"] = Tensor((DIRECTIONS * d_inner, config.d_state), state_matrix)
     found["Ds"] = Tensor((DIRECTIONS * d_inner,), around_one)
     found |= _norm("out_norm", d_inner)
-    found["out_proj.weight"] = Tensor((dim, d_inner), small)
+    found["out_proj.weight"] = _matrix(dim, d_inner)
     return found
 
 
@@ -94,10 +97,16 @@ def _convolution(name: str, outputs: int, inputs: int, side: int) -> dict[str, T
 
 
 def _linear(name: str, outputs: int, inputs: int) -> dict[str, Tensor]:
-    return {
-        f"{name}.weight": Tensor((outputs, inputs), small),
-        f"{name}.bias": Tensor((outputs,), small),
-    }
+    return {f"{name}.weight": _matrix(outputs, inputs)} | _bias(name, outputs)
+
+
+def _matrix(outputs: int, inputs: int) -> Tensor:
+    """One that int8 has in whole numbers: all linear layers but dt_projs and the head."""
+    return Tensor((outputs, inputs), small, as_matrix=(outputs, inputs))
+
+
+def _bias(name: str, outputs: int) -> dict[str, Tensor]:
+    return {f"{name}.bias": Tensor((outputs,), small)}
 
 
 def _norm(name: str, channels: int) -> dict[str, Tensor]:
