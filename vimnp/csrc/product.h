@@ -20,6 +20,7 @@ static void FN(product)(const struct product *p, struct extent rows, struct exte
     case DTYPE_BFLOAT16: FN(product_bfloat16)(p, rows, columns); break;
     case DTYPE_INT8: FN(product_int8)(p, rows, columns); break;
     case DTYPE_INT4: FN(product_int4)(p, rows, columns); break;
+    case DTYPE_INT8_PER_CHANNEL: FN(product_per_channel)(p, rows, columns); break;
     }
 }
 
@@ -34,7 +35,7 @@ static void FN(product_and_activation)(
 {
     struct product plain = *p;
     plain.activation = ACTIVATION_NONE;
-    const int is_quantised = p->weights.dtype == DTYPE_INT8 || p->weights.dtype == DTYPE_INT4;
+    const int is_quantised = is_of_whole_numbers(p->weights.dtype);
     const struct extent outputs = {0, p->weights.outputs};
     columns = common((struct extent){columns.begin, (columns.end + W - 1) / W * W}, outputs);
     for (ptrdiff_t first = rows.begin; first < rows.end; first += ROWS_AT_ONCE) {

@@ -59,7 +59,9 @@ class Packing(NamedTuple):
             Makes the array that holds the panels.
         """
         if not isinstance(matrix, np.ndarray):
-            return PackedMatrix(matrix.inputs, matrix.outputs, None, self, matrix)
+            smooth = getattr(matrix, "smooth", None)
+            factors = None if smooth is None else np.float32(1) / smooth
+            return PackedMatrix(matrix.inputs, matrix.outputs, None, self, matrix, factors)
         outputs, inputs = matrix.shape
         panels = pack(self.width, self.panel, matrix, empty)
         return PackedMatrix(inputs, outputs, panels, self)
@@ -78,6 +80,8 @@ class PackedMatrix:
     packing : Packing
     encoded : Encoded, optional
         What stands for the panels, in the same layout for all instruction sets.
+    factors : ndarray of float32, shape (inputs,), optional
+        What inputs are multiplied by before they are quantised.
     """
 
     inputs: int
@@ -85,6 +89,7 @@ class PackedMatrix:
     panels: np.ndarray | None
     packing: Packing
     encoded: Encoded | None = None
+    factors: np.ndarray | None = None
 
     @property
     def dtype(self) -> str:
@@ -94,6 +99,8 @@ class PackedMatrix:
     @property
     def bits(self) -> float:
         """Bits that are read for a weight, with its part of a scale."""
+        if self.dtype == "int8_per_channel":
+            return 8 + 32 / self.inputs
         return _BITS[self.dtype]
 
     def unpack(self) -> np.ndarray | Encoded:
