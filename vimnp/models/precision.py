@@ -57,3 +57,34 @@ def read_in(precision: Precision, read: ReadTensor, config: Configuration) -> Re
         return as_stored(tensors[name], "int8", tensor)
 
     return cast("ReadTensor", read_int8 if precision == "int8" else read_float32)
+
+
+def read_sizes(precision: Precision, config: Configuration) -> ReadTensor:
+    """Give tensors whose sizes alone have a meaning: for programs that only count."""
+    tensors = config.tensors()
+
+    def read(name: str) -> Any:
+        tensor = tensors[name]
+        if precision != "int8" or tensor.as_matrix is None:
+            return np.broadcast_to(np.float32(0), tensor.shape)
+        from vimnp.weights.encodings import PER_CHANNEL, Encoded, layout
+
+        outputs, inputs = tensor.as_matrix
+        arrays = layout(PER_CHANNEL, outputs, inputs)
+        assert arrays.scales is not None
+        codes = np.empty(arrays.codes, arrays.codes_dtype)  # no page of it is ever touched
+        scales = np.zeros(arrays.scales, arrays.scales_dtype)
+        return Encoded(PER_CHANNEL, inputs, outputs, codes, scales)
+
+    return cast("ReadTensor", read)
+
+
+def bytes_in_memory(precision: Precision, config: Configuration) -> int:
+    """Of a network's weights, as the native backend has them."""
+    floats, whole = config.num_parameters, 0
+    for tensor in config.tensors().values():
+        if precision == "int8" and tensor.as_matrix is not None:
+            outputs, inputs = tensor.as_matrix
+            floats += outputs - outputs * inputs
+            whole += outputs * inputs
+    return 4 * floats + whole

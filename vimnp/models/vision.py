@@ -18,7 +18,7 @@ from vimnp.errors import ConfigError
 from vimnp.images.image_file import PictureFile, is_picture_file, name_of, naming
 from vimnp.images.preprocessing import Picture, Preprocessing, is_batch, to_input
 from vimnp.models.model import Model
-from vimnp.models.precision import Precision, read_in, resolve_precision
+from vimnp.models.precision import Precision, bytes_in_memory, read_in, resolve_precision
 from vimnp.models.random_weights import random_reader
 from vimnp.models.ranking import best_first
 from vimnp.weights.family import ReadTensor
@@ -84,6 +84,10 @@ class VisionModel(Model):
     def precision(self) -> Precision:
         """What the large matrices are multiplied in."""
         return resolve_precision(self._asked_precision, self.metadata)
+
+    @property
+    def _bytes_in_memory(self) -> int:
+        return bytes_in_memory(self.precision, self.config)
 
     @property
     def way(self) -> Way:

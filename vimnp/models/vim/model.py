@@ -236,7 +236,7 @@ class VisionMamba(VisionModel):
         """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
         from vimnp.models.vim.program import operation_costs
 
-        return operation_costs(self.config, self.backend)
+        return operation_costs(self.config, self.backend, self.precision)
 
     def _facts(self) -> dict[str, str]:
         config = self.config

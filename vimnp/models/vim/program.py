@@ -17,6 +17,7 @@ from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, Rows, ScanDirection
 from vimnp.models.parameters import Norm
+from vimnp.models.precision import Precision, read_sizes
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Layers, Output, shape_of
@@ -46,7 +47,9 @@ def build(
     return _Vim(config, parameters, output, apart).program()
 
 
-def operation_costs(config: VimConfig, backend: str = "numpy") -> dict[str, Cost]:
+def operation_costs(
+    config: VimConfig, backend: str = "numpy", precision: Precision = "float32"
+) -> dict[str, Cost]:
     """Costs of a picture's logits, all layers together, by the operations' names.
 
     Parameters
@@ -55,13 +58,10 @@ def operation_costs(config: VimConfig, backend: str = "numpy") -> dict[str, Cost
     backend : {"numpy", "native"}
         The native one leaves out of the last layer what the pooled token does not need, adds a
         layer's output to the residual in out_proj, and has dt_proj in its scan.
+    precision : {"float32", "int8"}
+        In int8 the large matrices take a quarter of the bytes.
     """
-
-    def nothing(name: str) -> np.ndarray:
-        return np.broadcast_to(np.float32(0), shapes[name])
-
-    shapes = config.parameter_shapes()
-    weights = parameters.load_parameters(config, nothing, sizes_only)
+    weights = parameters.load_parameters(config, read_sizes(precision, config), sizes_only)
     return build(config, weights, "logits", apart=backend == "numpy").costs
 
 

@@ -159,7 +159,7 @@ class VMamba(VisionModel):
         """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
         from vimnp.models.vmamba.program import operation_costs
 
-        return operation_costs(self.config, self.backend)
+        return operation_costs(self.config, self.backend, self.precision)
 
     def _facts(self) -> dict[str, str]:
         config = self.config
