@@ -156,8 +156,8 @@ def test_damage_is_found(kind: str, tmp_path: Path) -> None:
     content[content.index(numbers) + 17] ^= 1
     path.write_bytes(content)
     with (
-        WeightsFile(path) as file,
         pytest.raises(WeightsError, match=rf"{name}: cannot be read \(its CRC-32 is another\)"),
+        WeightsFile(path) as file,  # small members are read when it is opened
     ):
         file.read_encoded(IN_PROJ)
 
