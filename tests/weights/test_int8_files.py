@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.micro import MICRO
 from vimnp.errors import ConfigError, WeightsError
@@ -34,11 +38,18 @@ def random_smoothing() -> dict[str, np.ndarray]:
     }
 
 
-def write(path: Path, metadata: Metadata = SMOOTHED, **settings: Any) -> Path:
+def write(path: Path, metadata: Metadata = SMOOTHED, **smoothing: Any) -> Path:
     if metadata.is_smoothed:
-        settings = {"smoothing": random_smoothing()} | settings
-    write_weights(path, metadata, ((name, READ(name)) for name in TENSORS), **settings)
+        smoothing = {"smoothing": random_smoothing()} | smoothing
+    write_weights(path, metadata, ((name, READ(name)) for name in TENSORS), **smoothing)
     return path
+
+
+@functools.cache
+def sound() -> bytes:
+    """The bytes of a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return write(Path(folder, "w.npz")).read_bytes()
 
 
 def changed(path: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
@@ -128,9 +139,9 @@ def test_smoothing_that_the_metadata_lack_is_named(tmp_path: Path) -> None:
     ("kind", "index", "value", "words"),
     [
         ("codes", 77, 0, "int8 codes hold 0; expected 1 to 255"),
-        ("scales", 5, -1, "a scale of int8 is negative or not finite"),
-        ("scales", 5, np.nan, "a scale of int8 is negative or not finite"),
-        ("scales", 5, np.inf, "a scale of int8 is negative or not finite"),
+        ("scales", 5, -1, "a scale of int8 is negative, not finite"),
+        ("scales", 5, np.nan, "a scale of int8 is negative, not finite"),
+        ("scales", 5, np.inf, "a scale of int8 is negative, not finite"),
         ("smooth", 3, 0, "a number of the smoothing is none from"),
         ("smooth", 3, np.nan, "a number of the smoothing is none from"),
     ],
@@ -187,6 +198,41 @@ def test_other_quantizations_are_refused(
 
     with pytest.raises(WeightsError, match=rf"{METADATA}: .*{words}"):
         WeightsFile(changed(write(tmp_path / "w.npz"), change))
+
+
+def test_weights_beyond_float32_are_named(tmp_path: Path) -> None:
+    path = changed(write(tmp_path / "w.npz"), with_number(f"{IN_PROJ}.scales.npy", 5, 2.4e36))
+    change = with_number(f"{IN_PROJ}.smooth.npy", 3, 2.0**-30)
+    with (
+        WeightsFile(changed(path, change)) as file,
+        pytest.raises(WeightsError, match=f"{IN_PROJ}: stands for NaN or infinity"),
+    ):
+        file.read(IN_PROJ)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=3),
+    kept=st.floats(0, 1),
+)
+def test_a_damaged_file_is_refused_or_the_same(
+    changes: list[tuple[float, int]], kept: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    content = bytearray(sound())
+    for place, value in changes:
+        content[int(place * (len(content) - 1))] = value
+    cut = len(content) if kept > 0.2 else int(kept * 5 * len(content))
+    (folder / "w.npz").write_bytes(content[:cut])
+    try:
+        with WeightsFile(folder / "w.npz") as file:
+            found = {name: file.read(name) for name in TENSORS}
+    except WeightsError:
+        return
+    (folder / "w.npz").write_bytes(sound())
+    with WeightsFile(folder / "w.npz") as file:
+        for name, tensor in found.items():
+            np.testing.assert_array_equal(tensor, file.read(name))
 
 
 def test_metadata_check_what_they_say() -> None:

@@ -106,7 +106,10 @@ class WeightsFile:
         if is_encoded(self._stored_dtype(name)):
             from vimnp.weights.encodings import decode
 
-            return decode(self.read_encoded(name)).reshape(self._tensors[name].shape)
+            decoded = decode(self.read_encoded(name)).reshape(self._tensors[name].shape)
+            if not np.isfinite(decoded).all():
+                raise self._error(name, "stands for NaN or infinity; expected finite weights")
+            return decoded
         (member,) = self._members[name]
         try:
             data = self._archive.read(member.name)
@@ -226,7 +229,8 @@ class WeightsFile:
             raise self._member_error(error) from None
         array = np.frombuffer(data[len(data) - member.nbytes :], member.dtype)
         native = member.dtype.newbyteorder("=")
-        if array.ctypes.data % ALIGNMENT or array.dtype != native:
+        address = array.__array_interface__["data"][0]  # array.ctypes would load ctypes
+        if address % ALIGNMENT or array.dtype != native:
             room = np.empty(member.nbytes + ALIGNMENT, np.uint8)
             begin = -room.ctypes.data % ALIGNMENT
             copy = room[begin : begin + member.nbytes].view(native)

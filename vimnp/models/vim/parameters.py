@@ -174,6 +174,8 @@ class _Loader(Loader[VimConfig, Matrix]):
         matrix = self._as_matrix(f"{prefix}.out_proj.weight")
         if isinstance(matrix, np.ndarray):
             return self._packed(self._scaled(prefix, matrix, index))
+        if not self._config.if_layer_scale and not self._doublings(index + 2):
+            return self._packed(matrix)
         factors = self._scaled(prefix, np.ones(matrix.outputs, np.float32), index)
         return self._packed(matrix.scaled(factors))
 
