@@ -15,13 +15,17 @@ import vimnp
 from tests.support import vmamba_networks
 from tests.support.micro import MICRO, micro
 from tests.support.options import OPTIONS
+from tests.support.processes import run
 from tests.support.random_weights import write_random
 from vimnp.models.random_weights import random_reader
+from vimnp.runtime import extension
 from vimnp.weights import BUNDLED_DIGITS, BUNDLED_PYDOC, Metadata, WeightsFile, write_weights
 from vimnp.weights.encodings import PER_CHANNEL, encode
 from vimnp.weights.quantization import Quantization
 
 NUMPY: dict[str, Any] = {"backend": "numpy", "num_threads": 1}
+NATIVE: dict[str, Any] = {"backend": "native", "num_threads": 1}
+every_backend = pytest.mark.parametrize("backend", [NUMPY, NATIVE], ids=["numpy", "native"])
 
 
 def pixels(config: Any, number: int = 3) -> np.ndarray:
@@ -56,6 +60,8 @@ def test_every_vision_mamba_is_about_the_same_in_int8(name: str) -> None:
     images = pixels(config)
     found, expected = whole(images), exact(images)
     assert 0 < relative(found, expected) < 0.05
+    native = vimnp.VisionMamba.random(config=config, precision="int8", **NATIVE)
+    assert relative(native(images), found) < 0.02  # a rounding may fall out otherwise
 
 
 @pytest.mark.parametrize("name", vmamba_networks.OPTIONS)
@@ -69,15 +75,21 @@ def test_every_vmamba_is_about_the_same_in_int8(name: str) -> None:
     images = pixels(config)
     found, expected = whole(images), exact(images)
     assert 0 < relative(found, expected) < 0.1
+    native = vimnp.VMamba(Metadata(config=config), read, precision="int8", **NATIVE)
+    assert relative(native(images), found) < 0.05  # a rounding may fall out otherwise
 
 
-def test_bits_do_not_depend_on_the_batch() -> None:
-    model = micro(precision="int8", **NUMPY)
+@every_backend
+def test_bits_do_not_depend_on_the_batch(backend: dict[str, Any]) -> None:
+    model = micro(precision="int8", **backend)
     images = pixels(MICRO)
     np.testing.assert_array_equal(model(images), [model(image) for image in images])
 
 
-def test_a_file_of_floats_gives_what_a_file_of_int8_gives(tmp_path: Path) -> None:
+@every_backend
+def test_a_file_of_floats_gives_what_a_file_of_int8_gives(
+    backend: dict[str, Any], tmp_path: Path
+) -> None:
     """Where it is not smoothed, and the other tensors are stored alike."""
     floats = write_random(tmp_path / "float16.npz", MICRO, "float16")
     read = random_reader(MICRO, 0)
@@ -90,13 +102,13 @@ def test_a_file_of_floats_gives_what_a_file_of_int8_gives(tmp_path: Path) -> Non
     path = tmp_path / "int8.npz"
     write_weights(path, Metadata(config=MICRO, dtype="int8"), stored.items())
     images = pixels(MICRO)
-    expected = vimnp.VisionMamba.from_npz(floats, precision="int8", **NUMPY)(images)
+    expected = vimnp.VisionMamba.from_npz(floats, precision="int8", **backend)(images)
     for found in (
-        vimnp.VisionMamba.from_npz(path, **NUMPY),
-        vimnp.VisionMamba.from_npz(path, precision="int8", **NUMPY),
-        vimnp.load(path, **NUMPY),
-        vimnp.load(floats, precision="int8", **NUMPY),
-        vimnp.VisionMamba(Metadata(config=MICRO), as_float16, precision="int8", **NUMPY),
+        vimnp.VisionMamba.from_npz(path, **backend),
+        vimnp.VisionMamba.from_npz(path, precision="int8", **backend),
+        vimnp.load(path, **backend),
+        vimnp.load(floats, precision="int8", **backend),
+        vimnp.VisionMamba(Metadata(config=MICRO), as_float16, precision="int8", **backend),
     ):
         assert found.precision == "int8"
         np.testing.assert_array_equal(found(images), expected)
@@ -130,14 +142,15 @@ def test_smoothing_leaves_the_network_as_it_is(tmp_path: Path) -> None:
         assert 0 < relative(found(images), expected) < 0.1
 
 
+@every_backend
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))]
 )
-def test_copies_have_the_same_numbers(copied: Any, tmp_path: Path) -> None:
+def test_copies_have_the_same_numbers(copied: Any, backend: dict[str, Any]) -> None:
     config = dataclasses.replace(MICRO, if_layer_scale=True)  # scales are not those of encoding
     for model in (
-        vimnp.VisionMamba.random(config=config, precision="int8", **NUMPY),
-        vimnp.VMamba.random(config=vmamba_networks.MICRO, precision="int8", **NUMPY),
+        vimnp.VisionMamba.random(config=config, precision="int8", **backend),
+        vimnp.VMamba.random(config=vmamba_networks.MICRO, precision="int8", **backend),
     ):
         found = copied(model)
         assert (found.precision, repr(found)) == ("int8", repr(model))
@@ -204,3 +217,25 @@ def test_the_costs_are_those_of_bytes() -> None:
     exact, whole = (micro(precision=p, **NUMPY).costs() for p in ("float32", "int8"))
     assert whole["in_proj"].bytes < exact["in_proj"].bytes
     assert whole["scan"] == exact["scan"]
+
+
+def test_a_pickle_goes_from_one_backend_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pixels(MICRO)
+    model = micro(precision="int8", num_threads=1)
+    expected, travelled = model(images), pickle.dumps(model)
+    monkeypatch.setattr(extension, "_scan", None)
+    found = pickle.loads(travelled)
+    assert (found.backend, found.precision) == ("numpy", "int8")
+    assert relative(found(images), expected) < 0.02  # a rounding may fall out otherwise
+
+
+def test_float32_loads_nothing_of_int8() -> None:
+    code = (
+        "import sys, vimnp\n"
+        "from vimnp.weights import BUNDLED_DIGITS\n"
+        "for backend in ('numpy', 'native'):\n"
+        "    vimnp.load(BUNDLED_DIGITS, backend=backend)\n"
+        "names = ('vimnp.weights.encodings', 'vimnp.engine.int8_product')\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    assert run(code).stdout == "[]\n"
