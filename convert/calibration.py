@@ -100,7 +100,7 @@ def find_smoothing(
 
     model = _watching(metadata, read_watched)
     for inputs in _inputs(model, pictures):
-        model.features(inputs)
+        model(inputs)
     return {name: _factors(activations[name], weights[name]) for name in weights}
 
 
