@@ -386,9 +386,7 @@ class Builder:
         is_quantised = x.buffer in self._quantised
         if is_quantised:
             self._expect_quantised(x, weights)
-        self._expect_matrix(
-            weights, weights.inputs if is_quantised else x.channels, out.channels
-        )
+        self._expect_matrix(weights, weights.inputs if is_quantised else x.channels, out.channels)
         self._expect_rows_alike(x, out)
         if add is not None:
             self._expect_alike([add, out])
