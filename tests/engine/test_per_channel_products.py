@@ -1,7 +1,7 @@
 """Products with matrices of int8_per_channel, on every instruction set.
 
-Seams are blocks of 32 inputs, panels of 16 outputs, tiles of up to 6 rows and 64 outputs, and blocks
-of 120 rows. Without an addend every step is rounded once, so that bits are compared.
+Seams are blocks of 32 inputs, panels of 16 outputs, tiles of up to 6 rows and 64 outputs, and
+blocks of 120 rows. Without an addend every step is rounded once, so that bits are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.per_channel_product import product, quantise_rows, sums_of, w
 from tests.support.programs import reading_tokens, run
 from vimnp.engine.builder import Builder
 from vimnp.engine.packing import PackedMatrix, Packing
-from vimnp.engine.program import ProgramError
+from vimnp.engine.program import Array, ProgramError
 from vimnp.runtime import extension
 from vimnp.weights.encodings import PER_CHANNEL, Encoded, encode
 
@@ -253,7 +253,7 @@ def test_a_programs_products_are_those_of_the_kernel(
     b, x = reading_tokens(tokens, 70, (2 * tokens, outputs))
     whole, split = b.out.first(tokens), b.out.part(tokens, tokens)
 
-    def in_time(array):  # noqa: ANN001, ANN202
+    def in_time(array: Array) -> Array:
         return array.backward() if backward else array
 
     with b.rows(tokens):

@@ -120,7 +120,7 @@ static int is_kept(const struct kept_rows *kept, const struct kept_rows *wanted)
 }
 
 /* What becomes of a result, number by number. */
-enum activation { ACTIVATION_NONE, ACTIVATION_GELU };
+enum activation { ACTIVATION_NONE, ACTIVATION_GELU, ACTIVATION_RELU };
 
 /* out = activation(addend + x @ weights + bias) */
 struct product {

@@ -11,7 +11,8 @@ static void FN(product_and_activation)(
  * vector, the whole vector is written. */
 static void FN(product)(const struct product *p, struct extent rows, struct extent columns)
 {
-    if (p->activation != ACTIVATION_NONE) {
+    const int has_it_in_tiles = p->weights.dtype == DTYPE_FLOAT32 || p->weights.dtype == DTYPE_INT8_PER_CHANNEL;
+    if (p->activation != ACTIVATION_NONE && !has_it_in_tiles) {
         FN(product_and_activation)(p, rows, columns);
         return;
     }
@@ -28,8 +29,8 @@ static void FN(product)(const struct product *p, struct extent rows, struct exte
 #undef ACTIVATED
 #define ACTIVATED (4 * PANEL * W)
 
-/* The activation goes over some rows and columns while they are in the cache. Rows that are to be quantised
- * are quantised once, for all columns. */
+/* The activation goes over some rows and columns while they are in the cache: only products with float32
+ * and int8_per_channel have it in their tiles. Rows that are to be quantised are quantised once, for all columns. */
 static void FN(product_and_activation)(
     const struct product *p, struct extent rows, struct extent columns)
 {
@@ -46,7 +47,10 @@ static void FN(product_and_activation)(
             FN(product)(&plain, block, some);
             for (ptrdiff_t row = block.begin; row < block.end; row++) {
                 float *out = p->out + row * p->out_stride + some.begin;
-                FN(gelu_floats)(out, out, some.end - some.begin);
+                if (p->activation == ACTIVATION_GELU)
+                    FN(gelu_floats)(out, out, some.end - some.begin);
+                else
+                    FN(relu_floats)(out, some.end - some.begin);
             }
             column = end;
         }

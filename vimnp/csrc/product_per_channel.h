@@ -276,11 +276,10 @@ INLINE void FN(channel_sums)(
         FN(channel_step)(of, k, dots, rows, vectors, sums);
 }
 
-/* A row's finished sums become floats. */
-INLINE void FN(store_channels)(
-    const struct product *p, ptrdiff_t row, ptrdiff_t column, float scale, FN(ints) whole)
+/* What a row's sums of some outputs come to. */
+INLINE FN(vec) FN(scaled_sums)(
+    const struct product *p, ptrdiff_t row, ptrdiff_t column, float scale, FN(ints) whole, int lanes)
 {
-    const int lanes = FN(lanes_from)(column, p->weights.outputs);
     const FN(vec) of_outputs = FN(to_float)(whole) * FN(load)(p->weights.scale_of_output + column, W);
     FN(vec) sums = FN(set1)(0.0f);
     if (p->addend)
@@ -288,7 +287,7 @@ INLINE void FN(store_channels)(
     sums = FN(fma)(of_outputs, FN(set1)(scale), sums);
     if (p->bias)
         sums += FN(load)(p->bias + column, lanes);
-    FN(store)(p->out + row * p->out_stride + column, sums, lanes);
+    return sums;
 }
 
 /* Rows from `row` on, of which `left` are there, and `vectors` from `column` on. `x` has those rows, quantised
@@ -312,13 +311,29 @@ INLINE void FN(channel_tile)(
         of.numbers[r] = (const int8_t *)(of_row[r] + 1);
     }
     FN(channel_sums)(&of, of_row, p->weights.inputs, dots, rows, vectors, sums);
+    FN(vec) values[ROWS * PANEL];
+    const int there = left < rows ? (int)left : rows;
     UNROLL
     for (int r = 0; r < rows; r++) {
-        if (r >= left)
+        if (r >= there)
             break;
         UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const int lanes = FN(lanes_from)(column + v * W, p->weights.outputs);
+            values[r * vectors + v] = FN(scaled_sums)(
+                p, row + r, column + v * W, of_row[r]->scale, sums[r][v], lanes);
+        }
+    }
+    if (p->activation != ACTIVATION_NONE)
+        FN(activate_tile)(values, there * vectors, p->activation);
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        if (r >= there)
+            break;
+        float *out = p->out + (row + r) * p->out_stride + column;
+        UNROLL
         for (int v = 0; v < vectors; v++)
-            FN(store_channels)(p, row + r, column + v * W, of_row[r]->scale, sums[r][v]);
+            FN(store)(out + v * W, values[r * vectors + v], FN(lanes_from)(column + v * W, p->weights.outputs));
     }
 }
 
