@@ -11,7 +11,8 @@ static void FN(product_and_activation)(
  * vector, the whole vector is written. */
 static void FN(product)(const struct product *p, struct extent rows, struct extent columns)
 {
-    if (p->activation != ACTIVATION_NONE && p->weights.dtype != DTYPE_FLOAT32) {
+    const int has_it_in_tiles = p->weights.dtype == DTYPE_FLOAT32 || p->weights.dtype == DTYPE_INT8_PER_CHANNEL;
+    if (p->activation != ACTIVATION_NONE && !has_it_in_tiles) {
         FN(product_and_activation)(p, rows, columns);
         return;
     }
@@ -29,7 +30,7 @@ static void FN(product)(const struct product *p, struct extent rows, struct exte
 #define ACTIVATED (4 * PANEL * W)
 
 /* The activation goes over some rows and columns while they are in the cache: only products with float32
- * have it in their tiles. Rows that are to be quantised are quantised once, for all columns. */
+ * and int8_per_channel have it in their tiles. Rows that are to be quantised are quantised once, for all columns. */
 static void FN(product_and_activation)(
     const struct product *p, struct extent rows, struct extent columns)
 {

@@ -49,6 +49,7 @@ INLINE FN(ints) FN(two_codes)(const uint8_t *codes, const int second)
 #endif
 }
 
+#if ISA != ISA_AVX2
 /* Two neighbouring numbers of 16 bits, or four of 8, for every output. */
 INLINE FN(ints) FN(every_output)(const int8_t *numbers)
 {
@@ -56,31 +57,56 @@ INLINE FN(ints) FN(every_output)(const int8_t *numbers)
     memcpy(&bits, numbers, sizeof bits);
     return FN(set1_int)(bits);
 }
+#endif
 
-/* sums + the products of two neighbours. By its name with AVX2: left to itself, gcc makes many products
- * before it adds them up, and has no registers for them. */
-INLINE FN(ints) FN(add_products)(FN(ints) sums, FN(ints) numbers, FN(ints) codes)
+/* Adds numbers of a row, times the codes of each output, to the row's sums: two neighbours of 16 bits, or four
+ * of 8. By their names: left to itself, gcc makes many products before it adds them up, and has no registers
+ * for them, and it copies and spills around its own function for vpdpbusd. */
+#if ISA == ISA_AVX2
+#define FACTOR "%%ymm14"
+#define PRODUCT "%%ymm15"
+#define OCCUPIED "xmm14", "xmm15"
+#elif ISA == ISA_AVX512
+#define FACTOR "%%zmm30"
+#define PRODUCT "%%zmm31"
+#define OCCUPIED "xmm30", "xmm31"
+#endif
+INLINE void FN(add_products)(
+    FN(ints) *sums, const int8_t *numbers, const FN(ints) *codes, const int vectors)
 {
-#if ISA == ISA_AVX512
-    sums += (FN(ints))_mm512_madd_epi16((__m512i)numbers, (__m512i)codes);
-#elif ISA == ISA_AVX2
-    __asm__("vpmaddwd %2, %1, %%ymm15\n\tvpaddd %%ymm15, %0, %0"
-            : "+x"(sums) : "x"(numbers), "x"(codes) : "xmm15");
+#if ISA == ISA_SSE2
+    const FN(ints) every = FN(every_output)(numbers);
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        sums[v] += (FN(ints))_mm_madd_epi16((__m128i)every, (__m128i)codes[v]);
+        SETTLE(sums[v]);
+    }
 #else
-    sums += (FN(ints))_mm_madd_epi16((__m128i)numbers, (__m128i)codes);
+    UNROLL
+    for (int v = 0; v < vectors; v += 2) {
+        const int pair = v + 1 < vectors;
+        if (pair)
+            __asm__("vpbroadcastd %2, " FACTOR "\n\t"
+                    "vpmaddwd %3, " FACTOR ", " PRODUCT "\n\t"
+                    "vpmaddwd %4, " FACTOR ", " FACTOR "\n\t"
+                    "vpaddd " PRODUCT ", %0, %0\n\t"
+                    "vpaddd " FACTOR ", %1, %1"
+                    : "+v"(sums[v]), "+v"(sums[v + 1])
+                    : "m"(*(const int32_t *)numbers), "v"(codes[v]), "v"(codes[v + 1])
+                    : OCCUPIED);
+        else
+            __asm__("vpbroadcastd %1, " FACTOR "\n\t"
+                    "vpmaddwd %2, " FACTOR ", " FACTOR "\n\t"
+                    "vpaddd " FACTOR ", %0, %0"
+                    : "+v"(sums[v])
+                    : "m"(*(const int32_t *)numbers), "v"(codes[v])
+                    : OCCUPIED);
+    }
 #endif
-    SETTLE(sums);
-    return sums;
 }
-
-#if ISA == ISA_AVX512
-/* As FN(dot) of block_sums.h, with the numbers in a register: several vectors of outputs share them. */
-INLINE FN(ints) FN(add_dots)(FN(ints) sums, FN(ints) codes, FN(ints) numbers)
-{
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(codes), "v"(numbers));
-    return sums;
-}
-#endif
+#undef FACTOR
+#undef PRODUCT
+#undef OCCUPIED
 
 /* Of four inputs. Codes are 128 more than the weights: what that adds was taken off before. */
 INLINE void FN(channel_step)(
@@ -91,14 +117,18 @@ INLINE void FN(channel_step)(
     if (dots) {
         FN(ints) four[PANEL];
         UNROLL
-        for (int v = 0; v < vectors; v++)
-            four[v] = (FN(ints))_mm512_loadu_si512(of->codes[v] + 16 * k);
+        for (int v = 0; v < vectors; v++) {
+            const uint8_t *from = of->codes[v] + 16 * k;
+            READ_AFTER(from, sums[rows - 1][v]);
+            four[v] = (FN(ints))_mm512_loadu_si512(from);
+        }
         UNROLL
-        for (int r = 0; r < rows; r++) {
+        for (int r = 0; r < rows; r++)
+{
             const FN(ints) numbers = FN(every_output)(of->numbers[r] + k);
             UNROLL
             for (int v = 0; v < vectors; v++)
-                sums[r][v] = FN(add_dots)(sums[r][v], four[v], numbers);
+                __asm__("vpdpbusd %2, %1, %0" : "+v"(sums[r][v]) : "v"(four[v]), "v"(numbers));
         }
         return;
     }
@@ -114,12 +144,8 @@ INLINE void FN(channel_step)(
             codes[v] = FN(two_codes)(from, second);
         }
         UNROLL
-        for (int r = 0; r < rows; r++) {
-            const FN(ints) numbers = FN(every_output)(of->numbers[r] + 2 * k + 4 * second);
-            UNROLL
-            for (int v = 0; v < vectors; v++)
-                sums[r][v] = FN(add_products)(sums[r][v], numbers, codes[v]);
-        }
+        for (int r = 0; r < rows; r++)
+            FN(add_products)(sums[r], of->numbers[r] + 2 * k + 4 * second, codes, vectors);
     }
 }
 
@@ -128,6 +154,17 @@ INLINE int8x16_t FN(weights_of)(const uint8_t *codes)
 {
     return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(codes), vdupq_n_u8(128)));
 }
+
+/* Of a vector of outputs, the line of codes that is multiplied with the numbers of that lane. One line at a
+ * time: there are no registers for all. */
+#define ADD_LINE(lane)                                          \
+    do {                                                        \
+        READ_AFTER(from, sums[rows - 1][v]);                    \
+        const int8x16_t line = FN(weights_of)(from + 64 * lane); \
+        UNROLL                                                  \
+        for (int r = 0; r < rows; r++)                          \
+            ADD_DOTS(sums[r][v], line, q[r], lane);             \
+    } while (0)
 
 /* Of 16 inputs with the instruction for dot products, of 8 without it: see block_sums.h. */
 INLINE void FN(channel_step)(
@@ -142,35 +179,39 @@ INLINE void FN(channel_step)(
     UNROLL
     for (int v = 0; v < vectors; v++) {
         const uint8_t *from = of->codes[v] + 16 * k;
-        const int8x16_t first = FN(weights_of)(from), second = FN(weights_of)(from + 64);
-        const int8x16_t third = FN(weights_of)(from + 128), fourth = FN(weights_of)(from + 192);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            ADD_DOTS(sums[r][v], first, q[r], 0);
-            ADD_DOTS(sums[r][v], second, q[r], 1);
-            ADD_DOTS(sums[r][v], third, q[r], 2);
-            ADD_DOTS(sums[r][v], fourth, q[r], 3);
-        }
+        ADD_LINE(0);
+        ADD_LINE(1);
+        ADD_LINE(2);
+        ADD_LINE(3);
     }
 }
+#undef ADD_LINE
 
 /* Two sums of each of two outputs. */
 INLINE void FN(pairs_step)(
-    const struct FN(sides) *of, ptrdiff_t k, const int rows, const int vectors, int32x4_t of_two[][2][2])
+    const struct FN(sides) *of, ptrdiff_t k, const int rows, const int vectors, int32x4_t of_two[][PANEL][2])
 {
+    int8x16_t first[PANEL], second[PANEL];
     UNROLL
     for (int v = 0; v < vectors; v++) {
-        const uint8_t *from = of->codes[v] + 16 * k;
-        const int8x16_t first = FN(weights_of)(from), second = FN(weights_of)(from + 64);
+        first[v] = FN(weights_of)(of->codes[v] + 16 * k);
+        second[v] = FN(weights_of)(of->codes[v] + 16 * k + 64);
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        const int8_t *from = of->numbers[r] + k;
+        if (r)
+            READ_AFTER(from, of_two[r - 1][vectors - 1][1]);
+        const int8x16_t a = FN(four_of)(from), b = FN(four_of)(from + 4);
         UNROLL
-        for (int r = 0; r < rows; r++) {
-            const int8x16_t a = FN(four_of)(of->numbers[r] + k), b = FN(four_of)(of->numbers[r] + k + 4);
-            int16x8_t low = vmull_s8(vget_low_s8(first), vget_low_s8(a));
-            int16x8_t high = vmull_high_s8(first, a);
-            low = vmlal_s8(low, vget_low_s8(second), vget_low_s8(b));
-            high = vmlal_high_s8(high, second, b);
+        for (int v = 0; v < vectors; v++) {
+            int16x8_t low = vmull_s8(vget_low_s8(first[v]), vget_low_s8(a));
+            int16x8_t high = vmull_high_s8(first[v], a);
+            low = vmlal_s8(low, vget_low_s8(second[v]), vget_low_s8(b));
+            high = vmlal_high_s8(high, second[v], b);
             of_two[r][v][0] = vpadalq_s16(of_two[r][v][0], low);
             of_two[r][v][1] = vpadalq_s16(of_two[r][v][1], high);
+            SETTLE(of_two[r][v][1]);
         }
     }
 }
@@ -205,7 +246,7 @@ INLINE void FN(channel_sums)(
 {
 #if ISA == ISA_NEON
     if (!dots) {
-        int32x4_t of_two[4][2][2];
+        int32x4_t of_two[ROWS][PANEL][2];
         UNROLL
         for (int r = 0; r < rows; r++) {
             UNROLL
@@ -226,18 +267,19 @@ INLINE void FN(channel_sums)(
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
-        for (int v = 0; v < vectors; v++)
+        for (int v = 0; v < vectors; v++) {
             sums[r][v] = FN(set1_int)(FN(first_sum)(x[r]));
+            SETTLE(sums[r][v]); /* where it is the same for all, gcc would keep them in copies */
+        }
     }
     for (ptrdiff_t k = 0; k < inputs; k += STEP(dots))
         FN(channel_step)(of, k, dots, rows, vectors, sums);
 }
 
-/* A row's finished sums become floats. */
-INLINE void FN(store_channels)(
-    const struct product *p, ptrdiff_t row, ptrdiff_t column, float scale, FN(ints) whole)
+/* What a row's sums of some outputs come to. */
+INLINE FN(vec) FN(scaled_sums)(
+    const struct product *p, ptrdiff_t row, ptrdiff_t column, float scale, FN(ints) whole, int lanes)
 {
-    const int lanes = FN(lanes_from)(column, p->weights.outputs);
     const FN(vec) of_outputs = FN(to_float)(whole) * FN(load)(p->weights.scale_of_output + column, W);
     FN(vec) sums = FN(set1)(0.0f);
     if (p->addend)
@@ -245,7 +287,7 @@ INLINE void FN(store_channels)(
     sums = FN(fma)(of_outputs, FN(set1)(scale), sums);
     if (p->bias)
         sums += FN(load)(p->bias + column, lanes);
-    FN(store)(p->out + row * p->out_stride + column, sums, lanes);
+    return sums;
 }
 
 /* Rows from `row` on, of which `left` are there, and `vectors` from `column` on. `x` has those rows, quantised
@@ -269,54 +311,91 @@ INLINE void FN(channel_tile)(
         of.numbers[r] = (const int8_t *)(of_row[r] + 1);
     }
     FN(channel_sums)(&of, of_row, p->weights.inputs, dots, rows, vectors, sums);
+    FN(vec) values[ROWS * PANEL];
+    const int there = left < rows ? (int)left : rows;
     UNROLL
     for (int r = 0; r < rows; r++) {
-        if (r >= left)
+        if (r >= there)
             break;
         UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const int lanes = FN(lanes_from)(column + v * W, p->weights.outputs);
+            values[r * vectors + v] = FN(scaled_sums)(
+                p, row + r, column + v * W, of_row[r]->scale, sums[r][v], lanes);
+        }
+    }
+    if (p->activation != ACTIVATION_NONE)
+        FN(activate_tile)(values, there * vectors, p->activation);
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        if (r >= there)
+            break;
+        float *out = p->out + (row + r) * p->out_stride + column;
+        UNROLL
         for (int v = 0; v < vectors; v++)
-            FN(store_channels)(p, row + r, column + v * W, of_row[r]->scale, sums[r][v]);
+            FN(store)(out + v * W, values[r * vectors + v], FN(lanes_from)(column + v * W, p->weights.outputs));
     }
 }
 
-/* All rows of a block, and as many vectors of outputs as a tile may have. */
 INLINE void FN(channel_rows)(
     const struct product *p, const float *x, ptrdiff_t stride, struct extent rows, ptrdiff_t column,
-    const int dots, const int vectors)
+    const int dots, const int tall, const int vectors)
 {
-    const int tall = CHANNEL_ROWS(dots);
-    for (ptrdiff_t row = rows.begin; row < rows.end; row += tall, x += tall * stride) {
-        if (rows.end - row == 1)
-            FN(channel_tile)(p, x, stride, row, 1, column, dots, 1, vectors);
-        else
-            FN(channel_tile)(p, x, stride, row, rows.end - row, column, dots, tall, vectors);
-    }
+    for (ptrdiff_t row = rows.begin; row < rows.end; row += tall, x += tall * stride)
+        FN(channel_tile)(p, x, stride, row, rows.end - row, column, dots, tall, vectors);
 }
 
-INLINE void FN(channel_columns)(
-    const struct product *p, const float *x, ptrdiff_t stride, struct extent rows, struct extent columns,
-    const int dots)
+/* All rows of a block, and as many vectors of outputs as a tile may have. Each number of vectors is a function
+ * by itself: of all together gcc keeps some sums in memory. */
+#undef ROWS_OF_VECTORS
+#define ROWS_OF_VECTORS(name, dots, vectors)                                                            \
+    NOINLINE void FN(name)(                                                                             \
+        const struct product *p, const float *x, ptrdiff_t stride, struct extent rows, ptrdiff_t column) \
+    {                                                                                                   \
+        FN(channel_rows)(p, x, stride, rows, column, dots, CHANNEL_ROWS(dots), vectors);                \
+    }
+
+ROWS_OF_VECTORS(channel_rows_1, 0, 1)
+ROWS_OF_VECTORS(channel_rows_2, 0, 2)
+#if CHANNEL_VECTORS(0) == 4
+ROWS_OF_VECTORS(channel_rows_3, 0, 3)
+ROWS_OF_VECTORS(channel_rows_4, 0, 4)
+#endif
+#if HAS_DOTS
+WITH_DOTS ROWS_OF_VECTORS(dots_rows_1, 1, 1)
+WITH_DOTS ROWS_OF_VECTORS(dots_rows_2, 1, 2)
+WITH_DOTS ROWS_OF_VECTORS(dots_rows_3, 1, 3)
+WITH_DOTS ROWS_OF_VECTORS(dots_rows_4, 1, 4)
+#endif
+
+static void FN(channel_vectors)(
+    const struct product *p, const float *x, ptrdiff_t stride, struct extent rows, ptrdiff_t column, int dots,
+    int vectors)
 {
-    const int wide = CHANNEL_VECTORS(dots);
-    for (ptrdiff_t column = columns.begin; column < columns.end; column += wide * W) {
-        const ptrdiff_t vectors = (columns.end - column + W - 1) / W;
-        if (vectors == 1)
-            FN(channel_rows)(p, x, stride, rows, column, dots, 1);
-        else if (wide == 2 || vectors == 2)
-            FN(channel_rows)(p, x, stride, rows, column, dots, 2);
-#if PANEL == 4
-        else if (vectors == 3)
-            FN(channel_rows)(p, x, stride, rows, column, dots, 3);
-        else
-            FN(channel_rows)(p, x, stride, rows, column, dots, 4);
+#if HAS_DOTS
+    if (dots)
+        switch (vectors) {
+        case 1: FN(dots_rows_1)(p, x, stride, rows, column); return;
+        case 2: FN(dots_rows_2)(p, x, stride, rows, column); return;
+        case 3: FN(dots_rows_3)(p, x, stride, rows, column); return;
+        default: FN(dots_rows_4)(p, x, stride, rows, column); return;
+        }
+#endif
+    switch (vectors) {
+    case 1: FN(channel_rows_1)(p, x, stride, rows, column); break;
+    case 2: FN(channel_rows_2)(p, x, stride, rows, column); break;
+#if CHANNEL_VECTORS(0) == 4
+    case 3: FN(channel_rows_3)(p, x, stride, rows, column); break;
+    case 4: FN(channel_rows_4)(p, x, stride, rows, column); break;
 #endif
     }
 }
 
 /* A block of rows at a time is quantised, unless it was before. */
-INLINE void FN(channel_product)(
+static void FN(channel_product)(
     const struct product *p, struct extent rows, struct extent columns, const int dots)
 {
+    const int wide = CHANNEL_VECTORS(dots) * W;
     for (ptrdiff_t first = rows.begin; first < rows.end; first += ROWS_AT_ONCE) {
         const struct extent block = common(rows, (struct extent){first, first + ROWS_AT_ONCE});
         const float *x = p->x + first * p->x_stride;
@@ -326,27 +405,16 @@ INLINE void FN(channel_product)(
             x = p->scratch;
             stride = floats_of_row(p->weights.inputs);
         }
-        FN(channel_columns)(p, x, stride, block, columns, dots);
+        for (ptrdiff_t column = columns.begin; column < columns.end; column += wide) {
+            const struct extent some = common(columns, (struct extent){column, column + wide});
+            FN(channel_vectors)(p, x, stride, block, column, dots, (int)((some.end - column + W - 1) / W));
+        }
     }
 }
-
-#if HAS_DOTS
-WITH_DOTS static void FN(product_per_channel_dots)(
-    const struct product *p, struct extent rows, struct extent columns)
-{
-    FN(channel_product)(p, rows, columns, 1);
-}
-#endif
 
 static void FN(product_per_channel)(const struct product *p, struct extent rows, struct extent columns)
 {
-#if HAS_DOTS
-    if (has_dots) {
-        FN(product_per_channel_dots)(p, rows, columns);
-        return;
-    }
-#endif
-    FN(channel_product)(p, rows, columns, 0);
+    FN(channel_product)(p, rows, columns, HAS_DOTS && has_dots);
 }
 
 /* Rows for products that find them quantised: all take them in the same form. */

@@ -170,9 +170,11 @@ INLINE int32_t FN(largest_bits)(const float *x, const float *factors, ptrdiff_t 
     for (ptrdiff_t k = 0; k < inputs; k += 16)
         for (int i = 0; i < STORED; i++)
             largest[i] = FN(larger_int)(largest[i], FN(size_bits)(FN(load_input)(x, factors, k + i * W)));
-    int32_t parts[16], bits = 0;
-    memcpy(parts, largest, sizeof largest);
-    for (int i = 0; i < 16; i++)
+    for (int i = 1; i < STORED; i++)
+        largest[0] = FN(larger_int)(largest[0], largest[i]);
+    int32_t parts[W], bits = 0;
+    memcpy(parts, largest, sizeof parts);
+    for (int i = 0; i < W; i++)
         bits = parts[i] > bits ? parts[i] : bits;
     return bits;
 }
@@ -192,9 +194,11 @@ INLINE int32_t FN(round_inputs)(
         }
         FN(store_numbers)(whole, numbers, k, shorts);
     }
-    int32_t parts[16], sum = 0;
-    memcpy(parts, sums, sizeof sums);
-    for (int i = 0; i < 16; i++)
+    for (int i = 1; i < STORED; i++)
+        sums[0] += sums[i];
+    int32_t parts[W], sum = 0;
+    memcpy(parts, sums, sizeof parts);
+    for (int i = 0; i < W; i++)
         sum += parts[i];
     return sum;
 }
@@ -206,12 +210,15 @@ INLINE void FN(quantise_whole)(
 {
     const ptrdiff_t whole = inputs / SHARED * SHARED, rest = inputs > whole ? SHARED : 0;
     char *numbers = (char *)(to + 1), *last_numbers = numbers + whole * (shorts ? 2 : 1);
-    float last[SHARED] = {0};
-    for (ptrdiff_t k = whole; k < inputs; k++)
-        last[k - whole] = factors ? x[k] * factors[k] : x[k];
+    float last[SHARED];
     int32_t bits = FN(largest_bits)(x, factors, whole);
-    const int32_t bits_of_last = FN(largest_bits)(last, NULL, rest);
-    bits = bits_of_last > bits ? bits_of_last : bits;
+    if (rest) {
+        memset(last, 0, sizeof last);
+        for (ptrdiff_t k = whole; k < inputs; k++)
+            last[k - whole] = factors ? x[k] * factors[k] : x[k];
+        const int32_t bits_of_last = FN(largest_bits)(last, NULL, rest);
+        bits = bits_of_last > bits ? bits_of_last : bits;
+    }
     float most;
     memcpy(&most, &bits, sizeof most);
     if (bits >= 0x7f800000 || most < LEAST) {
@@ -222,8 +229,9 @@ INLINE void FN(quantise_whole)(
     }
     to->scale = most / 127.0f;
     const float inverse = 127.0f / most;
-    to->sum = FN(round_inputs)(x, factors, whole, inverse, numbers, shorts) +
-              FN(round_inputs)(last, NULL, rest, inverse, last_numbers, shorts);
+    to->sum = FN(round_inputs)(x, factors, whole, inverse, numbers, shorts);
+    if (rest)
+        to->sum += FN(round_inputs)(last, NULL, rest, inverse, last_numbers, shorts);
 }
 
 /* These rows of x, as a matrix wants them, to rows that lie `stride` floats apart. */

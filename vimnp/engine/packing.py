@@ -59,7 +59,7 @@ class Packing(NamedTuple):
             Makes the array that holds the panels.
         """
         if not isinstance(matrix, np.ndarray):
-            smooth = getattr(matrix, "smooth", None)
+            smooth = matrix.smooth
             factors = None if smooth is None else np.float32(1) / smooth
             return PackedMatrix(matrix.inputs, matrix.outputs, None, self, matrix, factors)
         outputs, inputs = matrix.shape
