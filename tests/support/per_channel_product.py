@@ -27,7 +27,7 @@ class QuantisedRows(NamedTuple):
 
 
 def quantise_rows(x: np.ndarray, smooth: np.ndarray | None = None) -> QuantisedRows:
-    """Rows as whole numbers of 8 bits: x / smooth / scale, ties to even, scale the largest over 127.
+    """Rows as whole numbers: x / smooth / scale, ties to even, scale the largest over 127.
 
     Parameters
     ----------
