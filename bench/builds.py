@@ -1,20 +1,21 @@
 """Two builds of vimnp in turn: time of passes, of loading, and memory, before and after a change.
 
-    python bench/builds.py --other PYTHON [--rounds 10]
+    python bench/builds.py --other PYTHON [--rounds 10] [--only PATTERN]
 
 PYTHON is one that has the other build. Each figure is the median over processes that take turns: of
-a process's median pass, or of what the process takes in all.
+a process's median pass, or of what the process takes in all. Either build goes first as often.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -94,12 +95,19 @@ MEASUREMENTS = {
 }
 
 
-def rows(other: str, rounds: int) -> Iterator[tuple[str, ...]]:
+def measured_pair(measure: Callable[..., float], other: str, first: bool) -> tuple[float, float]:
+    """What the other build takes, which may go first, and this one."""
+    order = (other, sys.executable) if first else (sys.executable, other)
+    found = [measure(python=python) for python in order]
+    return (found[0], found[1]) if first else (found[1], found[0])
+
+
+def rows(other: str, rounds: int, only: str) -> Iterator[tuple[str, ...]]:
     """What, of the other build, of this one, and the ratio of both in turn."""
     for name, measure in MEASUREMENTS.items():
-        pairs = [
-            [measure(python=python) for python in (other, sys.executable)] for _ in range(rounds)
-        ]
+        if not re.search(only, name):
+            continue
+        pairs = [measured_pair(measure, other, turn % 2 == 0) for turn in range(rounds)]
         before, after = (statistics.median(values) for values in zip(*pairs, strict=True))
         ratio = statistics.median(b / a for a, b in pairs)
         yield name, f"{before:.1f}", f"{after:.1f}", f"{ratio:.3f}"
@@ -109,12 +117,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--other", metavar="PYTHON", required=True)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--only", metavar="PATTERN", default="", help="of the rows' names")
     options = parser.parse_args()
     begin()
     # An installed package's modules are compiled once; these processes are to do so, too.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     columns = ("what", "the other build", "this build", "this over the other, median of pairs")
-    print_table(columns, rows(options.other, options.rounds))
+    print_table(columns, rows(options.other, options.rounds, options.only))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,14 @@ def test_more_than_is_wanted_finds_room_too(monkeypatch):
     assert [arena.empty(size).size for size in (50, 50, 50, 1000)] == [50, 50, 50, 1000]
 
 
+def test_what_a_large_matrix_leaves_of_a_block_is_used(monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST_BLOCK", 1024)
+    sizes = [600, 400] * 10 + [2000, 300, 100] * 5
+    arena = Arena(sum(sizes))
+    blocks = {id(array.base): array.base.size for array in map(arena.empty, sizes)}
+    assert sum(blocks.values()) < 1.1 * sum(sizes)
+
+
 def test_a_transpose_is_a_copy():
     arena = Arena(100)
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)

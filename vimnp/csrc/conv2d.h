@@ -24,18 +24,28 @@ INLINE FN(vec) FN(sum_of_taps)(
     return sum;
 }
 
-/* The same over every tap, written out. `x` is the first tap's token. */
-INLINE FN(vec) FN(sum_of_9_taps)(
-    const struct convolution_2d *c, const FN(vec) *weight, FN(vec) sum, const float *x, int lanes)
+/* The same over every tap, of tokens beside each other whose windows are within the grid: in a loop of its
+ * own the weights stay in registers. `x` is under the first one's first tap. */
+INLINE void FN(sum_9_taps)(
+    const struct convolution_2d *c, const FN(vec) *weight, FN(vec) bias, const float *x, FN(vec) *sums,
+    int number, int lanes)
 {
-    const ptrdiff_t line = c->width * c->x_stride;
+    const ptrdiff_t step = c->x_stride, line = c->width * step;
+    FN(vec) taps[9];
     UNROLL
-    for (int i = 0; i < 3; i++) {
+    for (int k = 0; k < 9; k++)
+        taps[k] = weight[k];
+    for (int t = 0; t < number; t++, x += step) {
+        const float *from = x;
+        FN(vec) sum = bias;
         UNROLL
-        for (int j = 0; j < 3; j++)
-            sum = FN(fma)(weight[3 * i + j], FN(load)(x + i * line + j * c->x_stride, lanes), sum);
+        for (int i = 0; i < 3; i++, from += line) {
+            UNROLL
+            for (int j = 0; j < 3; j++)
+                sum = FN(fma)(taps[3 * i + j], FN(load)(from + j * step, lanes), sum);
+        }
+        sums[t] = sum;
     }
-    return sum;
 }
 
 /* `number` tokens from `first` on. */
@@ -45,20 +55,23 @@ INLINE void FN(convolve_tokens)(
 {
     FN(vec) sums[CHUNK], divisors[CHUNK];
     const ptrdiff_t half = kernel / 2;
-    ptrdiff_t y = first / c->width, x = first % c->width;
-    ptrdiff_t corner = first - half * c->width - half;
-    for (int t = 0; t < number; t++, corner++) {
-        const int is_inside = y >= half && y + half < c->height && x >= half && x + half < c->width;
-        if (kernel == 3 && is_inside)
-            sums[t] = FN(sum_of_9_taps)(c, weight, bias, c->x + corner * c->x_stride + channel, lanes);
-        else
-            sums[t] = FN(sum_of_taps)(
-                c, weight, bias, corner, FN(taps_within)(y, c->height, kernel),
-                FN(taps_within)(x, c->width, kernel), channel, lanes, kernel);
-        if (++x == c->width) {
+    ptrdiff_t y = first / c->width, x = first % c->width, corner = first - half * c->width - half;
+    for (int t = 0, run; t < number; t += run, x += run, corner += run) {
+        if (x == c->width) {
             x = 0;
             y++;
         }
+        const int lines_fit = y >= half && y + half < c->height;
+        run = kernel == 3 && lines_fit && x >= 1 ? FN(chunk_from)(x, c->width - 1, number - t) : 0;
+        if (run > 0) {
+            const float *from = c->x + corner * c->x_stride + channel;
+            FN(sum_9_taps)(c, weight, bias, from, sums + t, run, lanes);
+            continue;
+        }
+        run = 1;
+        sums[t] = FN(sum_of_taps)(
+            c, weight, bias, corner, FN(taps_within)(y, c->height, kernel),
+            FN(taps_within)(x, c->width, kernel), channel, lanes, kernel);
     }
     if (c->silu)
         FN(silu_divisors)(sums, divisors, number);

@@ -11,7 +11,7 @@ static void FN(product_and_activation)(
  * vector, the whole vector is written. */
 static void FN(product)(const struct product *p, struct extent rows, struct extent columns)
 {
-    if (p->activation != ACTIVATION_NONE) {
+    if (p->activation != ACTIVATION_NONE && p->weights.dtype != DTYPE_FLOAT32) {
         FN(product_and_activation)(p, rows, columns);
         return;
     }
@@ -27,7 +27,8 @@ static void FN(product)(const struct product *p, struct extent rows, struct exte
 #undef ACTIVATED
 #define ACTIVATED (4 * PANEL * W)
 
-/* The activation goes over some rows and columns while they are in the cache. Rows that are to be quantised
+/* The activation goes over some rows and columns while they are in the cache: what is not of float32 has
+ * no tiles that it could be part of. Rows that are to be quantised
  * are quantised once, for all columns. */
 static void FN(product_and_activation)(
     const struct product *p, struct extent rows, struct extent columns)

@@ -31,6 +31,13 @@ struct FN(panel) {
     int vectors, lanes;     /* `lanes` outputs are in the last vector */
 };
 
+/* In a function of its own, so that it is compiled once, for tiles of all sizes. */
+NOINLINE void FN(gelu_of_tile)(FN(vec) *values, int number)
+{
+    FN(vec) room[ROWS * PANEL];
+    FN(gelu)(values, room, number);
+}
+
 /* Rows from `row` on, of which `left` are there: those beyond repeat the last one, and are not stored. */
 INLINE void FN(product_tile)(
     const struct product *p, const struct FN(panel) *panel, ptrdiff_t row, ptrdiff_t left,
@@ -62,7 +69,6 @@ INLINE void FN(product_tile)(
     for (int r = 0; r < rows; r++) {
         if (r >= left)
             break;
-        float *out = p->out + (row + r) * p->out_stride + panel->column;
         const float *addend = p->addend + (row + r) * p->addend_stride + panel->column;
         UNROLL
         for (int v = 0; v < vectors; v++) {
@@ -71,8 +77,26 @@ INLINE void FN(product_tile)(
                 sums[r][v] += FN(load)(addend + v * W, lanes);
             if (p->bias)
                 sums[r][v] += FN(load)(p->bias + panel->column + v * W, lanes);
-            FN(store)(out + v * W, sums[r][v], lanes);
         }
+    }
+    if (p->activation == ACTIVATION_GELU) {
+        FN(vec) values[ROWS * PANEL]; /* a copy, or the sums would be in memory all along */
+        UNROLL
+        for (int i = 0; i < rows * vectors; i++)
+            values[i] = sums[i / vectors][i % vectors];
+        FN(gelu_of_tile)(values, rows * vectors);
+        UNROLL
+        for (int i = 0; i < rows * vectors; i++)
+            sums[i / vectors][i % vectors] = values[i];
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        if (r >= left)
+            break;
+        float *out = p->out + (row + r) * p->out_stride + panel->column;
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            FN(store)(out + v * W, sums[r][v], v + 1 < vectors ? W : panel->lanes);
     }
 }
 

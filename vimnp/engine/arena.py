@@ -34,7 +34,7 @@ class Arena:
 
     def __init__(self, wanted: int) -> None:
         self._wanted = wanted
-        self._block = np.empty(0, np.float32)
+        self._rests: list[np.ndarray] = []
 
     @classmethod
     def of(cls, num_parameters: int) -> Arena:
@@ -44,13 +44,24 @@ class Arena:
     def empty(self, *shape: int) -> np.ndarray:
         """An array of float32, not initialised, that begins at a cache line."""
         size = math.prod(shape)
-        if size > len(self._block):
-            usual = min(max(self._wanted, _SMALLEST_BLOCK), _LARGEST_BLOCK)
-            self._block = aligned_empty(max(size, usual))
+        place = self._place(size)
+        rest = self._rests[place]
+        self._rests[place] = rest[whole_lines(size) :]
         self._wanted -= size
-        array = self._block[:size].reshape(shape)
-        self._block = self._block[whole_lines(size) :]
-        return array
+        return rest[:size].reshape(shape)
+
+    def _place(self, size: int) -> int:
+        """Which block has room: the first that does, or else a new one.
+
+        Large matrices would leave much of a block empty, if nothing else went there any more.
+        """
+        for place, rest in enumerate(self._rests):
+            if size <= len(rest):
+                return place
+        missing = self._wanted - sum(map(len, self._rests))
+        usual = min(max(missing, _SMALLEST_BLOCK), _LARGEST_BLOCK)
+        self._rests.append(aligned_empty(max(size, usual)))
+        return len(self._rests) - 1
 
     def copy(self, array: np.ndarray) -> np.ndarray:
         """A contiguous copy."""

@@ -2,11 +2,13 @@
 
 Threads split channels from in_proj through the depthwise convolution, and in the scans; they split
 tokens where all channels of a token meet: in x_proj, and from out_norm through the MLP to what the
-next block begins with. Letters as in ``network.py``.
+next block begins with. Where tokens are few, threads split the channels of the products there, too.
+Letters as in ``network.py``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TypeAlias
 
@@ -36,8 +38,11 @@ Merging: TypeAlias = parameters.Merging[PackedMatrix]
 Mlp: TypeAlias = parameters.Mlp[PackedMatrix]
 Parameters: TypeAlias = parameters.Parameters[PackedMatrix]
 
-BLOCK = 120
+BLOCK = 102
 """Tokens that a step hands on to the next one of its stage at a time."""
+
+FEW_TOKENS = 64
+"""Below it a matrix takes longer to read than to multiply with: each thread reads a part of it."""
 
 
 def build(
@@ -116,6 +121,7 @@ class _Stage:
     def __init__(self, memory: _Memory, config: VMambaConfig, stage: int) -> None:
         self.grid, self.d_inner = config.grids[stage], config.d_inner[stage]
         self.length, dim = shape_of_stage(config, stage)
+        self.is_short = self.length < FEW_TOKENS
         self.residual = memory.residuals[stage % 2].reshaped(self.length, dim)
         self.normed = memory.normed.reshaped(self.length, dim)
         self.xz = memory.xz.reshaped(self.length, (1 + config.gated) * self.d_inner)
@@ -158,12 +164,12 @@ class _VMamba:
             for number, block in enumerate(blocks):
                 b.layer, layer = layer, layer + 1
                 self.cross_scan(s, block.op)
-                with b.rows(s.length, block=BLOCK):
+                with self.tokens(s):
                     self.out_proj(s, block.op)
                     if block.mlp is not None:
                         self.mlp(s, block.mlp)
                     if number + 1 < len(blocks):
-                        self.norm(s.residual, s.normed, blocks[number + 1].norm)
+                        self.begin_block(s, blocks[number + 1])
                     else:
                         self.end_stage(index)
             if index < last:
@@ -171,6 +177,16 @@ class _VMamba:
         if self.output in ("logits", "features"):
             self.pool()
         return b.program()
+
+    def tokens(self, s: _Stage) -> contextlib.AbstractContextManager[None]:
+        """Steps of which threads do some tokens each, or if these are few, steps by themselves."""
+        return contextlib.nullcontext() if s.is_short else self.b.rows(s.length, block=BLOCK)
+
+    def step(self, s: _Stage, out: Array | None = None) -> contextlib.AbstractContextManager[None]:
+        """A step of those: a product, of whose `out` threads may do some columns, or another."""
+        if not s.is_short:
+            return contextlib.nullcontext()
+        return self.b.rows(s.length) if out is None else self.b.columns(out.channels, s.length)
 
     def norm(self, x: Array, out: Array, norm: Norm, gate: Array | None = None) -> None:
         """The norm of x, which may be `out`."""
@@ -276,6 +292,11 @@ class _VMamba:
 
     # ---- A block --------------------------------------------------------------------------------
 
+    def begin_block(self, s: _Stage, block: Block) -> None:
+        """The norm that a block after the first one begins with."""
+        with self.step(s):
+            self.norm(s.residual, s.normed, block.norm)
+
     def cross_scan(self, s: _Stage, op: CrossScan) -> None:
         """SS2D up to its sum of directions: normed (L, C) -> y (L, D), and where gated z (L, D)."""
         b = self.b
@@ -335,14 +356,20 @@ class _VMamba:
 
     def out_proj(self, s: _Stage, op: CrossScan) -> None:
         """residual += (norm of y, gated) @ out_proj."""
-        self.norm(s.y, s.y, op.out_norm, s.z if self.config.gated else None)
-        self.b.product("out_proj", s.y, op.out_proj, s.residual, add=s.residual)
+        with self.step(s):
+            self.norm(s.y, s.y, op.out_norm, s.z if self.config.gated else None)
+        with self.step(s, s.residual):
+            self.b.product("out_proj", s.y, op.out_proj, s.residual, add=s.residual)
 
     def mlp(self, s: _Stage, mlp: Mlp) -> None:
         """residual += MLP of its norm."""
-        self.norm(s.residual, s.normed, mlp.norm)
-        self.b.product("fc1", s.normed, mlp.fc1, s.mlp, bias=mlp.fc1_bias, activation="gelu")
-        self.b.product("fc2", s.mlp, mlp.fc2, s.residual, add=s.residual, bias=mlp.fc2_bias)
+        b = self.b
+        with self.step(s):
+            self.norm(s.residual, s.normed, mlp.norm)
+        with self.step(s, s.mlp):
+            b.product("fc1", s.normed, mlp.fc1, s.mlp, bias=mlp.fc1_bias, activation="gelu")
+        with self.step(s, s.residual):
+            b.product("fc2", s.mlp, mlp.fc2, s.residual, add=s.residual, bias=mlp.fc2_bias)
 
     # ---- After a stage's last block -------------------------------------------------------------
 
@@ -350,12 +377,15 @@ class _VMamba:
         """A stage's tokens to the caller where they are asked for, or their norm to the pooling."""
         b, s, out_norm = self.b, self.stages[index], self.parameters.stages[index].out_norm
         b.layer = NO_LAYER
-        if index in self.kept and out_norm is not None:
-            self.norm(s.residual, self.kept[index], out_norm)
-        elif index in self.kept:
-            b.copy("keep", s.residual, self.kept[index])
-        elif index == STAGES - 1:
-            self.norm(s.residual, s.normed, self.parameters.norm)
+        if index not in self.kept and index < STAGES - 1:
+            return
+        with self.step(s):
+            if index not in self.kept:
+                self.norm(s.residual, s.normed, self.parameters.norm)
+            elif out_norm is not None:
+                self.norm(s.residual, self.kept[index], out_norm)
+            else:
+                b.copy("keep", s.residual, self.kept[index])
 
     def pool(self) -> None:
         """The mean of the last stage's tokens, and what the head makes of it."""
