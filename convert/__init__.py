@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vimnp.convert.family import Beside, Training
+from vimnp.convert.family import Beside, Evaluation, Training
 from vimnp.convert.formats.checkpoint import Checkpoint
 from vimnp.convert.formats.locate import INDEX, find_weights
 from vimnp.convert.formats.naming import listing, quoted
@@ -160,7 +160,7 @@ def _describe(
         told = {**training.settings, **beside.settings, **given}
         config, assumptions = network.family.infer(network.shapes, told, model)
         _check_claims(config, beside)
-        preprocessing, untold = _preprocessing(config, of_pictures)
+        preprocessing, untold = _preprocessing(config, of_pictures, network.family.evaluation)
         metadata = Metadata(
             config=config,
             preprocessing=preprocessing,
@@ -231,7 +231,7 @@ def _contradicted(config: Configuration, training: Training) -> list[str]:
 
 
 def _preprocessing(
-    config: Configuration, given: Mapping[str, Any]
+    config: Configuration, given: Mapping[str, Any], evaluation: Evaluation
 ) -> tuple[Preprocessing | None, list[str]]:
     """What the network does to pictures, if it takes any, and what of that is assumed."""
     if not isinstance(config, OfPictures):
@@ -248,15 +248,18 @@ def _preprocessing(
                 "with commas between them, one for each of the network's channels"
             )
     crop_pct = 1.0 if max(config.img_size) <= _UNCROPPED_SIDE else Preprocessing.crop_pct
-    preprocessing = Preprocessing.of_channels(config.channels, **{"crop_pct": crop_pct, **given})
+    known = evaluation.values if config.channels == 3 else {}
+    preprocessing = Preprocessing.of_channels(
+        config.channels, **{"crop_pct": crop_pct, **known, **given}
+    )
     untold = [
         f"{field.name}={to_text(getattr(preprocessing, field.name))}"
         for field in dataclasses.fields(Preprocessing)
         if field.name not in given
     ]
-    because = "as in the original's evaluation"
+    because = evaluation.because
     if preprocessing.channels == 1:
-        because += ", averaged over red, green and blue"
+        because = f"{Evaluation().because}, averaged over red, green and blue"
     elif not preprocessing.takes_pictures:
         because = f"which nothing uses: {config.channels} channels come as normalised arrays"
     return preprocessing, [f"{' and '.join(untold)}, {because}"] if untold else []

@@ -79,6 +79,21 @@ class Training(NamedTuple):
     claims: Mapping[str, Any]
 
 
+class Evaluation(NamedTuple):
+    """How the original prepares the pictures, red, green and blue, that it is evaluated with.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        Of fields of :class:`vimnp.images.preprocessing.Preprocessing` that are not as for ImageNet.
+    because : str
+        What is said beside the values that nobody gave.
+    """
+
+    values: Mapping[str, Any] = MappingProxyType({})
+    because: str = "as in the original's evaluation"
+
+
 def _nothing(shapes: Shapes) -> Made:
     return NOTHING
 
@@ -138,6 +153,8 @@ class Converter(NamedTuple):
     named_apart : bool
         Whether the refusal of an unknown state dict names it in a sentence of its own, as it does
         language models: what people bring is a Vision Mamba most often.
+    evaluation : Evaluation
+        How the original prepares pictures, by default as for ImageNet.
     """
 
     title: str
@@ -155,3 +172,4 @@ class Converter(NamedTuple):
     reshape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = _same_shape
     training: Callable[[Mapping[object, object]], Training] = _no_training
     named_apart: bool = False
+    evaluation: Evaluation = Evaluation()

@@ -7,14 +7,20 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from vimnp.convert import mamba, vim, vmamba
+from vimnp.convert import mamba, medmamba, vim, vmamba, vmunet
 from vimnp.convert.family import NOTHING, Converter, Made, Shapes
 from vimnp.convert.formats.naming import listing
 from vimnp.convert.formats.source import Source
 from vimnp.errors import CheckpointError
 from vimnp.weights.writing import Rows
 
-FAMILIES: tuple[Converter, ...] = (vim.CONVERTER, vmamba.CONVERTER, mamba.CONVERTER)
+FAMILIES: tuple[Converter, ...] = (
+    vim.CONVERTER,
+    medmamba.CONVERTER,
+    vmunet.CONVERTER,
+    vmamba.CONVERTER,  # whose blocks the two before it have as well
+    mamba.CONVERTER,
+)
 """What can be converted: the first that recognises a state dict takes it."""
 
 

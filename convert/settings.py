@@ -134,7 +134,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "str": str.strip,
     "tuple[int, int]": parse_img_size,
     "int | tuple[int, int]": _parse_patch,
-    "Four": _parse_stages,
+    "PerStage": _parse_stages,
     "tuple[float, ...]": _parse_channels,
     "tuple[int, ...]": _parse_ids,
 }

@@ -40,9 +40,13 @@ if TYPE_CHECKING:
     from vimnp.models.generation import Generation
     from vimnp.models.mamba.config import MambaConfig
     from vimnp.models.mamba.model import MambaLM
+    from vimnp.models.medmamba.config import MedMambaConfig
+    from vimnp.models.medmamba.model import MedMamba
     from vimnp.models.vmamba.config import VMambaConfig
     from vimnp.models.vmamba.model import VMamba
     from vimnp.models.vmamba.ss2d import SS2D
+    from vimnp.models.vmunet.config import VMUNetConfig
+    from vimnp.models.vmunet.model import VMUNet
     from vimnp.ops import reference as reference
     from vimnp.ops.checked import (
         causal_conv1d,
@@ -78,12 +82,16 @@ _MODULES = {
 _LATE = {
     "Generation": "vimnp.models.generation",
     "MambaConfig": "vimnp.models.mamba.config",
+    "MedMamba": "vimnp.models.medmamba.model",
+    "MedMambaConfig": "vimnp.models.medmamba.config",
     "MambaLM": "vimnp.models.mamba.model",
     "State": "vimnp.engine.state",
     "Tokenizer": "vimnp.text.tokenizer",
     "SS2D": "vimnp.models.vmamba.ss2d",
     "VMamba": "vimnp.models.vmamba.model",
     "VMambaConfig": "vimnp.models.vmamba.config",
+    "VMUNet": "vimnp.models.vmunet.model",
+    "VMUNetConfig": "vimnp.models.vmunet.config",
 }
 """Where names are that load when they are used: no Vision Mamba needs them."""
 
@@ -96,11 +104,15 @@ __all__ = [
     "ImageError",
     "MambaConfig",
     "MambaLM",
+    "MedMamba",
+    "MedMambaConfig",
     "Prediction",
     "State",
     "StateError",
     "TextError",
     "Tokenizer",
+    "VMUNet",
+    "VMUNetConfig",
     "VMamba",
     "VMambaConfig",
     "VimBase",

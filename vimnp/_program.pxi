@@ -24,6 +24,7 @@ cdef extern from "isa.h" nogil:
         OPERATION_MEAN
         OPERATION_LARGEST
         OPERATION_COPY
+        OPERATION_ADD
         OPERATION_CONV2D
         OPERATION_PATCHES
         OPERATION_CONV
@@ -182,8 +183,10 @@ PROGRAM_LIMITS = {
     "SHARED": SHARED, "ROWS_AT_ONCE": ROWS_AT_ONCE, "FLOATS_OF_BLOCK": FLOATS_OF_BLOCK,
     "MAX_KERNEL": MAX_KERNEL,
 }  # which vimnp.engine.program knows without the kernels
-_ACTIVATIONS = {None: ACTIVATION_NONE, "gelu": ACTIVATION_GELU}
-_REDUCTIONS = {"mean": OPERATION_MEAN, "largest": OPERATION_LARGEST, "copy": OPERATION_COPY}
+_ACTIVATIONS = {None: ACTIVATION_NONE, "gelu": ACTIVATION_GELU, "relu": ACTIVATION_RELU}
+_REDUCTIONS = {
+    "mean": OPERATION_MEAN, "largest": OPERATION_LARGEST, "copy": OPERATION_COPY, "add": OPERATION_ADD,
+}
 
 
 cdef class Program:
@@ -358,7 +361,8 @@ cdef class Program:
             self._fill_scan(&to.of.scan, task)
         else:
             to.kind = _REDUCTIONS[task.kind]
-            to.of.reduction.count, to.of.reduction.channels = task.x.rows, task.x.channels
+            to.of.reduction.count = task.groups if task.kind == "add" else task.x.rows
+            to.of.reduction.channels = task.x.channels
             to.of.reduction.x, to.of.reduction.out = _array(task.x), _array(task.out)
         return 0
 

@@ -59,6 +59,7 @@ cdef extern from "isa.h" nogil:
     enum activation:
         ACTIVATION_NONE
         ACTIVATION_GELU
+        ACTIVATION_RELU
 
     enum dtype:
         DTYPE_FLOAT32

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import pickletools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from vimnp.convert.formats.naming import quoted
-from vimnp.convert.formats.tensors import ADMITTED, Discarded, load_storage
+from vimnp.convert.formats.tensors import ADMITTED, ADMITTED_AFTER, Discarded, load_storage
 from vimnp.errors import CheckpointError, excerpt
 
 SAVE_WEIGHTS = "save the weights alone: torch.save({'model': model.state_dict()}, ...)"
@@ -58,10 +58,21 @@ def load_pickle(code: bytes) -> object:
         raise CheckpointError(f"its pickle is damaged ({reason}); fetch the file again") from None
 
 
-def find_class(module: object, name: object) -> object:
-    """Look up a global: one of ours, or a CheckpointError that names it in full."""
+def find_class(module: object, name: object, seen: Container[object] = ()) -> object:
+    """Look up a global: one of ours, or a CheckpointError that names it in full.
+
+    Parameters
+    ----------
+    module, name : object
+        As the pickle has them.
+    seen : container of tuple
+        Those that were looked up before in the pickle, of which some have parts.
+    """
     if not isinstance(module, str) or not isinstance(name, str):
         raise CheckpointError("its pickle asks for a global whose name is no text")
+    for whole, parts in ADMITTED_AFTER.items():
+        if whole in seen and (module, name) in parts:
+            return parts[module, name]
     if (module, name) not in ADMITTED:
         raise CheckpointError(
             f"its pickle asks for {quoted(f'{module}.{name}')}, which is not admitted, expected "
@@ -77,6 +88,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._seen: set[tuple[str, str]] = set()
 
     def run(self, code: bytes) -> object:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(code)):
@@ -137,11 +149,15 @@ class _Machine:
 
     def get_global(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        self._stack.append(find_class(module, name))
+        self._push_global(module, name)
 
     def get_global_from_stack(self, _: object) -> None:
         name, module = self._stack.pop(), self._stack.pop()
-        self._stack.append(find_class(module, name))
+        self._push_global(module, name)
+
+    def _push_global(self, module: Any, name: Any) -> None:
+        self._stack.append(find_class(module, name, self._seen))
+        self._seen.add((module, name))
 
     def load_persistent(self, _: object) -> None:
         self._stack.append(load_storage(self._stack.pop()))

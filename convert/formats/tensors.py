@@ -198,4 +198,15 @@ ADMITTED: dict[tuple[str, str], StorageType | Callable[..., object]] = {
     ("_codecs", "encode"): discard,  # how bytes are written in pickle protocol 2
     ("pathlib", "PosixPath"): discard,
     ("__builtin__", "set"): discard,  # builtins.set in pickle protocol 2; a CfgNode has two
+    ("mmengine.logging.history_buffer", "HistoryBuffer"): discard,
 }
+
+ADMITTED_AFTER: dict[tuple[str, str], dict[tuple[str, str], Callable[..., object]]] = {
+    # What a training's values are logged in, of which mmengine's dumps have a ``message_hub``.
+    ("mmengine.logging.history_buffer", "HistoryBuffer"): {
+        ("numpy.core.multiarray", "_reconstruct"): discard,
+        ("numpy._core.multiarray", "_reconstruct"): discard,
+        ("numpy", "ndarray"): discard,
+    },
+}
+"""What is admitted once a pickle has asked for another name: its parts, of no use elsewhere."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from vimnp.convert.family import Shapes
 from vimnp.convert.fitting import check_tensors, find_factor, refuse_contradictions, shape_of
@@ -15,6 +15,8 @@ from vimnp.errors import CheckpointError, ConfigError
 from vimnp.models.vmamba.config import STAGES, VMambaConfig
 from vimnp.models.vmamba.published import name_of
 from vimnp.weights.family import ReadTensor
+
+AnyVMamba = TypeVar("AnyVMamba", bound=VMambaConfig)
 
 _TITLE = "VMamba"
 _BLOCK = re.compile(r"layers\.([0-9]{1,6})\.blocks\.([0-9]{1,6})\.")
@@ -61,20 +63,43 @@ def infer_config(
     CheckpointError
         If the network is no such VMamba, or a setting contradicts the weights.
     """
+    refuse_model(model, "a VMamba")
+    refuse_kin(shapes)
+    inferred = infer_sizes(shapes, STAGES) | infer_options(shapes)
+    config = fit(VMambaConfig, shapes, inferred, settings, "a VMamba")
+    return config, assumptions(config, settings, name_of(config))
+
+
+def refuse_model(model: str | None, title: str) -> None:
+    """Raise CheckpointError if the user says which published network it is."""
     if model is not None:
         raise CheckpointError(
-            f"the network {model} is a Vision Mamba, and this one a VMamba, whose tensors tell all "
+            f"the network {model} is a Vision Mamba, and this one {title}, whose tensors tell all "
             "of it; leave --model out"
         )
-    refuse_kin(shapes)
-    inferred = _infer_sizes(shapes) | _infer_options(shapes)
+
+
+def fit(
+    kind: type[AnyVMamba],
+    shapes: Shapes,
+    inferred: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    title: str,
+) -> AnyVMamba:
+    """The configuration of these values, whose tensors are exactly these.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or a setting contradicts what was inferred.
+    """
     refuse_contradictions(settings, inferred)
     try:
-        config = VMambaConfig(**{**settings, **inferred})
+        config = kind(**{**settings, **inferred})
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    check_tensors(shapes, config.parameter_shapes(), "a VMamba", _describe(config))
-    return config, _assumptions(config, settings)
+    check_tensors(shapes, config.parameter_shapes(), title, _describe(config))
+    return config
 
 
 def examine(
@@ -84,8 +109,9 @@ def examine(
     return []
 
 
-def _infer_sizes(shapes: Shapes) -> dict[str, Any]:
-    depths = _count_blocks(shapes)
+def infer_sizes(shapes: Shapes, stages: int) -> dict[str, Any]:
+    """The fields that are numbers, of a network that has so many stages."""
+    depths = count_blocks(shapes, stages)
     sizes: dict[str, Any] = {
         field: shape_of(shapes, name, dimensions, _TITLE)[axis]
         for field, (name, dimensions, axis) in _SIZES.items()
@@ -93,32 +119,33 @@ def _infer_sizes(shapes: Shapes) -> dict[str, Any]:
     for field, (name, dimensions, axis) in _SIZES_OF_STAGES.items():
         sizes[field] = tuple(
             shape_of(shapes, f"layers.{stage}.blocks.0.{name}", dimensions, _TITLE)[axis]
-            for stage in range(STAGES)
+            for stage in range(stages)
         )
     sizes["num_classes"] = shape_of(shapes, _HEAD, 2, _TITLE)[0] if _HEAD in shapes else 0
     return {**sizes, "depths": depths, "mlp_ratio": _find_mlp_ratio(shapes, sizes["dims"])}
 
 
-def _count_blocks(shapes: Shapes) -> tuple[int, ...]:
-    """The number of blocks of each stage."""
+def count_blocks(shapes: Shapes, stages: int, layers: str = "layers") -> tuple[int, ...]:
+    """The number of blocks of each of so many stages, by the names before their numbers."""
     depths: dict[int, int] = {}
-    for match in filter(None, map(_BLOCK.match, shapes)):
+    pattern = re.compile(rf"{layers}\.([0-9]{{1,6}})\.blocks\.([0-9]{{1,6}})\.")
+    for match in filter(None, map(pattern.match, shapes)):
         stage, block = int(match[1]), int(match[2])
         depths[stage] = max(depths.get(stage, 0), block + 1)
-    if sorted(depths) != list(range(STAGES)):
-        found = ", ".join(f"layers.{stage}" for stage in sorted(depths)[: STAGES + 1])
+    if sorted(depths) != list(range(stages)):
+        found = ", ".join(f"{layers}.{stage}" for stage in sorted(depths)[: stages + 1])
         raise CheckpointError(
-            f"it has blocks in the stages {found}; expected {STAGES} stages, layers.0 to "
-            f"layers.{STAGES - 1}"
+            f"it has blocks in the stages {found or 'none'}; expected {stages} stages, "
+            f"{layers}.0 to {layers}.{stages - 1}"
         )
-    return tuple(depths[stage] for stage in range(STAGES))
+    return tuple(depths[stage] for stage in range(stages))
 
 
 def _find_mlp_ratio(shapes: Shapes, dims: tuple[int, ...]) -> float:
     """By what the MLPs are wider than the blocks; 0 where there are none."""
     if not any(_BLOCK.match(name) and ".mlp." in name for name in shapes):
         return 0.0
-    names = [f"layers.{stage}.blocks.0.mlp.fc1.weight" for stage in range(STAGES)]
+    names = [f"layers.{stage}.blocks.0.mlp.fc1.weight" for stage in range(len(dims))]
     widths = [shape_of(shapes, name, 2, _TITLE)[0] for name in names]
     inner = shape_of(shapes, "layers.0.blocks.0.mlp.fc2.weight", 2, _TITLE)[1]
     if widths[0] == 2 * inner:
@@ -137,7 +164,8 @@ def _find_mlp_ratio(shapes: Shapes, dims: tuple[int, ...]) -> float:
     )
 
 
-def _infer_options(shapes: Shapes) -> dict[str, Any]:
+def infer_options(shapes: Shapes) -> dict[str, Any]:
+    """The fields that names and shapes tell."""
     # A block's tensors without its numbers.
     names = {_BLOCK.sub("", name) for name in shapes}
     out_norms = any(name.startswith("outnorm") for name in names)
@@ -172,11 +200,19 @@ def _find_downsample(shapes: Shapes) -> str:
     return "v2" if side == 2 else "v3"
 
 
-def _assumptions(config: VMambaConfig, settings: Mapping[str, Any]) -> list[str]:
-    """What no tensor tells, as far as it matters to such a network."""
+def assumptions(config: VMambaConfig, settings: Mapping[str, Any], like: str | None) -> list[str]:
+    """What no tensor tells, as far as it matters to such a network.
+
+    Parameters
+    ----------
+    config : VMambaConfig
+    settings : mapping of str to object
+        What the user or the training's configuration told.
+    like : str, optional
+        The published network that has these sizes.
+    """
     told = {"downsample_pad"} if config.downsample != "v1" else set()
     names = [n for n in _UNTOLD if n not in told and n not in settings]
-    like = name_of(config)
     because = f"as in the published network {like}" if like else "the default"
     values = " and ".join(f"{name}={to_text(getattr(config, name))}" for name in names)
     assumed = [f"{values}, {because}"] if names else []

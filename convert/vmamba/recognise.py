@@ -10,12 +10,8 @@ from vimnp.errors import CheckpointError
 
 _OP = re.compile(r"(layers\.[0-9]+\.blocks\.[0-9]+\.op\.)(.+)")
 
-_NOT_YET = "this vimnp does not have it yet"
-
 # What networks have that are like a VMamba, and why they are none.
 _KIN = (
-    (re.compile(r".*\.conv33conv33conv11\."), f"a MedMamba network: {_NOT_YET}"),
-    (re.compile(r"layers_up\."), f"a VM-UNet network: {_NOT_YET}"),
     (
         re.compile(r".*\.running_(mean|var)$"),
         "a network with batch normalisation (norm_layer bn); expected LayerNorm, as in every "

@@ -18,7 +18,8 @@ _WITHIN = re.compile(
     r"((?:[A-Za-z_]\w*\.){0,16}?)layers\.[0-9]+\.blocks\.[0-9]+\.(?:op|self_attention)\.", re.ASCII
 )
 
-_BLOCK = re.compile(r"layers\.[0-9]+\.blocks\.[0-9]+\.")
+# Of a decoder as well, where there is one.
+_BLOCK = re.compile(r"layers(?:_up)?\.[0-9]+\.blocks\.[0-9]+\.")
 
 # The beginnings of names from before 2024-01-28.
 _OLD = {

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
+import re
 import struct
+import sys
 import tempfile
 import tracemalloc
+import types
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -436,6 +441,62 @@ def test_harmless_beside_the_weights(value: object, tmp_path: Path) -> None:
     beside(value)(source)
     with Checkpoint(source) as checkpoint:
         assert checkpoint.shapes == CONFIG.parameter_shapes()
+
+
+HISTORY_BUFFER = "mmengine.logging.history_buffer"
+
+
+class HistoryBuffer:
+    """As mmengine's: the values that a training has logged, and how many each is the sum of."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.max_length = 1000000
+        self._log_history = np.array(values)
+        self._count_history = np.array([1] * len(values))
+
+
+def test_the_log_of_a_training_is_harmless_beside_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``message_hub`` of mmengine, as Python pickles it: nothing is run, and it is dropped."""
+    module = types.ModuleType(HISTORY_BUFFER)
+    module.HistoryBuffer = HistoryBuffer  # type: ignore[attr-defined]
+    hub = {
+        "log_scalars": OrderedDict({"train/loss": HistoryBuffer([0.5, 0.25]), "lr": 0.1}),
+        "runtime_info": OrderedDict({"iter": 3, "cfg": "model = dict()", "best": np.float64(0.5)}),
+        "resumed_keys": OrderedDict({"train/loss": True}),
+    }
+    for name in ("mmengine", "mmengine.logging", HISTORY_BUFFER):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(HistoryBuffer, "__module__", HISTORY_BUFFER)
+    code = pickle.dumps(hub, protocol=2)
+    assert b"_reconstruct" in code
+    for name in ("mmengine", "mmengine.logging", HISTORY_BUFFER):
+        monkeypatch.delitem(sys.modules, name)
+    source = tmp_path / "segmenter.pth"
+    holding({"meta": {}, "message_hub": Raw(code[2:-1]), "model": WEIGHTS})(source)
+    with Checkpoint(source) as checkpoint:
+        assert checkpoint.shapes == CONFIG.parameter_shapes()
+        np.testing.assert_array_equal(checkpoint.read("head.bias"), WEIGHTS["head.bias"])
+    assert not [name for name in sys.modules if name.startswith("mmengine")]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("numpy", "fromfile"), ("numpy.core.multiarray", "fromfile"), ("builtins", "getattr")],
+)
+def test_a_log_admits_its_own_parts_alone(module: str, name: str, tmp_path: Path) -> None:
+    log = Call(Global(HISTORY_BUFFER, "HistoryBuffer"), new=True)
+    beside([log, Global(module, name)])(tmp_path / "hostile.pth")
+    with pytest.raises(CheckpointError, match=re.escape(f"'{module}.{name}'")):
+        Checkpoint(tmp_path / "hostile.pth")
+
+
+def test_parts_of_a_log_are_admitted_after_it_alone(tmp_path: Path) -> None:
+    log = Call(Global(HISTORY_BUFFER, "HistoryBuffer"), new=True)
+    beside([Global("numpy", "ndarray"), log])(tmp_path / "hostile.pth")
+    with pytest.raises(CheckpointError, match=r"'numpy\.ndarray'"):
+        Checkpoint(tmp_path / "hostile.pth")
 
 
 def read_bias(path: Path, write: Writer) -> np.ndarray:

@@ -185,6 +185,76 @@ def test_a_norm_may_be_gated_or_go_through_gelu(
     assert_close(found, reference.gelu(truth) if after == "gelu" else truth * factor, terms)
 
 
+# ---- Sums ----------------------------------------------------------------------------------------
+
+
+@only(NATIVE_WAYS)
+@pytest.mark.usefixtures("way")
+@examples
+@given(
+    length=st.integers(1, 70),
+    number=channels,
+    groups=st.integers(1, 4),
+    block=st.integers(1, 70),
+    num_threads=threads,
+)
+def test_what_is_added_takes_its_channels_from_groups_in_turn(
+    length, number, groups, block, num_threads
+):
+    width = number * groups
+    both = normal(length, 2 * width + 1)
+    b, tokens = reading_tokens(length, 2 * width + 1, (length, width))
+    x, out = tokens.columns(0, width), tokens.columns(width + 1, 2 * width + 1)
+    with b.rows(length, block=block):
+        b.add("a", x, out, groups=groups)
+        b.copy("c", out, b.out)
+    shuffled = both[:, :width].reshape(length, groups, number).swapaxes(1, 2).reshape(length, -1)
+    found = run(b.program(), both[None], num_threads)
+    np.testing.assert_array_equal(found, both[:, width + 1 :] + shuffled)
+
+
+# ---- ReLU after a product ------------------------------------------------------------------------
+
+
+@only(NATIVE_WAYS)
+@pytest.mark.usefixtures("way")
+@examples
+@given(
+    length=st.integers(1, 20) | st.sampled_from([119, 121]),
+    inputs=channels,
+    outputs=st.integers(1, 150) | st.sampled_from([530]),
+    split=st.sampled_from(["rows", "columns"]),
+    dtype=st.sampled_from(["float32", *ENCODINGS]),
+    num_threads=threads,
+)
+def test_relu_after_a_product_is_that_of_the_stored_product(
+    length, inputs, outputs, split, dtype, num_threads
+):
+    x, matrix, bias = normal(length, inputs), normal(inputs, outputs, seed=1), normal(outputs)
+
+    def multiplied(activation: str | None, num_threads: int) -> np.ndarray:
+        b, tokens = reading_tokens(length, inputs, (length, outputs))
+        weights = encoded(dtype, matrix)
+        with b.rows(length) if split == "rows" else b.columns(outputs, length):
+            b.product("p", tokens, weights, b.out, bias=bias, activation=activation)
+        return run(b.program(), x[None], num_threads)
+
+    plain, found = multiplied(None, 1), multiplied("relu", num_threads)
+    np.testing.assert_array_equal(found, np.where(plain < 0, np.float32(0), plain))
+
+
+@only(NATIVE_WAYS)
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_relu_of_what_is_not_finite_is_as_pytorch_has_it(special):
+    b, tokens = reading_tokens(1, 1, (1, 1))
+    with b.rows(1):
+        weights = packed(np.ones((1, 1), np.float32))
+        b.product("p", tokens, weights, b.out, activation="relu")
+    found = run(b.program(), np.full((1, 1, 1), special, np.float32), 1)
+    np.testing.assert_array_equal(found, [[np.maximum(special, 0)]])
+
+
 # ---- GELU after a product ------------------------------------------------------------------------
 
 

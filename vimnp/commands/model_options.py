@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
+from collections.abc import Iterator
 from typing import Any
 
 from vimnp.commands.console import say
@@ -83,20 +85,20 @@ def _load_weights(path: Any, **settings: Any) -> VisionModel:
 def published_of_pictures(name: str) -> Configuration | None:
     """The published network of pictures of this name; None if there is none.
 
-    Those of VMamba load if no Vision Mamba has the name.
+    Those of another family load if no family before it has the name.
     """
-    return PUBLISHED.get(name) or _later_networks().get(name)
+    found = (networks[name] for networks in _later_networks() if name in networks)
+    return PUBLISHED.get(name) or next(found, None)
 
 
 def names_of_pictures() -> list[str]:
     """The names of all published networks of pictures."""
-    return [*PUBLISHED, *_later_networks()]
+    return [*PUBLISHED, *(name for networks in _later_networks() for name in networks)]
 
 
-def _later_networks() -> dict[str, Configuration]:
-    from vimnp.models.vmamba import published
-
-    return dict(published.PUBLISHED)
+def _later_networks() -> Iterator[dict[str, Configuration]]:
+    for family in LATE_NETWORKS:
+        yield importlib.import_module(f"vimnp.models.{family}.published").PUBLISHED
 
 
 def say_if_bundled(options: argparse.Namespace) -> None:

@@ -162,6 +162,7 @@ static void FN(operate)(
     case OPERATION_PATCHES: FN(run_patches)(worker, &op->of.patches, rows); break;
     case OPERATION_CONV: FN(run_conv)(worker, &op->of.conv, rows); break;
     case OPERATION_COPY: FN(copy_rows)(r, first_row(worker, r->x), first_row(worker, r->out), rows); break;
+    case OPERATION_ADD: FN(add_rows)(r, first_row(worker, r->x), first_row(worker, r->out), rows); break;
     }
     worker->layer = op->layer;
     book(worker, op->label);

@@ -34,6 +34,7 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 #include "conv1d.h"
 #include "conv2d.h"
 #include "gelu.h"
+#include "relu.h"
 #include "whole.h"
 #include "product_float32.h"
 #include "small.h"

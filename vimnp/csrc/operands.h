@@ -87,7 +87,7 @@ struct kept_rows {
 };
 
 /* What becomes of a result, number by number. */
-enum activation { ACTIVATION_NONE, ACTIVATION_GELU };
+enum activation { ACTIVATION_NONE, ACTIVATION_GELU, ACTIVATION_RELU };
 
 /* out = activation(addend + x @ weights + bias) */
 struct product {

@@ -31,7 +31,7 @@ struct array {
 enum operation {
     OPERATION_EMBED, OPERATION_LOOKUP, OPERATION_ROTATE, OPERATION_NORM, OPERATION_PRODUCT, OPERATION_CONV1D,
     OPERATION_CONV2D, OPERATION_PATCHES, OPERATION_CONV, OPERATION_SCAN, OPERATION_MEAN, OPERATION_LARGEST,
-    OPERATION_COPY
+    OPERATION_COPY, OPERATION_ADD
 };
 
 /* Pixels (channels, height, width), with `padding` zeros around them -> tokens:
@@ -143,7 +143,8 @@ struct scan_operation {
     struct scan_direction of_direction[MAX_DIRECTIONS];
 };
 
-/* Over `count` rows of x: their mean, or of each column the largest; or their copies. */
+/* Over `count` rows of x: their mean, or of each column the largest; their copies; or their sums with those of
+ * out, the channels of x taken from `count` groups in turn. */
 struct reduction_operation {
     ptrdiff_t count, channels;
     struct array x, out;

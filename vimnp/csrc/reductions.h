@@ -1,4 +1,4 @@
-/* What is made of the rows of an array: their mean, the largest of each column, or copies.
+/* What is made of the rows of an array: their mean, the largest of each column, copies, or sums.
  *
  * Included once for each instruction set by kernels.h.
  */
@@ -32,4 +32,22 @@ static void FN(copy_rows)(
 {
     for (ptrdiff_t i = rows.begin; i < rows.end; i++)
         memcpy(out + i * r->out.stride, x + i * r->x.stride, sizeof(float) * (size_t)r->channels);
+}
+
+/* out += x, whose channels are `count` groups: the first channel of each group, then the second of each. */
+static void FN(add_rows)(
+    const struct reduction_operation *r, const float *x, float *out, struct extent rows)
+{
+    const ptrdiff_t groups = r->count, length = r->channels / groups;
+    for (ptrdiff_t i = rows.begin; i < rows.end; i++) {
+        const float *from = x + i * r->x.stride;
+        float *to = out + i * r->out.stride;
+        if (groups == 1)
+            for (ptrdiff_t c = 0; c < length; c++)
+                to[c] += from[c];
+        else
+            for (ptrdiff_t c = 0; c < length; c++)
+                for (ptrdiff_t group = 0; group < groups; group++)
+                    to[c * groups + group] += from[group * length + c];
+    }
 }

@@ -171,9 +171,14 @@ class Builder:
         with self._stage("columns", length, rows, block or rows):
             yield
 
+    @property
+    def is_within_stage(self) -> bool:
+        """Whether a stage is open."""
+        return self._operations is not None
+
     @contextlib.contextmanager
     def _stage(self, split: Split, length: int, rows: int, block: int) -> Iterator[None]:
-        expect(self._operations is None, "a stage is opened within another one")
+        expect(not self.is_within_stage, "a stage is opened within another one")
         expect(length >= 1 and rows >= 1 and block >= 1, f"a stage of {length} and {rows} rows")
         self._block = block
         self._operations = []
@@ -318,7 +323,7 @@ class Builder:
         self._expect_shape(weight, (channels,), "weight")
         if bias is not None:
             self._expect_shape(bias, (channels,), "bias")
-        self._expect_activation(activation)
+        expect(activation in (None, "gelu"), f"the activation {activation!r}; expected 'gelu'")
         expect(gate is None or activation is None, "a norm has a gate and an activation")
         operands = [residual, out, *(array for array in (add, gate) if array is not None)]
         self._expect_alike(operands)
@@ -370,7 +375,7 @@ class Builder:
         add : Array, optional
             May be `out`.
         bias : ndarray of float32, shape (outputs,), optional
-        activation : {"gelu"}, optional
+        activation : {"gelu", "relu"}, optional
         column : int
             Where columns are split, those from this one on are computed. They begin with the
             vector that it lies in, or the next: a product writes whole vectors, and the one before
@@ -545,7 +550,7 @@ class Builder:
         grid, kernel, stride, padding
             As of :meth:`patches`.
         bias : ndarray of float32, shape (outputs,), optional
-        activation : {"gelu"}, optional
+        activation : {"gelu", "relu"}, optional
         """
         found = self._token_patches(x, out, grid, kernel, stride, padding, columns_first=False)
         self._expect_matrix(weights, kernel[0] * kernel[1] * x.channels, out.channels)
@@ -676,6 +681,26 @@ class Builder:
         cost = costs.moved(2 * self._number(rows, x) * x.channels)
         self._add(label, Reduction(kind="copy", x=x, out=out), cost, rows=rows)
 
+    def add(self, label: str, x: Array, out: Array, *, groups: int = 1) -> None:
+        """``out += x``, the channels of x in turn from each of some groups that lie side by side.
+
+        Parameters
+        ----------
+        label : str
+            Under which its time and costs are booked.
+        x, out : Array
+        groups : int
+            A divisor of the channels; with two of them, x has first the even channels of what is
+            added and then the odd ones: the channel shuffle of ShuffleNet.
+        """
+        self._expect_alike([x, out])
+        self._expect_split("rows", out)
+        fits = groups >= 1 and x.channels % groups == 0
+        expect(fits, f"{x.channels} channels are not {groups} groups")
+        floats = x.rows * x.channels
+        cost = Cost(flops=floats).plus(costs.moved(3 * floats))
+        self._add(label, Reduction(kind="add", x=x, out=out, groups=groups), cost)
+
     # ---- Checks and counts ----
 
     def _add(
@@ -714,10 +739,13 @@ class Builder:
         self._scratch = max(self._scratch, floats)
 
     def _cost_of_activation(self, activation: Activation | None, floats: int) -> Cost:
-        return Cost() if activation is None else costs.gelu(floats)
+        if activation is None:
+            return Cost()
+        return costs.gelu(floats) if activation == "gelu" else Cost(flops=floats)
 
     def _expect_activation(self, activation: Activation | None) -> None:
-        expect(activation in (None, "gelu"), f"the activation {activation!r}; expected 'gelu'")
+        known = activation in (None, "gelu", "relu")
+        expect(known, f"the activation {activation!r}; expected 'gelu' or 'relu'")
 
     def _expect_grid(self, x: Array, grid: tuple[int, int]) -> None:
         expect(min(grid) >= 1, f"a grid of {grid[0]} x {grid[1]}")

@@ -40,8 +40,8 @@ MOST_DIRECTIONS = 4
 MOST_BUFFERS = 32
 NO_LAYER = -1
 
-Activation: TypeAlias = Literal["gelu"]
-"""What may follow a product or a norm: the exact GELU."""
+Activation: TypeAlias = Literal["gelu", "relu"]
+"""What may follow a product: the exact GELU, or ReLU; a norm, the former."""
 Split: TypeAlias = Literal["rows", "columns"]
 Rows: TypeAlias = tuple[int, int]
 
@@ -286,11 +286,15 @@ class Scan(SimpleNamespace):
 
 
 class Reduction(SimpleNamespace):
-    """Over the rows of x: their mean, or the largest of each column; or their copies."""
+    """Over the rows of x: their mean, the largest of each column, their copies, or sums with out's.
 
-    kind: Literal["mean", "largest", "copy"]
+    What is added may have its channels in groups, from which they are taken in turn.
+    """
+
+    kind: Literal["mean", "largest", "copy", "add"]
     x: Array
     out: Array
+    groups: int  # of what is added
 
 
 Task: TypeAlias = (

@@ -19,7 +19,11 @@ BUNDLED = {"digits": BUNDLED_DIGITS, "pydoc": BUNDLED_PYDOC}
 NETWORKS = {"vim": VisionMamba}
 """The network of each family that looks at pictures, by the family's name in weights files."""
 
-LATE_NETWORKS = {"vmamba": ("vimnp.models.vmamba.model", "VMamba")}
+LATE_NETWORKS = {
+    "vmamba": ("vimnp.models.vmamba.model", "VMamba"),
+    "vmunet": ("vimnp.models.vmunet.model", "VMUNet"),
+    "medmamba": ("vimnp.models.medmamba.model", "MedMamba"),
+}
 """The same of families that load when they are needed, by module and name."""
 
 LANGUAGE_MODELS = {"mamba": ("vimnp.models.mamba.model", "MambaLM")}
@@ -28,6 +32,8 @@ LANGUAGE_MODELS = {"mamba": ("vimnp.models.mamba.model", "MambaLM")}
 register(Family("vim", VimConfig, vim_tensors.tensors))
 # No Vision Mamba has to wait for these.
 register_module("vmamba", "vimnp.models.vmamba")
+register_module("vmunet", "vimnp.models.vmunet")
+register_module("medmamba", "vimnp.models.medmamba")
 register_module("mamba", "vimnp.models.mamba")
 
 

@@ -120,7 +120,7 @@ class Model:
     @classmethod
     def _check_family(cls, config: Configuration) -> None:
         """Raise ConfigError if this class has no such networks."""
-        if not isinstance(config, cls.configuration):
+        if type(config) is not cls.configuration:
             family = config.family.name
             raise OtherFamilyError(
                 family,

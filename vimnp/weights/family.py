@@ -99,7 +99,7 @@ class Configuration:
     def family(self) -> Family:
         """The family of networks that has such configurations."""
         for family in _loaded_families():
-            if isinstance(self, family.configuration):
+            if type(self) is family.configuration:  # which may stand on another family's
                 return family
         raise TypeError(f"{type(self).__name__} belongs to no family that is registered")
 

@@ -26,7 +26,7 @@ PATCH_EMBEDS = ("v1", "v2")
 DOWNSAMPLES = ("v1", "v2", "v3")
 DOWNSAMPLE_PADS = ("zeros", "crop")
 
-Four = tuple[int, int, int, int]
+PerStage = tuple[int, ...]
 """A number for each stage."""
 
 Grid = tuple[int, int]
@@ -43,7 +43,7 @@ _MOST_CLASSES = 1_000_000
 # program.py), each of at most so many float32.
 _MOST_NUMBERS = 3 << 26
 
-_FOLLOWS = cast("Four", None)  # sizes that follow from others: numbers once made
+_FOLLOWS = cast("PerStage", None)  # sizes that follow from others: numbers once made
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -99,10 +99,10 @@ class VMambaConfig(Configuration):
         have no tokens of so small a picture.
     """
 
-    dims: Four = (96, 192, 384, 768)
-    depths: Four = (2, 2, 9, 2)
-    d_inner: Four = _FOLLOWS
-    dt_rank: Four = _FOLLOWS
+    dims: PerStage = (96, 192, 384, 768)
+    depths: PerStage = (2, 2, 9, 2)
+    d_inner: PerStage = _FOLLOWS
+    dt_rank: PerStage = _FOLLOWS
     d_state: int = 16
     gated: bool = True
     mlp_ratio: float = 0.0
@@ -140,17 +140,19 @@ class VMambaConfig(Configuration):
 
         JSON has them in lists.
         """
-        checked = {
-            "dims": _checked_numbers("dims", self.dims, STAGES, _MOST["dims"]),
-            "img_size": _checked_numbers("img_size", self.img_size, 2, _LARGEST_SIDE),
-        }
+        stages = self._count_stages()
+        for name, count, most in (
+            ("dims", stages, _MOST["dims"]),
+            ("img_size", 2, _LARGEST_SIDE),
+        ):
+            numbers = checked_numbers(name, getattr(self, name), count, most)
+            object.__setattr__(self, name, numbers)
         if self.d_inner is None:
-            object.__setattr__(self, "d_inner", tuple(2 * dim for dim in checked["dims"]))
+            object.__setattr__(self, "d_inner", tuple(2 * dim for dim in self.op_dims))
         if self.dt_rank is None:
-            object.__setattr__(self, "dt_rank", tuple(math.ceil(d / 16) for d in checked["dims"]))
+            object.__setattr__(self, "dt_rank", tuple(math.ceil(d / 16) for d in self.op_dims))
         for name in ("depths", "d_inner", "dt_rank"):
-            checked[name] = _checked_numbers(name, getattr(self, name), STAGES, _MOST[name])
-        for name, numbers in checked.items():
+            numbers = checked_numbers(name, getattr(self, name), stages, _MOST[name])
             object.__setattr__(self, name, numbers)
         for name, most, least in (
             ("d_state", MAX_D_STATE, 1),
@@ -159,6 +161,10 @@ class VMambaConfig(Configuration):
         ):
             count = checked_count(name, getattr(self, name), most, least=least)
             object.__setattr__(self, name, count)
+
+    def _count_stages(self) -> int:
+        """How many stages there must be."""
+        return STAGES
 
     def _check_combinations(self) -> None:
         if self.downsample_pad == "crop" and self.downsample != "v1":
@@ -217,13 +223,10 @@ class VMambaConfig(Configuration):
             )
 
     @property
-    def grids(self) -> tuple[Grid, Grid, Grid, Grid]:
+    def grids(self) -> tuple[Grid, ...]:
         """Tokens down and across in each stage."""
         height, width = self.img_size
-        first, second, third, fourth = zip(
-            self._grid_sides(height), self._grid_sides(width), strict=True
-        )
-        return first, second, third, fourth
+        return tuple(zip(self._grid_sides(height), self._grid_sides(width), strict=True))
 
     @property
     def half_grid(self) -> Grid:
@@ -236,21 +239,31 @@ class VMambaConfig(Configuration):
         """Tokens of the first stage: each of the others has a quarter of those before."""
         return math.prod(self.grids[0])
 
-    def _grid_sides(self, pixels: int) -> Four:
+    def _grid_sides(self, pixels: int) -> PerStage:
         """Tokens along a side in each stage."""
         first = pixels // 4 if self.patch_embed == "v1" else -(-pixels // 4)
         rounds_up = self.downsample == "v3" or (
             self.downsample == "v1" and self.downsample_pad == "zeros"
         )
         sides = [first]
-        for _ in range(STAGES - 1):
+        for _ in range(self.num_stages - 1):
             sides.append((sides[-1] + rounds_up) // 2)
-        return cast("Four", tuple(sides))
+        return tuple(sides)
 
     @property
-    def mlp_channels(self) -> Four:
+    def num_stages(self) -> int:
+        """How many there are: four, but in networks that stand on this one."""
+        return len(self.dims)
+
+    @property
+    def op_dims(self) -> PerStage:
+        """The last so many channels of a stage's tokens go through its cross-scans: here all."""
+        return self.dims
+
+    @property
+    def mlp_channels(self) -> PerStage:
         """Channels inside each stage's MLPs; 0 where there is none."""
-        return cast("Four", tuple(int(self.mlp_ratio * dim) for dim in self.dims))
+        return tuple(int(self.mlp_ratio * dim) for dim in self.dims)
 
     @property
     def num_features(self) -> int:
@@ -262,7 +275,7 @@ class VMambaConfig(Configuration):
         return self.dt_rank[stage] + 2 * self.d_state
 
 
-def _checked_numbers(name: str, numbers: Any, count: int, most: int) -> tuple[int, ...]:
+def checked_numbers(name: str, numbers: Any, count: int, most: int) -> tuple[int, ...]:
     """So many whole numbers, which may be in a list or in an array."""
     is_listed = isinstance(numbers, Iterable) and not isinstance(numbers, str | bytes | dict)
     found = list(numbers) if is_listed else []
@@ -282,7 +295,7 @@ def _checked_epsilon(epsilon: Any) -> float:
     return float(epsilon)
 
 
-def _checked_mlp_ratio(ratio: Any, dims: Four) -> float:
+def _checked_mlp_ratio(ratio: Any, dims: PerStage) -> float:
     """0, or a number that leaves every MLP at least one channel."""
     if not _is_number(ratio) or not 0 <= ratio <= _LARGEST_MLP_RATIO:
         raise ConfigError(

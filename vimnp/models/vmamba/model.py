@@ -14,7 +14,7 @@ from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
 from vimnp.models.vision import VisionModel
 from vimnp.models.vmamba import parameters
-from vimnp.models.vmamba.config import STAGES, VMambaConfig
+from vimnp.models.vmamba.config import VMambaConfig
 from vimnp.models.vmamba.outputs import Output, Stages, places, shape_of
 from vimnp.models.vmamba.published import PUBLISHED, name_of
 from vimnp.weights.family import ReadTensor
@@ -77,7 +77,7 @@ class VMamba(VisionModel):
         )
 
     def feature_maps(
-        self, images: Pictures, stages: Iterable[int] = range(STAGES)
+        self, images: Pictures, stages: Iterable[int] | None = None
     ) -> list[np.ndarray]:
         """The tokens of each stage where they lie in the picture, as detectors and segmenters read.
 
@@ -89,9 +89,9 @@ class VMamba(VisionModel):
         ----------
         images
             As for calling the model.
-        stages : iterable of int
+        stages : iterable of int, optional
             Indices of stages, from 0 to 3, in ascending order: the others are left out, and what
-            comes after the last is not computed.
+            comes after the last is not computed. All of them by default.
 
         Returns
         -------
@@ -105,7 +105,8 @@ class VMamba(VisionModel):
         ImageError
             As for calling the model.
         """
-        asked = Stages(self._checked_stages(stages))
+        everything = range(self.config.num_stages)
+        asked = Stages(self._checked_stages(everything if stages is None else stages))
         found = self._forward_all(images, asked)
         maps = []
         for stage, begin, end in places(self.config, asked):
@@ -115,7 +116,8 @@ class VMamba(VisionModel):
         return maps
 
     def _checked_stages(self, stages: Iterable[int]) -> tuple[int, ...]:
-        found = tuple(checked_count("stages", stage, STAGES - 1, least=0) for stage in stages)
+        last = self.config.num_stages - 1
+        found = tuple(checked_count("stages", stage, last, least=0) for stage in stages)
         if not found or list(found) != sorted(set(found)):
             raise ConfigError(f"stages is {found}; expected one or more, in ascending order")
         return found
@@ -161,12 +163,20 @@ class VMamba(VisionModel):
 
         return operation_costs(self.config, self.backend)
 
+    def _network_name(self) -> str | None:
+        """The published network that has these sizes; None if there is none."""
+        return name_of(self.config)
+
     def _facts(self) -> dict[str, str]:
         config = self.config
         grids = ", ".join(f"{height}x{width}" for height, width in config.grids)
         return {
-            "network": name_of(config) or "none that was published",
-            "tokens": f"{grids} in the four stages",
+            "network": self._network_name() or "none that was published",
+            "tokens": f"{grids} in the {_number(config.num_stages)} stages",
             "blocks": f"{config.depths}, dims {config.dims}, d_inner {config.d_inner}, "
             f"d_state {config.d_state}",
         }
+
+
+def _number(stages: int) -> str:
+    return "four" if stages == 4 else str(stages)

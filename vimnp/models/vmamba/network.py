@@ -28,7 +28,7 @@ from vimnp.engine.numpy_network import NumpyNetwork, operation
 from vimnp.engine.trace import Trace
 from vimnp.models.parameters import Norm
 from vimnp.models.vmamba import parameters
-from vimnp.models.vmamba.config import DIRECTIONS, STAGES, Grid, VMambaConfig
+from vimnp.models.vmamba.config import DIRECTIONS, Grid, VMambaConfig
 from vimnp.models.vmamba.outputs import Output, Stages, last_stage, places, shape_of_stage
 from vimnp.ops import kernels
 from vimnp.ops.grids import token_patches
@@ -53,7 +53,7 @@ class StageArrays:
         self.d_state, self.dt_rank = config.d_state, config.dt_rank[stage]
         length, dim, d_inner = math.prod(self.grid), config.dims[stage], config.d_inner[stage]
         self.residual = aligned_empty(length, dim)
-        self.normed = aligned_empty(length, dim)
+        self.normed = aligned_empty(length, config.op_dims[stage])
         self.xz = aligned_empty(length, (1 + config.gated) * d_inner)
         self.x, self.z = self.xz[:, :d_inner], self.xz[:, d_inner:]
         self.u = aligned_empty(length, d_inner)
@@ -70,7 +70,7 @@ class Pass(numpy_network.Pass):
 
     def __init__(self, config: VMambaConfig) -> None:
         super().__init__()
-        self.stages = [StageArrays(config, stage) for stage in range(STAGES)]
+        self.stages = [StageArrays(config, stage) for stage in range(config.num_stages)]
         # Between the two convolutions of patch_embed "v2".
         length = math.prod(config.half_grid) * (config.patch_embed == "v2")
         self.half = aligned_empty(length, config.dims[0] // 2)
@@ -115,23 +115,33 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         w.layer = None
         self._patch_embed(w, pixels)
         layer = 0
-        last = last_stage(output)
+        last = last_stage(self._config, output)
         for index, stage in enumerate(self._parameters.stages[: last + 1]):
             s = w.stages[index]
-            for block in stage.blocks:
-                w.layer, layer = layer, layer + 1
-                self._block(w, s, block)
-            w.layer = None
+            layer = self._blocks(w, s, stage.blocks, layer)
             if index in maps:
                 self._keep(w, s, stage.out_norm, maps[index])
             if index < last:
                 self._downsample(w, s, stage.downsample, w.stages[index + 1])
-        if output == "features" or (output == "logits" and self._parameters.head is None):
+        if output in ("logits", "features"):
+            self._finish(w, out, output)
+
+    def _blocks(self, w: Pass, s: StageArrays, blocks: Sequence[Block], layer: int) -> int:
+        """Some blocks, the first of which is this layer; the number of the layer behind them."""
+        for number, block in enumerate(blocks, layer):
+            w.layer = number
+            self._block(w, s, block)
+        w.layer = None
+        return layer + len(blocks)
+
+    def _finish(self, w: Pass, out: np.ndarray, output: Output) -> None:
+        """What comes after the last stage's blocks."""
+        if output == "features" or self._parameters.head is None:
             self._pool(w, out)
-        elif output == "logits":
-            features = np.empty(self._config.num_features, np.float32)
-            self._pool(w, features)
-            self._head(w, features, out)
+            return
+        features = np.empty(self._config.num_features, np.float32)
+        self._pool(w, features)
+        self._head(w, features, out)
 
     def _maps(self, out: np.ndarray, asked: Stages) -> dict[int, np.ndarray]:
         """Where the tokens of some stages go, (L, C) each: one stage after another."""
@@ -344,9 +354,12 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
 
     @operation("pool")
     def _pool(self, w: Pass, out: np.ndarray) -> None:
-        """The mean of the last stage's tokens after their norm -> out (C,)."""
-        s = w.stages[-1]
-        self._norm(w, s.residual, self._parameters.norm, s.normed)
+        """The mean of the last stage's tokens after their norm, if there is one -> out (C,)."""
+        s, norm = w.stages[-1], self._parameters.norm
+        if norm is None:
+            s.residual.mean(axis=0, out=out)
+            return
+        self._norm(w, s.residual, norm, s.normed)
         s.normed.mean(axis=0, out=out)
 
     @operation("head")

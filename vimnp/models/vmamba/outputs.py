@@ -52,6 +52,6 @@ def places(config: VMambaConfig, asked: Stages) -> Iterator[tuple[int, int, int]
         yield stage, begin, end
 
 
-def last_stage(output: Output) -> int:
+def last_stage(config: VMambaConfig, output: Output) -> int:
     """The last stage that is needed for it."""
-    return output.stages[-1] if isinstance(output, Stages) else 3
+    return output.stages[-1] if isinstance(output, Stages) else config.num_stages - 1

@@ -13,7 +13,7 @@ import numpy as np
 
 from vimnp.engine.packing import Matrix, PackMatrix, transposed
 from vimnp.models.parameters import Loader, Norm, laid_out, matrix_fields
-from vimnp.models.vmamba.config import DIRECTIONS, STAGES, VMambaConfig
+from vimnp.models.vmamba.config import DIRECTIONS, VMambaConfig
 from vimnp.weights.family import ReadTensor
 
 Load = Callable[[PackMatrix[Any]], "Parameters[Any]"]
@@ -87,7 +87,7 @@ class Parameters(NamedTuple, Generic[Matrix]):
 
     stem: tuple[Convolution[Matrix], ...]
     stages: tuple[Stage[Matrix], ...]
-    norm: Norm  # before the pooling; of a backbone the last stage's
+    norm: Norm | None  # before the pooling; of a backbone the last stage's
     head: Matrix | None  # (C of the last stage, classes)
     head_bias: np.ndarray | None  # (classes,)
 
@@ -110,7 +110,7 @@ def load_parameters(
     pack : callable
         Lays out a matrix that is multiplied with.
     """
-    return _Loader(config, read, pack).parameters()
+    return VMambaLoader(config, read, pack).parameters()
 
 
 def load_cross_scan(
@@ -125,7 +125,7 @@ def load_cross_scan(
     prefix : str
         What the network has before the names.
     """
-    loader = _Loader(config, lambda name: read(name.removeprefix(prefix)), pack)
+    loader = VMambaLoader(config, lambda name: read(name.removeprefix(prefix)), pack)
     return loader.cross_scan(prefix.removesuffix("."), 0)
 
 
@@ -147,20 +147,29 @@ def lay_out(
     return laid_out(plain, pack, MATRICES, config.num_parameters)
 
 
-class _Loader(Loader[VMambaConfig, Matrix]):
-    """Reads a VMamba's tensors."""
+class VMambaLoader(Loader[VMambaConfig, Matrix]):
+    """Reads a VMamba's tensors, or what a network that stands on one shares with it."""
 
     def parameters(self) -> Parameters[Matrix]:
-        stages = tuple(self._stage(stage) for stage in range(STAGES))
+        stages = self.stages()
         return Parameters(
-            stem=self._stem(),
+            stem=self.stem(),
             stages=stages,
             norm=stages[-1].out_norm or self._layer_norm("classifier.norm"),
-            head=self._matrix("classifier.head.weight") if self._config.num_classes else None,
-            head_bias=self._optional("classifier.head.bias"),
+            head=self.head(),
+            head_bias=self.head_bias(),
         )
 
-    def _stem(self) -> tuple[Convolution[Matrix], ...]:
+    def head(self) -> Matrix | None:
+        return self._matrix("classifier.head.weight") if self._config.num_classes else None
+
+    def head_bias(self) -> np.ndarray | None:
+        return self._optional("classifier.head.bias")
+
+    def stages(self) -> tuple[Stage[Matrix], ...]:
+        return tuple(self._stage(stage) for stage in range(self._config.num_stages))
+
+    def stem(self) -> tuple[Convolution[Matrix], ...]:
         pixels = self._read("patch_embed.0.weight")
         first = Convolution(
             kernel=self._packed(pixels.reshape(len(pixels), -1)),
@@ -175,11 +184,11 @@ class _Loader(Loader[VMambaConfig, Matrix]):
         config = self._config
         return Stage(
             blocks=tuple(
-                self._block(f"layers.{stage}.blocks.{index}", stage)
+                self.block(f"layers.{stage}.blocks.{index}", stage)
                 for index in range(config.depths[stage])
             ),
             out_norm=self._layer_norm(f"outnorm{stage}") if config.out_norms else None,
-            downsample=None if stage == STAGES - 1 else self._downsample(stage),
+            downsample=None if stage == self._config.num_stages - 1 else self._downsample(stage),
         )
 
     def _downsample(self, stage: int) -> Convolution[Matrix] | Merging[Matrix]:
@@ -199,7 +208,7 @@ class _Loader(Loader[VMambaConfig, Matrix]):
             norm=self._layer_norm(norm),
         )
 
-    def _block(self, prefix: str, stage: int) -> Block[Matrix]:
+    def block(self, prefix: str, stage: int) -> Block[Matrix]:
         return Block(
             norm=self._layer_norm(f"{prefix}.norm"),
             op=self.cross_scan(f"{prefix}.op", stage),

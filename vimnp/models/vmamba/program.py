@@ -9,18 +9,20 @@ Letters as in ``network.py``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from vimnp.engine.builder import Builder
 from vimnp.engine.costs import Cost
-from vimnp.engine.packing import PackedMatrix, sizes_only
+from vimnp.engine.packing import PackedMatrix, PackMatrix, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, ScanDirection
 from vimnp.models.parameters import Norm
 from vimnp.models.vmamba import parameters
-from vimnp.models.vmamba.config import DIRECTIONS, STAGES, VMambaConfig
+from vimnp.models.vmamba.config import DIRECTIONS, VMambaConfig
 from vimnp.models.vmamba.outputs import (
     Output,
     Stages,
@@ -30,6 +32,7 @@ from vimnp.models.vmamba.outputs import (
     shape_of_stage,
 )
 from vimnp.ops.walks import cross_walks
+from vimnp.weights.family import ReadTensor
 
 Block: TypeAlias = parameters.Block[PackedMatrix]
 Convolution: TypeAlias = parameters.Convolution[PackedMatrix]
@@ -59,7 +62,7 @@ def build(
     apart : bool
         Leave dt_proj by itself, as the NumPy network does: what its costs are counted by.
     """
-    return _VMamba(config, parameters, output, apart).program()
+    return VMambaProgram(config, parameters, output, apart).program()
 
 
 def operation_costs(config: VMambaConfig, backend: str = "numpy") -> dict[str, Cost]:
@@ -71,16 +74,26 @@ def operation_costs(config: VMambaConfig, backend: str = "numpy") -> dict[str, C
     backend : {"numpy", "native"}
         The native one has dt_proj in its scan.
     """
+    return costs_of(config, parameters.load_parameters, build, backend)
+
+
+def costs_of(
+    config: VMambaConfig,
+    load: Callable[[Any, ReadTensor, PackMatrix[PackedMatrix]], Any],
+    build: Callable[..., Program],
+    backend: str,
+) -> dict[str, Cost]:
+    """The same of any network that a program is built for as here."""
 
     def nothing(name: str) -> np.ndarray:
         return np.broadcast_to(np.float32(0), shapes[name])
 
     shapes = config.parameter_shapes()
-    weights = parameters.load_parameters(config, nothing, sizes_only)
+    weights = load(config, nothing, sizes_only)
     return build(config, weights, "logits", apart=backend == "numpy").costs
 
 
-class _Memory:
+class Memory:
     """What the stages' arrays lie in, one stage's after the other's."""
 
     def __init__(self, b: Builder, config: VMambaConfig, apart: bool) -> None:
@@ -95,7 +108,8 @@ class _Memory:
         self.normed = space(dims)
         self.xz = space(tuple((1 + config.gated) * channels for channels in d_inner))
         self.u = space(d_inner)
-        self.dbc = space(tuple(DIRECTIONS * config.dbc_channels(stage) for stage in range(STAGES)))
+        stages = range(config.num_stages)
+        self.dbc = space(tuple(DIRECTIONS * config.dbc_channels(stage) for stage in stages))
         # Of the MLPs; before that the stem's tokens, and between stages squares of tokens.
         self.wide = space(config.mlp_channels, max(_half(config), _most_squares(config)))
         self.deltas = [space(d_inner) for _ in range(DIRECTIONS * apart)]
@@ -115,15 +129,17 @@ def _most_squares(config: VMambaConfig) -> int:
     )
 
 
-class _Stage:
+class StageArrays:
     """What a stage's steps write."""
 
-    def __init__(self, memory: _Memory, config: VMambaConfig, stage: int) -> None:
+    def __init__(self, memory: Memory, config: VMambaConfig, stage: int) -> None:
         self.grid, self.d_inner = config.grids[stage], config.d_inner[stage]
         self.length, dim = shape_of_stage(config, stage)
         self.is_short = self.length < FEW_TOKENS
         self.residual = memory.residuals[stage % 2].reshaped(self.length, dim)
-        self.normed = memory.normed.reshaped(self.length, dim)
+        scanned = config.op_dims[stage]
+        self.scanned = self.residual.columns(dim - scanned, dim)
+        self.normed = memory.normed.reshaped(self.length, scanned)
         self.xz = memory.xz.reshaped(self.length, (1 + config.gated) * self.d_inner)
         self.x = self.xz.columns(0, self.d_inner)
         self.z = self.xz.columns(self.d_inner, self.xz.channels)
@@ -134,7 +150,7 @@ class _Stage:
         self.deltas = [delta.reshaped(self.length, self.d_inner) for delta in memory.deltas]
 
 
-class _VMamba:
+class VMambaProgram:
     """The arrays of a program, and its steps."""
 
     def __init__(
@@ -142,11 +158,18 @@ class _VMamba:
     ) -> None:
         self.config, self.parameters = config, parameters
         self.output, self.apart = output, apart
-        (channels,) = shape_of(config, output)
-        self.b = Builder((config.channels, *config.img_size), (1, channels))
-        self.memory = _Memory(self.b, config, apart)
-        self.stages = [_Stage(self.memory, config, stage) for stage in range(STAGES)]
+        self.b = Builder((config.channels, *config.img_size), self.shape_of_out())
+        self.memory = Memory(self.b, config, apart)
+        self.stages = [
+            StageArrays(self.memory, config, stage) for stage in range(config.num_stages)
+        ]
+        self.layer = 0
         self.kept = self.maps(output) if isinstance(output, Stages) else {}
+
+    def shape_of_out(self) -> tuple[int, int]:
+        """Rows and channels of what is asked for."""
+        (channels,) = shape_of(self.config, self.output)
+        return 1, channels
 
     def maps(self, asked: Stages) -> dict[int, Array]:
         """Where the tokens of some stages go, (L, C) each: one stage after another."""
@@ -157,34 +180,35 @@ class _VMamba:
 
     def program(self) -> Program:
         """The picture -> what is asked for."""
-        b, last, layer = self.b, last_stage(self.output), 0
+        last = last_stage(self.config, self.output)
         self.patch_embed()
         for index in range(last + 1):
-            s, blocks = self.stages[index], self.parameters.stages[index].blocks
-            for number, block in enumerate(blocks):
-                b.layer, layer = layer, layer + 1
-                self.cross_scan(s, block.op)
-                with self.tokens(s):
-                    self.out_proj(s, block.op)
-                    if block.mlp is not None:
-                        self.mlp(s, block.mlp)
-                    if number + 1 < len(blocks):
-                        self.begin_block(s, blocks[number + 1])
-                    else:
-                        self.end_stage(index)
+            blocks = self.parameters.stages[index].blocks
+            self.blocks(self.stages[index], blocks, functools.partial(self.end_stage, index))
             if index < last:
                 self.downsample(index)
         if self.output in ("logits", "features"):
-            self.pool()
-        return b.program()
+            self.finish()
+        return self.b.program()
 
-    def tokens(self, s: _Stage) -> contextlib.AbstractContextManager[None]:
+    def blocks(self, s: StageArrays, blocks: Sequence[Block], end: Callable[[], None]) -> None:
+        """Some blocks; what `end` writes down has the last one's last stage with it."""
+        ends: list[Callable[[], None]] = [
+            functools.partial(self.begin_block, s, after) for after in blocks[1:]
+        ]
+        for block, end_block in zip(blocks, [*ends, end], strict=True):
+            self.b.layer, self.layer = self.layer, self.layer + 1
+            self.block(s, block, end_block)
+
+    def tokens(self, s: StageArrays) -> contextlib.AbstractContextManager[None]:
         """Steps of which threads do some tokens each, or if these are few, steps by themselves."""
         return contextlib.nullcontext() if s.is_short else self.b.rows(s.length, block=BLOCK)
 
-    def step(self, s: _Stage, out: Array | None = None) -> contextlib.AbstractContextManager[None]:
+    def step(
+        self, s: StageArrays, out: Array | None = None
+    ) -> contextlib.AbstractContextManager[None]:
         """A step of those: a product, of whose `out` threads may do some columns, or another."""
-        if not s.is_short:
+        if self.b.is_within_stage:
             return contextlib.nullcontext()
         return self.b.rows(s.length) if out is None else self.b.columns(out.channels, s.length)
 
@@ -269,7 +293,7 @@ class _VMamba:
         )
         self.norm(out, out, convolution.norm)
 
-    def merge(self, s: _Stage, merging: Merging, to: _Stage) -> None:
+    def merge(self, s: StageArrays, merging: Merging, to: StageArrays) -> None:
         """Patch merging: squares of four tokens, normed -> to.residual."""
         squares = self.memory.wide.reshaped(to.length, 4 * s.residual.channels)
         after = 1 if self.config.downsample_pad == "zeros" else 0  # used where a side is odd
@@ -286,18 +310,26 @@ class _VMamba:
         self.b.product("downsample", squares, merging.reduction, to.residual)
 
     def begin_stage(self, index: int) -> None:
-        """The norm that a stage's first block begins with."""
-        s, first = self.stages[index], self.parameters.stages[index].blocks[0]
-        self.norm(s.residual, s.normed, first.norm)
+        """What a stage's first block begins with."""
+        self.begin_block(self.stages[index], self.parameters.stages[index].blocks[0])
 
     # ---- A block --------------------------------------------------------------------------------
 
-    def begin_block(self, s: _Stage, block: Block) -> None:
-        """The norm that a block after the first one begins with."""
+    def begin_block(self, s: StageArrays, block: Block) -> None:
+        """The norm of what goes through its cross-scan."""
         with self.step(s):
-            self.norm(s.residual, s.normed, block.norm)
+            self.norm(s.scanned, s.normed, block.norm)
 
-    def cross_scan(self, s: _Stage, op: CrossScan) -> None:
+    def block(self, s: StageArrays, block: Block, end: Callable[[], None]) -> None:
+        """Cross-scan and MLP, and in their last stage what follows."""
+        self.cross_scan(s, block.op)
+        with self.tokens(s):
+            self.out_proj(s, block.op)
+            if block.mlp is not None:
+                self.mlp(s, block.mlp)
+            end()
+
+    def cross_scan(self, s: StageArrays, op: CrossScan) -> None:
         """SS2D up to its sum of directions: normed (L, C) -> y (L, D), and where gated z (L, D)."""
         b = self.b
         with b.columns(s.d_inner, s.length, block=BLOCK):
@@ -307,7 +339,7 @@ class _VMamba:
                 b.product("in_proj", s.normed, op.in_proj, s.xz, column=s.d_inner)
         self.directions(s, op)
 
-    def directions(self, s: _Stage, op: CrossScan) -> None:
+    def directions(self, s: StageArrays, op: CrossScan) -> None:
         """u (L, D) -> y (L, D), the sum of four scans of it."""
         b = self.b
         with b.rows(s.length):
@@ -318,7 +350,7 @@ class _VMamba:
         with b.columns(s.d_inner, s.length):
             self.scan(s, op)
 
-    def projected(self, s: _Stage, number: int) -> tuple[Array, Array, Array]:
+    def projected(self, s: StageArrays, number: int) -> tuple[Array, Array, Array]:
         """What x_proj has made for a direction: dt (L, R), B and C (L, N)."""
         channels = s.dbc.channels // DIRECTIONS
         mine = s.dbc.columns(number * channels, (number + 1) * channels)
@@ -330,7 +362,7 @@ class _VMamba:
             mine.columns(rank + states, channels),
         )
 
-    def scan(self, s: _Stage, op: CrossScan) -> None:
+    def scan(self, s: StageArrays, op: CrossScan) -> None:
         """u, dt, B and C -> y (L, D), the sum of four directions, in which nothing is moved."""
         directions = []
         for number, walk in enumerate(cross_walks(*s.grid)):
@@ -354,14 +386,14 @@ class _VMamba:
             )
         self.b.scan(directions)
 
-    def out_proj(self, s: _Stage, op: CrossScan) -> None:
+    def out_proj(self, s: StageArrays, op: CrossScan) -> None:
         """residual += (norm of y, gated) @ out_proj."""
         with self.step(s):
             self.norm(s.y, s.y, op.out_norm, s.z if self.config.gated else None)
         with self.step(s, s.residual):
             self.b.product("out_proj", s.y, op.out_proj, s.residual, add=s.residual)
 
-    def mlp(self, s: _Stage, mlp: Mlp) -> None:
+    def mlp(self, s: StageArrays, mlp: Mlp) -> None:
         """residual += MLP of its norm."""
         b = self.b
         with self.step(s):
@@ -377,23 +409,29 @@ class _VMamba:
         """A stage's tokens to the caller where they are asked for, or their norm to the pooling."""
         b, s, out_norm = self.b, self.stages[index], self.parameters.stages[index].out_norm
         b.layer = NO_LAYER
-        if index not in self.kept and index < STAGES - 1:
-            return
-        with self.step(s):
-            if index not in self.kept:
-                self.norm(s.residual, s.normed, self.parameters.norm)
-            elif out_norm is not None:
-                self.norm(s.residual, self.kept[index], out_norm)
-            else:
-                b.copy("keep", s.residual, self.kept[index])
+        if index in self.kept:
+            with self.step(s):
+                if out_norm is not None:
+                    self.norm(s.residual, self.kept[index], out_norm)
+                else:
+                    b.copy("keep", s.residual, self.kept[index])
+        elif index == self.config.num_stages - 1:
+            self.end_last_stage(s)
 
-    def pool(self) -> None:
+    def end_last_stage(self, s: StageArrays) -> None:
+        """The norm before the pooling, where there is one."""
+        if self.parameters.norm is not None:
+            with self.step(s):
+                self.norm(s.residual, s.normed, self.parameters.norm)
+
+    def finish(self) -> None:
         """The mean of the last stage's tokens, and what the head makes of it."""
         b, s = self.b, self.stages[-1]
+        pooled = s.residual if self.parameters.norm is None else s.normed
         weights = self.parameters.head if self.output == "logits" else None
         features = b.out if weights is None else b.array(1, self.config.num_features)
         with b.rows(1):
-            b.mean("pool", s.normed, features)
+            b.mean("pool", pooled, features)
         if weights is not None:
             with b.columns(weights.outputs, 1):
                 b.product("head", features, weights, b.out, bias=self.parameters.head_bias)
@@ -411,14 +449,14 @@ def build_block(config: VMambaConfig, op: CrossScan) -> Program:
     return _Block(config, op).program()
 
 
-class _Block(_VMamba):
+class _Block(VMambaProgram):
     """The arrays of such a program, and its steps."""
 
     def __init__(self, config: VMambaConfig, op: CrossScan) -> None:
         self.config, self.op, self.apart = config, op, False
         length, dim = shape_of_stage(config, 0)
         self.b = Builder((dim, *config.grids[0]), (length, dim))
-        self.s = _Stage(_Memory(self.b, config, self.apart), config, 0)
+        self.s = StageArrays(Memory(self.b, config, self.apart), config, 0)
 
     def program(self) -> Program:
         """The block's input -> its output."""

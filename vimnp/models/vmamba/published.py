@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from vimnp.models.vmamba.config import Four, VMambaConfig
+from vimnp.models.vmamba.config import PerStage, VMambaConfig
 
 
-def _stages(first: int) -> Four:
+def _stages(first: int) -> PerStage:
     return (first, 2 * first, 4 * first, 8 * first)
 
 

@@ -6,6 +6,9 @@ of the original's code since 2024-01-28.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from vimnp.models.random_weights import (
     around_one,
     delta_bias,
@@ -14,63 +17,82 @@ from vimnp.models.random_weights import (
     small,
     state_matrix,
 )
-from vimnp.models.vmamba.config import DIRECTIONS, STAGES, VMambaConfig
+from vimnp.models.vmamba.config import DIRECTIONS, VMambaConfig
 from vimnp.weights.family import Tensor
 
+Tensors = dict[str, Tensor]
 
-def tensors(config: VMambaConfig) -> dict[str, Tensor]:
+
+def tensors(config: VMambaConfig) -> Tensors:
     """Every tensor that a configuration implies, by name, in the order of the network."""
-    found = _prefixed("patch_embed", _patch_embed(config))
-    for stage in range(STAGES):
-        block = _block(config, stage)
-        for index in range(config.depths[stage]):
-            found |= _prefixed(f"layers.{stage}.blocks.{index}", block)
-        if config.out_norms:
-            found |= _norm(f"outnorm{stage}", config.dims[stage])
-        if stage < STAGES - 1:
-            found |= _prefixed(f"layers.{stage}.downsample", _downsample(config, stage))
+    found = stages(config, block)
     if not config.out_norms:
-        found |= _norm("classifier.norm", config.num_features)
-    if config.num_classes:
-        found |= _linear("classifier.head", config.num_classes, config.num_features)
+        found |= norm("classifier.norm", config.num_features)
+    return found | head(config)
+
+
+def stages(config: VMambaConfig, block: Callable[[Any, int], Tensors]) -> Tensors:
+    """The stem and all stages, whose blocks have the tensors that `block` gives for a stage."""
+    found = prefixed("patch_embed", patch_embed(config))
+    for stage, depth in enumerate(config.depths):
+        found |= blocks(f"layers.{stage}", depth, block(config, stage))
+        if config.out_norms:
+            found |= norm(f"outnorm{stage}", config.dims[stage])
+        if stage < config.num_stages - 1:
+            found |= prefixed(f"layers.{stage}.downsample", downsample(config, stage))
     return found
 
 
-def _patch_embed(config: VMambaConfig) -> dict[str, Tensor]:
+def blocks(layer: str, depth: int, block: Tensors) -> Tensors:
+    """So many blocks of a layer, each with these tensors."""
+    found: Tensors = {}
+    for index in range(depth):
+        found |= prefixed(f"{layer}.blocks.{index}", block)
+    return found
+
+
+def head(config: VMambaConfig) -> Tensors:
+    """The classifier's, where there are classes."""
+    if not config.num_classes:
+        return {}
+    return linear("classifier.head", config.num_classes, config.num_features)
+
+
+def patch_embed(config: VMambaConfig) -> Tensors:
     first = config.dims[0]
     if config.patch_embed == "v1":
-        return _convolution("0", first, config.channels, 4) | _norm("2", first)
+        return convolution("0", first, config.channels, 4) | norm("2", first)
     half = first // 2
     return (
-        _convolution("0", half, config.channels, 3)
-        | _norm("2", half)
-        | _convolution("5", first, half, 3)
-        | _norm("7", first)
+        convolution("0", half, config.channels, 3)
+        | norm("2", half)
+        | convolution("5", first, half, 3)
+        | norm("7", first)
     )
 
 
-def _downsample(config: VMambaConfig, stage: int) -> dict[str, Tensor]:
+def downsample(config: VMambaConfig, stage: int) -> Tensors:
     """What leads from a stage to the next."""
     inputs, outputs = config.dims[stage], config.dims[stage + 1]
     if config.downsample == "v1":
         reduction = {"reduction.weight": Tensor((outputs, 4 * inputs), small)}
-        return _norm("norm", 4 * inputs) | reduction
+        return norm("norm", 4 * inputs) | reduction
     side = 2 if config.downsample == "v2" else 3
-    return _convolution("1", outputs, inputs, side) | _norm("3", outputs)
+    return convolution("1", outputs, inputs, side) | norm("3", outputs)
 
 
-def _block(config: VMambaConfig, stage: int) -> dict[str, Tensor]:
+def block(config: VMambaConfig, stage: int) -> Tensors:
     dim, hidden = config.dims[stage], config.mlp_channels[stage]
-    found = _norm("norm", dim) | _prefixed("op", _cross_scan(config, stage))
+    found = norm("norm", dim) | prefixed("op", cross_scan(config, stage))
     if hidden:
-        found |= _norm("norm2", dim)
-        found |= _linear("mlp.fc1", hidden, dim) | _linear("mlp.fc2", dim, hidden)
+        found |= norm("norm2", dim)
+        found |= linear("mlp.fc1", hidden, dim) | linear("mlp.fc2", dim, hidden)
     return found
 
 
-def _cross_scan(config: VMambaConfig, stage: int) -> dict[str, Tensor]:
+def cross_scan(config: VMambaConfig, stage: int) -> Tensors:
     """The block's operation, the original's ``SS2D``."""
-    dim, d_inner, dt_rank = config.dims[stage], config.d_inner[stage], config.dt_rank[stage]
+    dim, d_inner, dt_rank = config.op_dims[stage], config.d_inner[stage], config.dt_rank[stage]
     found = {"in_proj.weight": Tensor(((1 + config.gated) * d_inner, dim), small)}
     found["conv2d.weight"] = Tensor((d_inner, 1, 3, 3), fan_in)
     if config.conv_bias:
@@ -81,31 +103,31 @@ def _cross_scan(config: VMambaConfig, stage: int) -> dict[str, Tensor]:
     found["dt_projs_bias"] = Tensor((DIRECTIONS, d_inner), delta_bias)
     found["A_logs"] = Tensor((DIRECTIONS * d_inner, config.d_state), state_matrix)
     found["Ds"] = Tensor((DIRECTIONS * d_inner,), around_one)
-    found |= _norm("out_norm", d_inner)
+    found |= norm("out_norm", d_inner)
     found["out_proj.weight"] = Tensor((dim, d_inner), small)
     return found
 
 
-def _convolution(name: str, outputs: int, inputs: int, side: int) -> dict[str, Tensor]:
+def convolution(name: str, outputs: int, inputs: int, side: int) -> Tensors:
     return {
         f"{name}.weight": Tensor((outputs, inputs, side, side), fan_in),
         f"{name}.bias": Tensor((outputs,), small),
     }
 
 
-def _linear(name: str, outputs: int, inputs: int) -> dict[str, Tensor]:
+def linear(name: str, outputs: int, inputs: int) -> Tensors:
     return {
         f"{name}.weight": Tensor((outputs, inputs), small),
         f"{name}.bias": Tensor((outputs,), small),
     }
 
 
-def _norm(name: str, channels: int) -> dict[str, Tensor]:
+def norm(name: str, channels: int) -> Tensors:
     return {
         f"{name}.weight": Tensor((channels,), around_one),
         f"{name}.bias": Tensor((channels,), small),
     }
 
 
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def prefixed(prefix: str, tensors: Tensors) -> Tensors:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}

@@ -1,0 +1,140 @@
+"""VM-UNet as users call it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import numpy as np
+
+from vimnp.errors import ConfigError
+from vimnp.models.vmamba.model import VMamba
+from vimnp.models.vmamba.outputs import Output
+from vimnp.models.vmunet import parameters
+from vimnp.models.vmunet.config import VMUNetConfig
+from vimnp.models.vmunet.outputs import as_maps, shape_of
+from vimnp.models.vmunet.published import PUBLISHED
+from vimnp.weights.family import ReadTensor
+
+if TYPE_CHECKING:
+    from vimnp.engine.costs import Cost
+    from vimnp.engine.network import Network
+    from vimnp.engine.packing import PackMatrix
+    from vimnp.models.vision import Pictures
+
+
+class VMUNet(VMamba):
+    """A VM-UNet (JCruan519/VM-UNet, ``VSSM`` in ``models/vmunet/vmamba.py``) at inference.
+
+    It says of each pixel what it shows. Its encoder is a VMamba, and its
+    :meth:`~vimnp.VMamba.feature_maps` are the encoder's. Parameters, attributes and errors are
+    those of :class:`vimnp.VMamba`.
+
+    Attributes
+    ----------
+    config : VMUNetConfig
+    """
+
+    configuration = VMUNetConfig
+
+    config: VMUNetConfig
+
+    def __call__(self, images: Pictures) -> np.ndarray:
+        """Logits of each pixel.
+
+        The original's ``VMUNet`` of one class gives their sigmoid.
+
+        Parameters
+        ----------
+        images
+            As for calling a :class:`vimnp.VMamba`.
+
+        Returns
+        -------
+        ndarray of float32, shape (classes, H, W), or (B, classes, H, W) for a batch
+            H and W are those of ``config.img_size``.
+
+        Raises
+        ------
+        ImageError
+            As for calling a :class:`vimnp.VMamba`.
+        """
+        return as_maps(self.config, super().__call__(images))
+
+    def features(self, images: Pictures) -> np.ndarray:
+        """What goes into the last convolution, of each pixel.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (channels, H, W), or (B, channels, H, W) for a batch
+        """
+        return as_maps(self.config, super().features(images))
+
+    def segment(self, images: Pictures) -> np.ndarray:
+        """The class of each pixel.
+
+        Parameters
+        ----------
+        images
+            As for calling the model.
+
+        Returns
+        -------
+        ndarray of intp, shape (H, W), or (B, H, W) for a batch
+            The likeliest class; of a network of one class, 1 where its sigmoid is above a half, and
+            0 elsewhere.
+        """
+        logits = self(images)
+        if self.config.num_classes == 1:
+            return (logits[..., 0, :, :] > 0).astype(np.intp)
+        return logits.argmax(axis=-3)
+
+    def predict(self, images: Any, top_k: int = 5) -> NoReturn:
+        """Raise ConfigError: pictures have no class here."""
+        raise ConfigError(
+            "this network has a class for each pixel, and none for the picture: call "
+            "model.segment(...) for the pixels' classes, or the model for their logits"
+        )
+
+    # ---- What the class says of itself to VisionModel -------------------------------------------
+
+    def _load(self, read: ReadTensor, pack: PackMatrix[Any]) -> Any:
+        return parameters.load_parameters(self.config, read, pack)
+
+    def _lay_out(self, plain: Any, pack: PackMatrix[Any]) -> Any:
+        return parameters.lay_out(self.config, plain, pack)
+
+    def _make_network(self, load: Any, num_threads: int) -> Network:
+        if self.backend == "numpy":
+            from vimnp.models.vmunet.network import NumpyVMUNet
+
+            return NumpyVMUNet(self.config, load, num_threads)
+        from vimnp.engine.compiled import CompiledNetwork
+        from vimnp.models.vmunet.program import build
+
+        build_it = functools.partial(build, self.config)
+        return CompiledNetwork(load, build_it, max(self.config.d_inner), num_threads)
+
+    def _shape_of(self, output: Hashable) -> tuple[int, ...]:
+        return shape_of(self.config, cast("Output", output))
+
+    @classmethod
+    def _default_config(cls) -> VMUNetConfig:
+        return PUBLISHED["vmunet"]
+
+    def costs(self) -> dict[str, Cost]:
+        """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
+        from vimnp.models.vmunet.program import operation_costs
+
+        return operation_costs(self.config, self.backend)
+
+    def _facts(self) -> dict[str, str]:
+        facts = super()._facts()
+        del facts["network"]  # a published one's name tells nothing of its weights
+        return {**facts, "decoder": f"{self.config.depths_decoder} blocks, a map of the picture"}
