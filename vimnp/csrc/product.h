@@ -27,9 +27,8 @@ static void FN(product)(const struct product *p, struct extent rows, struct exte
 #undef ACTIVATED
 #define ACTIVATED (4 * PANEL * W)
 
-/* The activation goes over some rows and columns while they are in the cache: what is not of float32 has
- * no tiles that it could be part of. Rows that are to be quantised
- * are quantised once, for all columns. */
+/* The activation goes over some rows and columns while they are in the cache: only products with float32
+ * have it in their tiles. Rows that are to be quantised are quantised once, for all columns. */
 static void FN(product_and_activation)(
     const struct product *p, struct extent rows, struct extent columns)
 {

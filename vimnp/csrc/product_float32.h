@@ -32,10 +32,13 @@ struct FN(panel) {
 };
 
 /* In a function of its own, so that it is compiled once, for tiles of all sizes. */
-NOINLINE void FN(gelu_of_tile)(FN(vec) *values, int number)
+NOINLINE void FN(activate_tile)(FN(vec) *values, int number, enum activation activation)
 {
     FN(vec) room[ROWS * PANEL];
-    FN(gelu)(values, room, number);
+    if (activation == ACTIVATION_GELU)
+        FN(gelu)(values, room, number);
+    else
+        FN(relu)(values, number);
 }
 
 /* Rows from `row` on, of which `left` are there: those beyond repeat the last one, and are not stored. */
@@ -79,20 +82,15 @@ INLINE void FN(product_tile)(
                 sums[r][v] += FN(load)(p->bias + panel->column + v * W, lanes);
         }
     }
-    if (p->activation == ACTIVATION_GELU) {
+    if (p->activation != ACTIVATION_NONE) {
         FN(vec) values[ROWS * PANEL]; /* a copy, or the sums would be in memory all along */
         UNROLL
         for (int i = 0; i < rows * vectors; i++)
             values[i] = sums[i / vectors][i % vectors];
-        FN(gelu_of_tile)(values, rows * vectors);
+        FN(activate_tile)(values, rows * vectors, p->activation);
         UNROLL
         for (int i = 0; i < rows * vectors; i++)
             sums[i / vectors][i % vectors] = values[i];
-    }
-    if (p->activation == ACTIVATION_RELU) {
-        UNROLL
-        for (int i = 0; i < rows * vectors; i++)
-            sums[i / vectors][i % vectors] = FN(at_least)(sums[i / vectors][i % vectors], 0.0f);
     }
     UNROLL
     for (int r = 0; r < rows; r++) {

@@ -160,9 +160,14 @@ class Builder:
         with self._stage("columns", length, rows, block or rows):
             yield
 
+    @property
+    def is_within_stage(self) -> bool:
+        """Whether a stage is open."""
+        return self._operations is not None
+
     @contextlib.contextmanager
     def _stage(self, split: Split, length: int, rows: int, block: int) -> Iterator[None]:
-        expect(self._operations is None, "a stage is opened within another one")
+        expect(not self.is_within_stage, "a stage is opened within another one")
         expect(length >= 1 and rows >= 1 and block >= 1, f"a stage of {length} and {rows} rows")
         self._block = block
         self._operations = []

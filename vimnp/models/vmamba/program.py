@@ -208,7 +208,7 @@ class VMambaProgram:
         self, s: StageArrays, out: Array | None = None
     ) -> contextlib.AbstractContextManager[None]:
         """A step of those: a product, of whose `out` threads may do some columns, or another."""
-        if not s.is_short:
+        if self.b.is_within_stage:
             return contextlib.nullcontext()
         return self.b.rows(s.length) if out is None else self.b.columns(out.channels, s.length)
 
@@ -311,18 +311,14 @@ class VMambaProgram:
 
     def begin_stage(self, index: int) -> None:
         """What a stage's first block begins with."""
-        self.first_norm(self.stages[index], self.parameters.stages[index].blocks[0])
+        self.begin_block(self.stages[index], self.parameters.stages[index].blocks[0])
 
     # ---- A block --------------------------------------------------------------------------------
 
-    def first_norm(self, s: StageArrays, block: Block) -> None:
-        """The norm of what goes through a block's cross-scan."""
-        self.norm(s.scanned, s.normed, block.norm)
-
     def begin_block(self, s: StageArrays, block: Block) -> None:
-        """The norm that a block after the first one begins with."""
+        """The norm of what goes through its cross-scan."""
         with self.step(s):
-            self.first_norm(s, block)
+            self.norm(s.scanned, s.normed, block.norm)
 
     def block(self, s: StageArrays, block: Block, end: Callable[[], None]) -> None:
         """Cross-scan and MLP, and in their last stage what follows."""

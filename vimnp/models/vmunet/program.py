@@ -110,7 +110,7 @@ class _VMUNet(VMambaProgram):
                 b.copy("expand", made.reshaped(rows, width), grid.every(2, begin=number))
         with b.rows(to.length, block=BLOCK):
             self.norm(to.residual, to.residual, stage.expansion.norm)
-            self.first_norm(to, stage.blocks[0])
+            self.begin_block(to, stage.blocks[0])
 
     def classify(self) -> None:
         """The first stage's tokens -> logits or features of squares of pixels."""
