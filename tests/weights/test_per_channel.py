@@ -176,7 +176,7 @@ def test_a_wrong_scale_is_found(scale: float) -> None:
     encoded = encode(PER_CHANNEL, random_matrix(2, 20, 40))
     assert encoded.scales is not None
     encoded.scales[1, 3] = scale
-    with pytest.raises(WeightsError, match="a scale of int8 is negative or not finite"):
+    with pytest.raises(WeightsError, match="a scale of int8 is negative, not finite"):
         encoded.check()
 
 

@@ -74,6 +74,7 @@ SMALLEST_SMOOTH, LARGEST_SMOOTH = 2.0**-40, 2.0**40
 
 _NO_CODE = "int8 codes hold 0; expected 1 to 255, for numbers of -127 to 127"
 _LARGEST_WEIGHT = 3e38  # rounded up, it still is a finite bfloat16
+_LARGEST_SCALE = 2.5e36  # times 127, it still is finite
 _SMALLEST_SCALE = np.float32(2.0**-126)  # below it, bfloat16 rounds more coarsely
 _AT_ONCE = 1 << 18  # weights that are encoded together: what is made of them stays in the cache
 
@@ -186,23 +187,30 @@ class Encoded:
         assert self.scales is not None
         if self.codes.min() == 0:  # faster than whether all are true
             raise WeightsError(_NO_CODE)
-        if not np.all((self.scales >= 0) & (self.scales <= _LARGEST_WEIGHT)):
-            raise WeightsError("a scale of int8 is negative or not finite; expected 0 or more")
-        if self.smooth is not None and not np.all(
-            (self.smooth >= SMALLEST_SMOOTH) & (self.smooth <= LARGEST_SMOOTH)
-        ):
+        if not np.all((self.scales >= 0) & (self.scales <= _LARGEST_SCALE)):
             raise WeightsError(
-                f"a number of the smoothing is none from {SMALLEST_SMOOTH:g} to "
-                f"{LARGEST_SMOOTH:g}; expected factors of that size"
+                "a scale of int8 is negative, not finite or too large; expected one from 0 to "
+                f"{_LARGEST_SCALE:g}"
             )
+        if self.smooth is not None:
+            _check_smooth(self.smooth)
+
+
+def _check_smooth(smooth: np.ndarray) -> None:
+    if not np.all((smooth >= SMALLEST_SMOOTH) & (smooth <= LARGEST_SMOOTH)):
+        raise WeightsError(
+            f"a number of the smoothing is none from {SMALLEST_SMOOTH:g} to {LARGEST_SMOOTH:g}; "
+            "expected factors of that size"
+        )
 
 
 def _check_array(
     name: str, array: np.ndarray | None, shape: tuple[int, ...] | None, dtype: str
 ) -> None:
-    expected = "none" if shape is None else f"{dtype} {shape}"
-    found = "none" if array is None else f"{array.dtype} {array.shape}"
-    if found != expected:
+    found_shape = None if array is None else array.shape
+    if found_shape != shape or (array is not None and array.dtype != dtype):
+        expected = "none" if shape is None else f"{dtype} {shape}"
+        found = "none" if array is None else f"{array.dtype} {array.shape}"
         raise WeightsError(f"the {name} of an encoded matrix are {found}; expected {expected}")
     if array is not None and not array.flags.c_contiguous:
         raise WeightsError(f"the {name} of an encoded matrix have gaps; expected C order")
@@ -235,6 +243,9 @@ def encode(dtype: str, matrix: np.ndarray, smooth: np.ndarray | None = None) -> 
         raise WeightsError(f"an array {matrix.shape} cannot be encoded; expected a matrix")
     outputs, inputs = matrix.shape
     shapes = layout(dtype, outputs, inputs)
+    if smooth is not None:
+        _check_array("smoothing", smooth, (inputs,), "float32")
+        _check_smooth(smooth)
     codes = np.empty(shapes.codes, shapes.codes_dtype)
     scales = None if shapes.scales is None else np.empty(shapes.scales, shapes.scales_dtype)
     padded = -(-inputs // BLOCK) * BLOCK if scales is not None else -(-inputs // 2) * 2
@@ -286,7 +297,8 @@ def decode(encoded: Encoded) -> np.ndarray:
         rows = matrix[start * PANEL : (start + step) * PANEL]
         rows[:] = weights.reshape(len(weights) * PANEL, -1)[: len(rows), : encoded.inputs]
     if encoded.smooth is not None:
-        matrix *= np.float32(1) / encoded.smooth
+        with np.errstate(over="ignore"):  # only of a hostile file: its reader looks for it
+            matrix *= np.float32(1) / encoded.smooth
     return matrix
 
 

@@ -17,6 +17,7 @@ from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, Rows, ScanDirection
 from vimnp.models.parameters import Norm
+from vimnp.models.precision import Precision, read_sizes
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Layers, Output, shape_of
@@ -29,7 +30,12 @@ BLOCK = 120
 
 
 def build(
-    config: VimConfig, parameters: Parameters, output: Output, *, apart: bool = False
+    config: VimConfig,
+    parameters: Parameters,
+    output: Output,
+    *,
+    apart: bool = False,
+    coarse: bool | None = None,
 ) -> Program:
     """Write the network down as a program.
 
@@ -42,11 +48,18 @@ def build(
     apart : bool
         Leave every step by itself, and every token in every layer, as the NumPy network does: what
         its costs are counted by.
+    coarse : bool, optional
+        Whether scans and convolutions have functions of four digits; see
+        :class:`~vimnp.engine.builder.Builder`. By default where matrices are int8 per channel.
     """
-    return _Vim(config, parameters, output, apart).program()
+    if coarse is None:
+        coarse = parameters.patch_proj.dtype == "int8_per_channel"
+    return _Vim(config, parameters, output, apart, coarse).program()
 
 
-def operation_costs(config: VimConfig, backend: str = "numpy") -> dict[str, Cost]:
+def operation_costs(
+    config: VimConfig, backend: str = "numpy", precision: Precision = "float32"
+) -> dict[str, Cost]:
     """Costs of a picture's logits, all layers together, by the operations' names.
 
     Parameters
@@ -55,13 +68,10 @@ def operation_costs(config: VimConfig, backend: str = "numpy") -> dict[str, Cost
     backend : {"numpy", "native"}
         The native one leaves out of the last layer what the pooled token does not need, adds a
         layer's output to the residual in out_proj, and has dt_proj in its scan.
+    precision : {"float32", "int8"}
+        In int8 the large matrices take a quarter of the bytes.
     """
-
-    def nothing(name: str) -> np.ndarray:
-        return np.broadcast_to(np.float32(0), shapes[name])
-
-    shapes = config.parameter_shapes()
-    weights = parameters.load_parameters(config, nothing, sizes_only)
+    weights = parameters.load_parameters(config, read_sizes(precision, config), sizes_only)
     return build(config, weights, "logits", apart=backend == "numpy").costs
 
 
@@ -83,13 +93,19 @@ class _Vim:
     """The arrays of a program, and its steps."""
 
     def __init__(
-        self, config: VimConfig, parameters: Parameters, output: Output, apart: bool
+        self,
+        config: VimConfig,
+        parameters: Parameters,
+        output: Output,
+        apart: bool,
+        coarse: bool,
     ) -> None:
         self.config, self.parameters = config, parameters
         self.output, self.apart = output, apart
         self.length, embed_dim = config.num_tokens, config.embed_dim
         *rows, channels = shape_of(config, output)
-        self.b = b = Builder((config.channels, *config.img_size), (math.prod(rows), channels))
+        out = math.prod(rows), channels
+        self.b = b = Builder((config.channels, *config.img_size), out, coarse=coarse)
         self.block = len(parameters.blocks[0])  # layers that read the same tokens
         self.residual = b.array(self.length, embed_dim)
         # A norm for each layer of a block. The last one may go to the caller at once.

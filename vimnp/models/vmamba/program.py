@@ -21,6 +21,7 @@ from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, PackMatrix, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, ScanDirection
 from vimnp.models.parameters import Norm
+from vimnp.models.precision import Precision, read_sizes
 from vimnp.models.vmamba import parameters
 from vimnp.models.vmamba.config import DIRECTIONS, VMambaConfig
 from vimnp.models.vmamba.outputs import (
@@ -65,7 +66,9 @@ def build(
     return VMambaProgram(config, parameters, output, apart).program()
 
 
-def operation_costs(config: VMambaConfig, backend: str = "numpy") -> dict[str, Cost]:
+def operation_costs(
+    config: VMambaConfig, backend: str = "numpy", precision: Precision = "float32"
+) -> dict[str, Cost]:
     """Costs of a picture's logits, all blocks together, by the operations' names.
 
     Parameters
@@ -73,8 +76,10 @@ def operation_costs(config: VMambaConfig, backend: str = "numpy") -> dict[str, C
     config : VMambaConfig
     backend : {"numpy", "native"}
         The native one has dt_proj in its scan.
+    precision : {"float32", "int8"}
+        In int8 the large matrices take a quarter of the bytes.
     """
-    return costs_of(config, parameters.load_parameters, build, backend)
+    return costs_of(config, parameters.load_parameters, build, backend, precision)
 
 
 def costs_of(
@@ -82,14 +87,10 @@ def costs_of(
     load: Callable[[Any, ReadTensor, PackMatrix[PackedMatrix]], Any],
     build: Callable[..., Program],
     backend: str,
+    precision: Precision,
 ) -> dict[str, Cost]:
     """The same of any network that a program is built for as here."""
-
-    def nothing(name: str) -> np.ndarray:
-        return np.broadcast_to(np.float32(0), shapes[name])
-
-    shapes = config.parameter_shapes()
-    weights = load(config, nothing, sizes_only)
+    weights = load(config, read_sizes(precision, config), sizes_only)
     return build(config, weights, "logits", apart=backend == "numpy").costs
 
 
