@@ -30,7 +30,12 @@ BLOCK = 120
 
 
 def build(
-    config: VimConfig, parameters: Parameters, output: Output, *, apart: bool = False
+    config: VimConfig,
+    parameters: Parameters,
+    output: Output,
+    *,
+    apart: bool = False,
+    coarse: bool | None = None,
 ) -> Program:
     """Write the network down as a program.
 
@@ -43,8 +48,13 @@ def build(
     apart : bool
         Leave every step by itself, and every token in every layer, as the NumPy network does: what
         its costs are counted by.
+    coarse : bool, optional
+        Whether scans and convolutions have functions of four digits; see
+        :class:`~vimnp.engine.builder.Builder`. By default where matrices are int8 per channel.
     """
-    return _Vim(config, parameters, output, apart).program()
+    if coarse is None:
+        coarse = parameters.patch_proj.dtype == "int8_per_channel"
+    return _Vim(config, parameters, output, apart, coarse).program()
 
 
 def operation_costs(
@@ -83,13 +93,19 @@ class _Vim:
     """The arrays of a program, and its steps."""
 
     def __init__(
-        self, config: VimConfig, parameters: Parameters, output: Output, apart: bool
+        self,
+        config: VimConfig,
+        parameters: Parameters,
+        output: Output,
+        apart: bool,
+        coarse: bool,
     ) -> None:
         self.config, self.parameters = config, parameters
         self.output, self.apart = output, apart
         self.length, embed_dim = config.num_tokens, config.embed_dim
         *rows, channels = shape_of(config, output)
-        self.b = b = Builder((config.channels, *config.img_size), (math.prod(rows), channels))
+        out = math.prod(rows), channels
+        self.b = b = Builder((config.channels, *config.img_size), out, coarse=coarse)
         self.block = len(parameters.blocks[0])  # layers that read the same tokens
         self.residual = b.array(self.length, embed_dim)
         # A norm for each layer of a block. The last one may go to the caller at once.
