@@ -144,19 +144,33 @@ def test_a_file_of_int8_can_be_multiplied_in_floats(tmp_path: Path) -> None:
     np.testing.assert_array_equal(same(images), expected(images))
 
 
-def test_smoothing_leaves_the_network_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        MICRO,
+        dataclasses.replace(MICRO, if_bidirectional=True, depth=4),
+        vmamba_networks.MICRO,
+        dataclasses.replace(vmamba_networks.MICRO, **vmamba_networks.WITH_MLP),
+    ],
+    ids=["vim", "vim_in_pairs", "vmamba", "vmamba_with_mlp"],
+)
+def test_smoothing_leaves_the_network_as_it_is(config: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     smoothing = {
         name: np.exp2(rng.uniform(-1, 1, tensor.as_matrix[1])).astype(np.float32)
-        for name, tensor in MICRO.tensors().items()
+        for name, tensor in config.tensors().items()
         if tensor.as_matrix is not None
     }
-    path = write_int8(tmp_path / "int8.npz", micro(), smoothing=smoothing)
-    images = pixels(MICRO)
-    expected = micro(**NUMPY)(images)
-    for precision in ("int8", "float32"):
-        found = vimnp.VisionMamba.from_npz(path, precision=precision, **NUMPY)
-        assert 0 < relative(found(images), expected) < 0.1
+    network = network_of_pictures(config.family.name)
+    exact = network.random(config=config, **NUMPY)
+    path = write_int8(tmp_path / "int8.npz", exact, smoothing=smoothing)
+    images = pixels(config)
+    expected = exact(images)
+    found = network.from_npz(path, **NUMPY)(images)
+    assert 0 < relative(found, expected) < 0.1
+    assert relative(network.from_npz(path, **NATIVE)(images), found) < 0.02
+    in_floats = network.from_npz(path, precision="float32", **NUMPY)
+    assert 0 < relative(in_floats(images), expected) < 0.1
 
 
 @every_backend

@@ -456,7 +456,7 @@ class Builder:
         rows : tuple of int, optional
             As for :meth:`product`.
         """
-        self._expect_quantised(out, weights)
+        self._expect_room_for(out, weights)
         self._expect_matrix(weights, x.channels, weights.outputs)
         self._expect_rows_alike(x, out)
         self._expect_split("rows", x, out)
@@ -857,8 +857,14 @@ class Builder:
 
     def _expect_quantised(self, array: Array, weights: PackedMatrix) -> None:
         """Rows of whole numbers, for a matrix whose inputs have the same factors."""
+        self._expect_room_for(array, weights)
+        if self._quantised[array.buffer].factors is not weights.factors:
+            raise ProgramError(f"{array} has no rows that were quantised for such a matrix")
+
+    def _expect_room_for(self, array: Array, weights: PackedMatrix) -> None:
+        """An array for rows of whole numbers, of such a matrix's size."""
         found = self._quantised.get(array.buffer)
-        if found is None or found.inputs != weights.inputs or found.factors is not weights.factors:
+        if found is None or found.inputs != weights.inputs:
             raise ProgramError(f"{array} has no rows that were quantised for such a matrix")
         expect(weights.dtype == "int8_per_channel", f"quantised rows for {weights.dtype}")
         expect(array.channels == floats_of_row(weights.inputs), f"{array} is a part of such rows")

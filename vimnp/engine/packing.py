@@ -50,7 +50,9 @@ class Packing(NamedTuple):
     panel: int
 
     def pack(self, matrix: np.ndarray | Encoded, empty: Allocate = aligned_empty) -> PackedMatrix:
-        """Lay a matrix out in panels; one that is encoded stays as it is, wherever that may be.
+        """Lay a matrix out in panels; one that is encoded has them already.
+
+        A language model's stays where it is, which may be its file.
 
         Parameters
         ----------
@@ -61,6 +63,7 @@ class Packing(NamedTuple):
         if not isinstance(matrix, np.ndarray):
             smooth = matrix.smooth
             factors = None if smooth is None else np.float32(1) / smooth
+            matrix = matrix.placed(empty)
             return PackedMatrix(matrix.inputs, matrix.outputs, None, self, matrix, factors)
         outputs, inputs = matrix.shape
         panels = pack(self.width, self.panel, matrix, empty)

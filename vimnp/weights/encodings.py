@@ -48,6 +48,7 @@ where it was smoothed: what is to stay as it is stays encoded.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -154,6 +155,21 @@ class Encoded:
         """Bytes of the codes, the scales and the smoothing."""
         arrays = (self.codes, self.scales, self.smooth)
         return sum(0 if array is None else array.nbytes for array in arrays)
+
+    def placed(self, empty: Callable[..., np.ndarray]) -> Encoded:
+        """The same in other memory if it is int8_per_channel, and else itself.
+
+        Parameters
+        ----------
+        empty : callable
+            Makes an array of so many float32, which begins at a cache line.
+        """
+        if self.dtype != PER_CHANNEL:
+            return self
+        size = self.codes.size
+        codes = empty(-(-size // 4)).view(np.uint8)[:size].reshape(self.codes.shape)
+        codes[...] = self.codes
+        return dataclasses.replace(self, codes=codes)
 
     def scaled(self, factors: np.ndarray) -> Encoded:
         """The same codes with scales multiplied by a factor for each output.

@@ -111,12 +111,7 @@ class WeightsFile:
                 raise self._error(name, "stands for NaN or infinity; expected finite weights")
             return decoded
         (member,) = self._members[name]
-        try:
-            data = self._archive.read(member.name)
-        except MemberError as error:
-            raise self._member_error(error) from None
-        tensor = np.frombuffer(data, member.dtype, offset=len(data) - member.nbytes)
-        tensor = tensor.reshape(member.shape)
+        tensor = self._read_array(member)
         if not np.isfinite(tensor).all():
             raise self._error(member.name, "holds NaN or infinity; expected finite weights")
         return tensor.astype(np.float32, copy=False)
@@ -130,12 +125,12 @@ class WeightsFile:
         return is_encoded(self._stored_dtype(name))
 
     def read_encoded(self, name: str) -> Encoded:
-        """A matrix as it is stored and multiplied with, left in the file until it is used.
+        """A matrix as it is stored and multiplied with, of a language model left in the file.
 
-        Its arrays begin at multiples of 64 bytes. They are the file's own, mapped, wherever it was
-        written so; they stay readable when this object is closed. Of a language model only the
-        scales are looked at: all else is read when the matrix is first used, and :meth:`verify`
-        looks at it all. Of a network of pictures, which is small, everything is looked at.
+        There its arrays begin at multiples of 64 bytes. They are the file's own, mapped, wherever
+        it was written so; they stay readable when this object is closed. Only the scales are looked
+        at: all else is read when the matrix is first used, and :meth:`verify` looks at it all. Of a
+        network of pictures, which is small, everything is read and looked at.
 
         Parameters
         ----------
@@ -152,8 +147,9 @@ class WeightsFile:
 
         outputs, inputs = matrix_shape(self._tensors[name])
         if self._stored_dtype(name) == PER_CHANNEL:
-            arrays = [self._map(member, is_checked=True) for member in self._members[name]]
-            encoded = Encoded(PER_CHANNEL, inputs, outputs, *arrays)
+            arrays = [self._read_array(member) for member in self._members[name]]
+            native = [array.astype(array.dtype.newbyteorder("="), copy=False) for array in arrays]
+            encoded = Encoded(PER_CHANNEL, inputs, outputs, *native)
             self._check_encoded(name, encoded)
             return encoded
         codes, *others = self._members[name]
@@ -221,10 +217,19 @@ class WeightsFile:
     def _stored_dtype(self, name: str) -> str:
         return stored_dtype(self._tensors[name], self.metadata.dtype)
 
-    def _map(self, member: Member, *, is_checked: bool = False) -> np.ndarray:
+    def _read_array(self, member: Member) -> np.ndarray:
+        """A member's numbers, held against the CRC."""
+        try:
+            data = self._archive.read(member.name)
+        except MemberError as error:
+            raise self._member_error(error) from None
+        array = np.frombuffer(data, member.dtype, offset=len(data) - member.nbytes)
+        return array.reshape(member.shape)
+
+    def _map(self, member: Member) -> np.ndarray:
         """A member's numbers in this machine's order of bytes, aligned."""
         try:
-            data = self._archive.map(member.name, is_checked=is_checked)
+            data = self._archive.map(member.name)
         except MemberError as error:
             raise self._member_error(error) from None
         array = np.frombuffer(data[len(data) - member.nbytes :], member.dtype)
