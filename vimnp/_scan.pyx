@@ -66,6 +66,7 @@ cdef extern from "isa.h" nogil:
         DTYPE_BFLOAT16
         DTYPE_INT8
         DTYPE_INT4
+        DTYPE_INT8_PER_CHANNEL
 
     struct matrix:
         Py_ssize_t inputs, outputs
@@ -73,6 +74,8 @@ cdef extern from "isa.h" nogil:
         const float *panels
         const void *codes
         const unsigned short *scales
+        const float *scale_of_output
+        const float *factors
 
     Py_ssize_t product_scratch(const matrix *m, Py_ssize_t rows)
 
@@ -86,6 +89,7 @@ cdef extern from "isa.h" nogil:
         const float *bias
         float *out
         Py_ssize_t x_stride, addend_stride, out_stride
+        bint is_quantised
         float *scratch
         kept_rows *kept
 
@@ -425,7 +429,8 @@ cdef class Kernels:
         cdef extent of_rows, of_columns
         cdef Py_ssize_t width = self.table.width
         cdef list views = []  # keeps the weights alive
-        p.weights = _matrix(panels, x.shape[1], out.shape[1], width, views, "panels")
+        factors = None if getattr(panels, "smooth", None) is None else 1 / panels.smooth
+        p.weights = _matrix(panels, factors, x.shape[1], out.shape[1], width, views, "panels")
         of_rows.begin, of_rows.end = rows
         of_columns.begin, of_columns.end = columns
         _expect_shape(x, out.shape[0], p.weights.inputs, "x")
@@ -440,7 +445,7 @@ cdef class Kernels:
             p.addend, p.addend_stride = &addend[0, 0], _stride(addend, False)
         p.x, p.x_stride = &x[0, 0], _stride(x, False)
         p.out, p.out_stride = &out[0, 0], _stride(out, False)
-        p.kept = NULL
+        p.is_quantised, p.kept = False, NULL
         p.scratch = <float *> malloc(product_scratch(&p.weights, of_rows.end - of_rows.begin) * sizeof(float))
         if p.scratch == NULL:
             raise MemoryError
@@ -457,16 +462,20 @@ cdef class Kernels:
 
 
 cdef matrix _matrix(
-    object weights, Py_ssize_t inputs, Py_ssize_t outputs, Py_ssize_t width, list views, str name
+    object weights, object factors, Py_ssize_t inputs, Py_ssize_t outputs, Py_ssize_t width, list views,
+    str name,
 ) except *:
-    """Of the float32 panels that were packed for vectors so wide, or of an Encoded."""
+    """Of the float32 panels that were packed for vectors so wide, or of an Encoded and its inputs' factors."""
     cdef matrix found
     cdef const float[::1] panels
     cdef const unsigned short[:, :, :, ::1] pairs
     cdef const unsigned char[:, :, :, :, ::1] codes
     cdef const unsigned short[:, :, ::1] scales
+    cdef const float[:, ::1] of_outputs
+    cdef const float[::1] of_inputs
     found.inputs, found.outputs, found.dtype = inputs, outputs, DTYPE_FLOAT32
     found.panels, found.codes, found.scales = NULL, NULL, NULL
+    found.scale_of_output = found.factors = NULL
     views.append(weights)
     if not hasattr(weights, "codes"):
         panels = weights
@@ -479,9 +488,20 @@ cdef matrix _matrix(
         pairs = weights.codes
         found.dtype, found.codes = DTYPE_BFLOAT16, &pairs[0, 0, 0, 0]
         return found
-    codes, scales = weights.codes, weights.scales
+    codes = weights.codes
+    found.codes = &codes[0, 0, 0, 0, 0]
+    if weights.dtype == "int8_per_channel":
+        of_outputs = weights.scales
+        found.dtype, found.scale_of_output = DTYPE_INT8_PER_CHANNEL, &of_outputs[0, 0]
+        if factors is not None:
+            of_inputs = factors
+            _expect(of_inputs.shape[0] == inputs, name)
+            views.append(factors)
+            found.factors = &of_inputs[0]
+        return found
+    scales = weights.scales
     found.dtype = DTYPE_INT8 if weights.dtype == "int8" else DTYPE_INT4
-    found.codes, found.scales = &codes[0, 0, 0, 0, 0], &scales[0, 0, 0]
+    found.scales = &scales[0, 0, 0]
     return found
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import vimnp
 from vimnp.commands.console import FAILURE, printable, say
+from vimnp.commands.model_options import names_of_pictures
 from vimnp.commands.options import file_name
 from vimnp.errors import VimnpError
-from vimnp.models.vim.published import PUBLISHED
 from vimnp.weights.metadata import DTYPES
 
 DESCRIPTION = (
@@ -40,7 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=DTYPES,
         default="float32",
-        help="of the stored weights (float32); the last three for language models alone",
+        help="of the stored weights (float32); bfloat16 and int4 for language models alone; a "
+        "network of pictures in int8 also multiplies whole numbers",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=file_name,
+        metavar="DIR",
+        help="of a network of pictures in int8: pictures to find its large channels with (noise)",
     )
     parser.add_argument(
         "--labels",
@@ -50,8 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model",
-        choices=PUBLISHED,
-        help="the published network whose options those are that the checkpoint does not tell",
+        choices=names_of_pictures(),
+        metavar="NAME",
+        help="the published network whose options those are that the checkpoint does not tell; one "
+        "that tells all is refused if it is another: " + ", ".join(names_of_pictures()),
     )
     parser.add_argument(
         "--set",
@@ -91,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
         use_ema=options.ema,
         model=options.model,
         tokenizer=options.tokenizer,
+        calibrate=options.calibrate,
     )
     for assumption in conversion.assumptions:
         print(f"assumed {printable(assumption)}")

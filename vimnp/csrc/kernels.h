@@ -40,6 +40,7 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 #include "small.h"
 #include "product_bfloat16.h"
 #include "product_blocks.h"
+#include "product_per_channel.h"
 #include "product.h"
 #include "scan.h"
 #include "norm.h"

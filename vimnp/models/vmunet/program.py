@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
 from vimnp.engine.program import NO_LAYER, Program
+from vimnp.models.precision import Precision
 from vimnp.models.vmamba.outputs import Output, Stages
 from vimnp.models.vmamba.program import BLOCK, StageArrays, VMambaProgram, costs_of
 from vimnp.models.vmunet import parameters
@@ -26,9 +27,11 @@ def build(
     return _VMUNet(config, parameters, output, apart).program()
 
 
-def operation_costs(config: VMUNetConfig, backend: str = "numpy") -> dict[str, Cost]:
+def operation_costs(
+    config: VMUNetConfig, backend: str = "numpy", precision: Precision = "float32"
+) -> dict[str, Cost]:
     """Costs of a picture's logits, all blocks together, by the operations' names."""
-    return costs_of(config, parameters.load_parameters, build, backend)
+    return costs_of(config, parameters.load_parameters, build, backend, precision)
 
 
 class _VMUNet(VMambaProgram):
@@ -81,10 +84,10 @@ class _VMUNet(VMambaProgram):
 
     def end_decoder_stage(self, index: int) -> None:
         """What the encoder's stage began with is added, if another stage follows."""
+        s = self.stages[index]
         if index:
-            residual = self.stages[index].residual
-            with self.step(self.stages[index]):
-                self.b.add("skip", self.skips[index], residual)
+            with self.step(s):
+                self.b.add("skip", self.skips[index], s.residual)
 
     def expand(self, index: int, stage: DecoderStage) -> None:
         """A stage's tokens -> four times as many of the one before, and what its blocks begin with.
@@ -101,7 +104,7 @@ class _VMUNet(VMambaProgram):
             for number in range(2)
         ]
         b.layer = NO_LAYER
-        with b.rows(s.length, block=BLOCK):
+        with self.tokens(s), self.step(s, lines[0]):
             for line, out in zip(stage.expansion.lines, lines, strict=True):
                 b.product("expand", s.residual, line.expand, out)
         with b.rows(rows):
