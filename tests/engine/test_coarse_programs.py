@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +12,15 @@ from tests.support.implementations import NATIVE_WAYS, only
 from tests.support.micro import MICRO
 from tests.support.options import OPTIONS
 from tests.support.programs import run
-from vimnp.engine.packing import PackedMatrix, Packing
+from tests.support.vmamba_networks import MICRO as MICRO_VMAMBA
+from vimnp.engine.packing import PackedMatrix, Packing, sizes_only
 from vimnp.engine.program import Conv1d, Program, Scan
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.parameters import Parameters, load_parameters
 from vimnp.models.vim.program import build
+from vimnp.models.vmamba.parameters import load_parameters as load_vmamba
+from vimnp.models.vmamba.program import build as build_vmamba
 from vimnp.runtime import extension
 
 
@@ -51,14 +53,23 @@ def test_a_network_comes_out_the_same_but_for_four_digits(option: str) -> None:
         np.testing.assert_array_equal(run(coarse, pixels, num_threads), found)
 
 
-@only(NATIVE_WAYS)
-@pytest.mark.usefixtures("way")
-def test_int8_is_coarse_and_nothing_else() -> None:
-    parameters = parameters_of(MICRO)
-    assert not any(coarse_ones(build(MICRO, parameters, "logits")))
-    patch_proj = parameters.patch_proj
-    for dtype, is_coarse in (("int8", False), ("int8_per_channel", True)):
-        sizes = {name: getattr(patch_proj, name) for name in ("inputs", "outputs", "packing")}
-        small = SimpleNamespace(**sizes, dtype=dtype, bits=8.0)
-        program = build(MICRO, parameters._replace(patch_proj=small), "logits")
+class Small(PackedMatrix):
+    """The size of a matrix that is stored small, for a program that does not run."""
+
+    dtype = "int8_per_channel"
+    bits = 8.0
+
+
+def small(matrix: np.ndarray, empty: object = None) -> PackedMatrix:
+    outputs, inputs = matrix.shape
+    return Small(inputs, outputs, None, Packing(1, 1))
+
+
+def test_networks_in_int8_are_coarse() -> None:
+    vim, vmamba = random_reader(MICRO, 0), random_reader(MICRO_VMAMBA, 0)
+    for pack, is_coarse in ((sizes_only, False), (small, True)):
+        program = build(MICRO, load_parameters(MICRO, vim, pack), "logits")
         assert coarse_ones(program) == [is_coarse] * (2 * MICRO.depth)
+        parameters = load_vmamba(MICRO_VMAMBA, vmamba, pack)
+        program = build_vmamba(MICRO_VMAMBA, parameters, "logits")
+        assert coarse_ones(program) == [is_coarse] * sum(MICRO_VMAMBA.depths)

@@ -72,7 +72,7 @@ class Builder:
         Floats of what a pass goes on from, and leaves for the next.
     coarse : bool
         Exponentials, softplus and SiLU of scans and of convolutions in one dimension have four
-        digits, in less time (``csrc/coarse.h``): for int8 mode, whose products err by more.
+        digits, in less time (``csrc/coarse.h``): for networks in int8, whose products err by more.
 
     Raises
     ------

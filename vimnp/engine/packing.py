@@ -203,3 +203,14 @@ def with_arrays(parameters: Parameters, convert: Callable[[str, Any], Any]) -> P
 
     found: Parameters = other(parameters)
     return found
+
+
+def is_int8(parameters: tuple[Any, ...]) -> bool:
+    """Whether a matrix among them is int8 with a scale for each output: then a network is."""
+
+    def is_one(value: Any) -> bool:
+        if isinstance(value, PackedMatrix):
+            return value.dtype == "int8_per_channel"
+        return isinstance(value, tuple) and any(map(is_one, value))
+
+    return is_one(parameters)

@@ -14,7 +14,7 @@ import numpy as np
 
 from vimnp.engine.builder import Builder
 from vimnp.engine.costs import Cost
-from vimnp.engine.packing import PackedMatrix, sizes_only
+from vimnp.engine.packing import PackedMatrix, is_int8, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, Rows, ScanDirection
 from vimnp.models.parameters import Norm
 from vimnp.models.precision import Precision, read_sizes
@@ -50,10 +50,10 @@ def build(
         its costs are counted by.
     coarse : bool, optional
         Whether scans and convolutions have functions of four digits; see
-        :class:`~vimnp.engine.builder.Builder`. By default where matrices are int8 per channel.
+        :class:`~vimnp.engine.builder.Builder`. By default where the network is int8.
     """
     if coarse is None:
-        coarse = parameters.patch_proj.dtype == "int8_per_channel"
+        coarse = is_int8(parameters)
     return _Vim(config, parameters, output, apart, coarse).program()
 
 

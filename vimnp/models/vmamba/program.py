@@ -18,7 +18,7 @@ import numpy as np
 
 from vimnp.engine.builder import Builder
 from vimnp.engine.costs import Cost
-from vimnp.engine.packing import PackedMatrix, PackMatrix, sizes_only
+from vimnp.engine.packing import PackedMatrix, PackMatrix, is_int8, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, ScanDirection
 from vimnp.models.parameters import Norm
 from vimnp.models.precision import Precision, read_sizes
@@ -160,7 +160,8 @@ class VMambaProgram:
     ) -> None:
         self.config, self.parameters = config, parameters
         self.output, self.apart = output, apart
-        self.b = Builder((config.channels, *config.img_size), self.shape_of_out())
+        inputs, coarse = (config.channels, *config.img_size), is_int8(parameters)
+        self.b = Builder(inputs, self.shape_of_out(), coarse=coarse)
         self.memory = Memory(self.b, config, apart)
         self.stages = [
             StageArrays(self.memory, config, stage) for stage in range(config.num_stages)
