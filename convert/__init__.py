@@ -19,7 +19,12 @@ from vimnp.convert.formats.safetensors_file import SafetensorsFile
 from vimnp.convert.formats.shards import Shards
 from vimnp.convert.formats.source import Source
 from vimnp.convert.labels import read_labels
-from vimnp.convert.network import FAMILIES, Network, find_network
+from vimnp.convert.network import (
+    Network,
+    find_network,
+    published_names,
+    refuse_other_model,
+)
 from vimnp.convert.settings import parse_settings, to_text
 from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
@@ -111,9 +116,8 @@ def convert_checkpoint(
     """
     source, destination = Path(source), Path(destination)
     _refuse_source([source], destination)
-    published = [name for family in FAMILIES for name in family.published]
-    if model is not None and model not in published:
-        known = ", ".join(published)
+    if model is not None and model not in published_names():
+        known = ", ".join(published_names())
         raise CheckpointError(f"there is no model {quoted(model)}; expected one of {known}")
     with _open(source, use_ema) as checkpoint:
         network, metadata, beside, assumptions = _describe(
@@ -160,6 +164,8 @@ def _describe(
     """The network, what the weights file is to say of it, and what of that is assumed."""
     with _naming(checkpoint):
         network = find_network(checkpoint)
+        if model is not None and not network.family.takes_text:
+            refuse_other_model(model, network.family)
         given, of_pictures = parse_settings(settings, network.family.configuration)
         if tokenizer is not None and not network.family.takes_text:
             raise CheckpointError("a tokenizer for a network that takes no text; leave it out")

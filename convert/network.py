@@ -109,6 +109,26 @@ def _reshaped(rows: Rows, shape: tuple[int, ...]) -> Rows:
     return Rows(shape, read)
 
 
+def published_names() -> list[str]:
+    """The names of all published networks that can be converted by them."""
+    return [name for family in FAMILIES for name in family.published]
+
+
+def refuse_other_model(model: str, family: Converter) -> None:
+    """Raise CheckpointError for the name of a published network of another family."""
+    if model not in family.published:
+        (other,) = (f for f in FAMILIES if model in f.published)
+        raise CheckpointError(
+            f"the network {model} is {_with_article(other)}, and this one {_with_article(family)}; "
+            "leave --model out"
+        )
+
+
+def _with_article(family: Converter) -> str:
+    """The title of a family, as of one network."""
+    return family.title if family.named_apart or family.takes_text else f"a {family.title}"
+
+
 def find_network(checkpoint: Source) -> Network:
     """The network in a checkpoint.
 
@@ -121,13 +141,13 @@ def find_network(checkpoint: Source) -> Network:
         network = Network(checkpoint, family, family.rename(checkpoint.shapes))
         if family.recognise(network.shapes):
             return dataclasses.replace(network, made=family.complete(network.shapes))
-    # What other networks have as well, a ViT for one, tells nothing.
-    common: set[str] = set()
-    for family in FAMILIES:
-        common.update(*(config.parameter_shapes() for config in family.published.values()))
-    telling = [name for name in checkpoint.shapes if name not in common]
     others = [f for f in FAMILIES if f.takes_text or f.named_apart]
     pictures = [family for family in FAMILIES if family not in others]
+    # What other networks have as well, a ViT for one, tells nothing.
+    common: set[str] = set()
+    for family in pictures:
+        common.update(*(config.parameter_shapes() for config in family.published.values()))
+    telling = [name for name in checkpoint.shapes if name not in common]
     apart = [f"{family.title} has names such as {family.example!r}" for family in others]
     raise CheckpointError(
         f"no {' or '.join(family.title for family in pictures)}: it has "

@@ -75,7 +75,7 @@ cdef extern from "isa.h" nogil:
 
     struct conv1d_operation:
         Py_ssize_t length, channels
-        int taps, silu, directions
+        int taps, silu, directions, coarse
         program_array x, state
         conv1d_filter filters[2]
 
@@ -113,7 +113,7 @@ cdef extern from "isa.h" nogil:
 
     struct scan_operation:
         Py_ssize_t channels
-        int d_state, directions
+        int d_state, directions, coarse
         float scale
         scan_direction of_direction[4]
 
@@ -408,6 +408,7 @@ cdef class Program:
         to.length, to.channels = task.x.rows, task.x.channels
         to.taps, to.silu, to.directions = len(task.filters[0].weight), task.silu, len(task.filters)
         _expect(1 <= to.taps <= MAX_TAPS, "d_conv")
+        to.coarse = task.coarse
         to.x, to.state = _array(task.x), _array(task.state)
         for i, filter in enumerate(task.filters):
             to.filters[i].weight = self._floats(filter.weight)
@@ -432,7 +433,7 @@ cdef class Program:
 
     cdef int _fill_scan(self, scan_operation *to, object task) except -1:
         to.d_state, to.channels = task.directions[0].A.shape
-        to.directions, to.scale = len(task.directions), task.scale
+        to.directions, to.scale, to.coarse = len(task.directions), task.scale, task.coarse
         _expect(1 <= to.d_state <= MAX_STATES, "d_state")
         for i, direction in enumerate(task.directions):
             self._fill_direction(&to.of_direction[i], direction)

@@ -34,7 +34,7 @@ cdef extern from "isa.h" nogil:
     struct convolution:
         Py_ssize_t length, channels
         extent positions
-        int taps, silu, directions
+        int taps, silu, directions, coarse
         const float *x
         Py_ssize_t x_stride
         filter filters[2]
@@ -100,7 +100,7 @@ cdef extern from "isa.h" nogil:
 
     struct scan:
         Py_ssize_t length, channels
-        int d_state, delta_softplus, fixlen, B_constant, C_constant, accumulate
+        int d_state, delta_softplus, fixlen, B_constant, C_constant, accumulate, coarse
         float scale
         const float *u
         const float *delta
@@ -138,6 +138,8 @@ cdef extern from "isa.h" nogil:
         FUNCTION_SOFTPLUS
         FUNCTION_SILU
         FUNCTION_GELU
+        FUNCTION_COARSE_SOFTPLUS
+        FUNCTION_COARSE_SILU
 
     ctypedef void (*part_function)(
         const void *task, Py_ssize_t begin, Py_ssize_t end
@@ -239,9 +241,10 @@ cdef class Kernels:
         return Program(self, described)
 
     def apply(self, str name not None, const float[::1] x not None, float[::1] out not None):
-        """The kernels' own "exp", "softplus", "silu" or "gelu" of every element of x, into out."""
+        """The kernels' own function of that name of every element of x, into out."""
         functions = {
             "exp": FUNCTION_EXP, "softplus": FUNCTION_SOFTPLUS, "silu": FUNCTION_SILU, "gelu": FUNCTION_GELU,
+            "coarse softplus": FUNCTION_COARSE_SOFTPLUS, "coarse silu": FUNCTION_COARSE_SILU,
         }
         _expect(x.shape[0] == out.shape[0], "out")
         if x.shape[0]:
@@ -249,14 +252,14 @@ cdef class Kernels:
 
     def causal_conv1d(
         self, const float[:, :] x, tuple filters not None, tuple outs not None,
-        *, bint silu, int num_threads, float[:, ::1] state=None,
+        *, bint silu, int num_threads, float[:, ::1] state=None, bint coarse=False,
     ):
         """Convolve forward, or forward and backward; see vimnp.ops.kernels."""
         cdef convolution c
         cdef const float[:, ::1] weight
         cdef const float[::1] bias
         cdef float[:, :] out
-        c.length, c.channels, c.silu = x.shape[0], x.shape[1], silu
+        c.length, c.channels, c.silu, c.coarse = x.shape[0], x.shape[1], silu, coarse
         c.directions = len(filters)
         _expect(1 <= c.directions <= 2, "filters")
         _expect(len(outs) == c.directions, "outs")
@@ -362,7 +365,7 @@ cdef class Kernels:
     def selective_scan(
         self, tuple directions not None, const float[:, :] z, float[:, :] out,
         *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
-        tuple initial_states=None, tuple walks=None,
+        tuple initial_states=None, tuple walks=None, bint coarse=False,
     ):
         """Scan in one direction, or in two and add up, or in some with walks; see vimnp.ops.kernels."""
         cdef scan of_direction[4]
@@ -379,11 +382,14 @@ cdef class Kernels:
             of_direction[i].accumulate, of_direction[i].scale = i > 0, 1.0
             of_direction[i].z = of_direction[i].initial_state = of_direction[i].last_state = NULL
             of_direction[i].out, of_direction[i].out_stride = NULL, 0
-            of_direction[i].dt_proj.weights.inputs = 0
+            of_direction[i].dt_proj.weights.inputs, of_direction[i].coarse = 0, coarse
             views.append(_fill(&of_direction[i], directions[i], reverses and i > 0))
             if length:
                 of_direction[i].walk = _walk(None if reverses else walks[i], length)
                 _expect(reverses or not (of_direction[i].B_constant or of_direction[i].C_constant), "walks")
+            _expect(
+                not coarse or not (fixlen or of_direction[i].B_constant or of_direction[i].C_constant), "coarse"
+            )
         cdef const float[:, ::1] initial_state
         cdef float[:, ::1] last_state
         if initial_states is not None:

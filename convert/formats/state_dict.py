@@ -12,7 +12,8 @@ from vimnp.errors import CheckpointError
 
 Tensor = TypeVar("Tensor")
 
-_WEIGHTS = ("model", "state_dict")  # as DeiT's and as timm's training scripts write
+# As the training scripts of DeiT, of timm and of VM-UNet write.
+_WEIGHTS = ("model", "state_dict", "model_state_dict")
 _AVERAGED = ("model_ema", "state_dict_ema")
 # What stands before every name where a model was saved inside of what runs it.
 _WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*")  # DistributedDataParallel, torch.compile
@@ -51,7 +52,7 @@ def find_state_dict(content: object, use_ema: bool) -> dict[str, TensorRecord]:
     if not any(isinstance(value, TensorRecord) for value in content.values()):
         raise CheckpointError(
             f"it holds {listing(content) or 'nothing'}; expected the weights, either under "
-            "'model' or 'state_dict' or directly"
+            "'model', 'state_dict' or 'model_state_dict' or directly"
         )
     return _only_tensors(content)
 

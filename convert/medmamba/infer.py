@@ -9,10 +9,10 @@ from vimnp.convert.family import Shapes
 from vimnp.convert.formats.naming import quoted
 from vimnp.convert.vmamba.infer import (
     assumptions,
+    expect_model,
     fit,
     infer_options,
     infer_sizes,
-    refuse_model,
 )
 from vimnp.errors import CheckpointError
 from vimnp.models.medmamba.config import MedMambaConfig
@@ -28,12 +28,13 @@ def infer_config(
 
     Parameters, results and errors are those of :func:`vimnp.convert.vmamba.infer.infer_config`.
     """
-    refuse_model(model, "a MedMamba")
     sizes = infer_sizes(shapes, STAGES)
     sizes["dims"] = tuple(2 * half for half in sizes["dims"])  # a block's norm is of a half
     inferred = sizes | infer_options(shapes)
     config = fit(MedMambaConfig, shapes, inferred, settings, "a MedMamba")
-    return config, assumptions(config, settings, name_of(config))
+    like = name_of(config)
+    expect_model(model, like)
+    return config, assumptions(config, settings, like)
 
 
 def examine(

@@ -6,13 +6,14 @@ from vimnp.convert.vmamba.recognise import is_vmamba
 from vimnp.convert.vmamba.rename import new_names
 from vimnp.convert.vmamba.training import read_training
 from vimnp.models.vmamba.config import VMambaConfig
+from vimnp.models.vmamba.published import PUBLISHED
 from vimnp.models.vmamba.spellings import network_shape
 
 CONVERTER = Converter(
     title="a VMamba",
     example="layers.0.blocks.0.op.x_proj_weight",
     configuration=VMambaConfig,
-    published={},  # nothing is left for --model to settle: the tensors tell which one they are of
+    published=PUBLISHED,
     rename=new_names,
     reshape=network_shape,
     recognise=is_vmamba,

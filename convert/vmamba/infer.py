@@ -49,7 +49,8 @@ def infer_config(
     settings : mapping of str to object
         Values of fields that the training's configuration or the user gives.
     model : str, optional
-        Refused: the tensors tell which network they are of.
+        The published network that it is to be. The tensors tell which one they are of, so that
+        this settles nothing.
 
     Returns
     -------
@@ -61,21 +62,23 @@ def infer_config(
     Raises
     ------
     CheckpointError
-        If the network is no such VMamba, or a setting contradicts the weights.
+        If the network is no such VMamba, or a setting or the model contradicts the weights.
     """
-    refuse_model(model, "a VMamba")
     refuse_kin(shapes)
     inferred = infer_sizes(shapes, STAGES) | infer_options(shapes)
     config = fit(VMambaConfig, shapes, inferred, settings, "a VMamba")
-    return config, assumptions(config, settings, name_of(config))
+    like = name_of(config)
+    expect_model(model, like)
+    return config, assumptions(config, settings, like)
 
 
-def refuse_model(model: str | None, title: str) -> None:
-    """Raise CheckpointError if the user says which published network it is."""
-    if model is not None:
+def expect_model(model: str | None, like: str | None) -> None:
+    """Raise CheckpointError if the user names another network than that of these sizes."""
+    if model not in (None, like):
+        found = f"of {like}" if like else "of none that was published"
         raise CheckpointError(
-            f"the network {model} is a Vision Mamba, and this one {title}, whose tensors tell all "
-            "of it; leave --model out"
+            f"the network is to be {model}, but the weights have the sizes {found}; leave --model "
+            "out or name another"
         )
 
 

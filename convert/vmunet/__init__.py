@@ -2,17 +2,17 @@
 
 from vimnp.convert.family import Converter, Evaluation
 from vimnp.convert.vmamba.infer import examine
-from vimnp.convert.vmamba.rename import new_names
 from vimnp.convert.vmunet.infer import infer_config
-from vimnp.convert.vmunet.recognise import is_vmunet
+from vimnp.convert.vmunet.recognise import is_vmunet, new_names
 from vimnp.models.vmamba.spellings import network_shape
 from vimnp.models.vmunet.config import VMUNetConfig
+from vimnp.models.vmunet.published import PUBLISHED
 
 CONVERTER = Converter(
     title="a VM-UNet",
     example="layers_up.0.blocks.0.self_attention.x_proj_weight",
     configuration=VMUNetConfig,
-    published={},  # nothing is left for --model to settle: the tensors tell which one they are of
+    published=PUBLISHED,
     rename=new_names,
     reshape=network_shape,
     recognise=is_vmunet,

@@ -11,14 +11,15 @@ from vimnp.convert.fitting import shape_of
 from vimnp.convert.vmamba.infer import (
     assumptions,
     count_blocks,
+    expect_model,
     fit,
     infer_options,
     infer_sizes,
-    refuse_model,
 )
 from vimnp.convert.vmunet.recognise import refuse_kin
 from vimnp.errors import CheckpointError
 from vimnp.models.vmunet.config import MOST_STAGES, VMUNetConfig
+from vimnp.models.vmunet.published import name_of
 
 _LAYER = re.compile(r"layers\.([0-9]{1,6})\.blocks\.")
 
@@ -30,7 +31,6 @@ def infer_config(
 
     Parameters, results and errors are those of :func:`vimnp.convert.vmamba.infer.infer_config`.
     """
-    refuse_model(model, "a VM-UNet")
     refuse_kin(shapes)
     stages = len({match[1] for match in map(_LAYER.match, shapes) if match})
     if not 2 <= stages <= MOST_STAGES:
@@ -44,4 +44,6 @@ def infer_config(
     config = fit(VMUNetConfig, shapes, inferred, settings, "a VM-UNet")
     # A picture of even grids has no odd row to be padded or cropped.
     told = {"downsample_pad": config.downsample_pad, **settings}
-    return config, assumptions(config, told, None)
+    like = name_of(config)
+    expect_model(model, like)
+    return config, assumptions(config, told, like)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from vimnp.convert.family import Shapes
 from vimnp.convert.formats.naming import quoted
+from vimnp.convert.vmamba import rename
 from vimnp.convert.vmamba.recognise import is_vmamba
 from vimnp.errors import CheckpointError
 
@@ -16,6 +18,16 @@ _KIN = (
         "has those that add them, VM-UNet",
     ),
 )
+
+
+# What a count of operations (thop), which the original's training begins with, leaves in a module.
+_COUNTED = ("total_ops", "total_params")
+
+
+def new_names(names: Collection[str]) -> dict[str, str]:
+    """The names in a state dict by the network's own: a VMamba's, and those of the decoder."""
+    found = rename.new_names(names)
+    return {name: there for name, there in found.items() if not name.endswith(_COUNTED)}
 
 
 def is_vmunet(shapes: Shapes) -> bool:

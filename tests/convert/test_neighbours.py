@@ -17,12 +17,13 @@ from tests.support import golden_vmamba
 from tests.support.neighbours import MEDMAMBA, VMUNET, lively, medmambas, vmunets
 from tests.support.torch_format import save
 from tests.support.vmamba_checkpoints import Weights, with_old_names
+from tests.support.vmamba_networks import normalised
 from vimnp import MedMamba, MedMambaConfig, VMUNet, VMUNetConfig
 from vimnp.convert import Conversion, convert_checkpoint
 from vimnp.convert.medmamba.infer import infer_config as infer_medmamba
 from vimnp.convert.vmunet.infer import infer_config as infer_vmunet
 from vimnp.errors import CheckpointError
-from vimnp.weights import WeightsFile
+from vimnp.weights import Metadata, WeightsFile
 
 
 def weights_of(config: Any) -> Weights:
@@ -110,6 +111,20 @@ def test_a_vmunet_is_converted(tmp_path: Path) -> None:
     with WeightsFile(tmp_path / "net.npz") as file:
         for name, array in UNET.items():
             np.testing.assert_array_equal(file.read(name), array)
+
+
+def test_a_dump_of_vmunets_training_is_read(tmp_path: Path) -> None:
+    """As its ``latest.pth``, after a count of operations that has left its own in the modules."""
+    weights = as_trained(UNET, "vmunet.")
+    weights["vmunet.layers.0.total_ops"] = weights["vmunet.total_params"] = np.zeros(1)
+    dump = {"epoch": 3, "min_loss": 0.25, "model_state_dict": weights, "optimizer_state_dict": {}}
+    model, conversion = converted(tmp_path, dump, settings=SIZES["VM-UNet"])
+    assert model.config == VMUNET
+    assert conversion.assumptions[-1].startswith("2 tensors can be left out")
+    np.testing.assert_array_equal(
+        model(normalised(VMUNET)),
+        VMUNet(Metadata(config=VMUNET), lively(VMUNET))(normalised(VMUNET)),
+    )
 
 
 def test_what_the_user_says_of_pictures_wins(tmp_path: Path) -> None:

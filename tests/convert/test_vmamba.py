@@ -633,3 +633,50 @@ def test_golden_cropping(golden: Path, tmp_path: Path) -> None:
     recorded = golden_vmamba.recorded(golden, "v0_odd")
     logits = VMamba.from_npz(tmp_path / "out.npz")(recorded["input"])
     np.testing.assert_allclose(logits, recorded["logits_cropped"], rtol=0, atol=BOUND)
+
+
+# ---- Named networks ------------------------------------------------------------------------------
+
+
+def test_a_file_may_be_held_to_a_published_network() -> None:
+    """Two of the published files have names that are mixed up easily."""
+    shapes = PUBLISHED["vmamba-tiny-s1l8"].parameter_shapes()
+    config, _ = infer_config(shapes, {}, "vmamba-tiny-s1l8")
+    assert config == PUBLISHED["vmamba-tiny-s1l8"]
+    with pytest.raises(
+        CheckpointError,
+        match="to be vmamba-tiny-s2l5, but the weights have the "
+        "sizes of vmamba-tiny-s1l8; leave --model out or name another",
+    ):
+        infer_config(shapes, {}, "vmamba-tiny-s2l5")
+
+
+def test_another_network_than_the_named_is_refused(tmp_path: Path) -> None:
+    refused(
+        tmp_path,
+        WEIGHTS,
+        "but the weights have the sizes of none that was published",
+        model="vmamba-tiny",
+    )
+    refused(
+        tmp_path, WEIGHTS, "the network vmunet is a VM-UNet, and this one a VMamba", model="vmunet"
+    )
+    weights = random_weights(VISION)
+    refused(
+        tmp_path,
+        weights,
+        "the network vmamba-tiny is a VMamba, and this one a Vision Mamba",
+        model="vmamba-tiny",
+    )
+
+
+def test_the_command_takes_the_names_of_all_published_networks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "net.pth", WEIGHTS)
+    command = ["convert", str(tmp_path / "net.pth"), str(tmp_path / "net.npz"), "--model"]
+    assert main([*command, "vmamba-base"]) != 0
+    assert "of none that was published" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*command, "vmamba-huge"])
+    assert "vmamba-tiny-s1l8" in capsys.readouterr().err

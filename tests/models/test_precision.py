@@ -14,9 +14,11 @@ import pytest
 import vimnp
 from tests.support import vmamba_networks
 from tests.support.micro import MICRO, micro
+from tests.support.neighbours import MEDMAMBA, VMUNET, lively
 from tests.support.options import OPTIONS
 from tests.support.processes import run
 from tests.support.random_weights import write_random
+from vimnp.models import network_of_pictures
 from vimnp.models.random_weights import random_reader
 from vimnp.runtime import extension
 from vimnp.weights import BUNDLED_DIGITS, BUNDLED_PYDOC, Metadata, WeightsFile, write_weights
@@ -77,6 +79,21 @@ def test_every_vmamba_is_about_the_same_in_int8(name: str) -> None:
     assert 0 < relative(found, expected) < 0.1
     native = vimnp.VMamba(Metadata(config=config), read, precision="int8", **NATIVE)
     assert relative(native(images), found) < 0.05  # a rounding may fall out otherwise
+
+
+@pytest.mark.parametrize("config", [MEDMAMBA, VMUNET], ids=["medmamba", "vmunet"])
+def test_networks_of_the_same_block_are_about_the_same_in_int8(config: Any) -> None:
+    network = network_of_pictures(config.family.name)
+    read = lively(config)
+    exact, whole, native = (
+        network(Metadata(config=config), read, precision=precision, **backend)
+        for precision, backend in (("float32", NUMPY), ("int8", NUMPY), ("int8", NATIVE))
+    )
+    images = pixels(config)
+    expected, found = exact(images), whole(images)
+    assert 0 < relative(found, expected) < 0.1
+    assert relative(native(images), found) < 0.05
+    assert whole.costs()["in_proj"].bytes < exact.costs()["in_proj"].bytes
 
 
 @every_backend

@@ -27,7 +27,7 @@ class QuantisedRows(NamedTuple):
 
 
 def quantise_rows(x: np.ndarray, smooth: np.ndarray | None = None) -> QuantisedRows:
-    """Rows as whole numbers of 8 bits: x / smooth / scale, ties to even, scale the largest over 127.
+    """Rows as whole numbers: x / smooth / scale, ties to even, scale the largest over 127.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def quantise_rows(x: np.ndarray, smooth: np.ndarray | None = None) -> QuantisedR
 
 
 def weights_of(matrix: Encoded) -> tuple[np.ndarray, np.ndarray]:
-    """The whole numbers of a matrix, int64 (outputs, inputs), and their scales, float32 (outputs,)."""
+    """A matrix's whole numbers, int64 (outputs, inputs), and its scales, float32 (outputs,)."""
     assert matrix.scales is not None
     whole = whole_numbers(matrix.dtype, matrix.codes)
     rows = whole.reshape(16 * len(whole), -1)[: matrix.outputs, : matrix.inputs]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import vimnp
 from vimnp.commands.console import FAILURE, printable, say
+from vimnp.commands.model_options import names_of_pictures
 from vimnp.commands.options import file_name
 from vimnp.errors import VimnpError
-from vimnp.models.vim.published import PUBLISHED
 from vimnp.weights.metadata import DTYPES
 
 DESCRIPTION = (
@@ -57,8 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model",
-        choices=PUBLISHED,
-        help="the published network whose options those are that the checkpoint does not tell",
+        choices=names_of_pictures(),
+        metavar="NAME",
+        help="the published network whose options those are that the checkpoint does not tell; one "
+        "that tells all is refused if it is another: " + ", ".join(names_of_pictures()),
     )
     parser.add_argument(
         "--set",

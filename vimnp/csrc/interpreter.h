@@ -65,7 +65,7 @@ static void FN(run_conv1d)(
 {
     struct convolution task = {
         .length = c->length, .channels = c->channels, .taps = c->taps, .silu = c->silu,
-        .directions = c->directions, .positions = time,
+        .directions = c->directions, .coarse = c->coarse, .positions = time,
         .x = first_row(worker, c->x), .x_stride = c->x.stride, .state = first_row(worker, c->state)};
     if (time.end == c->length)
         task.positions.end = last_position(&task);
@@ -114,7 +114,7 @@ INLINE struct scan FN(scan_task)(
     return (struct scan){
         .length = d->length, .channels = s->channels, .d_state = s->d_state,
         .walk = d->walk, .dt_of_chunk = dt_of_chunk,
-        .delta_softplus = 1, .accumulate = index,
+        .delta_softplus = 1, .accumulate = index, .coarse = s->coarse,
         .scale = index + 1 == s->directions ? s->scale : 1.0f,
         .u = first_row(worker, d->u), .u_stride = d->u.stride,
         .delta = projects ? worker->scratch : first_row(worker, d->delta),

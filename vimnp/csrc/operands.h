@@ -145,7 +145,7 @@ struct filter {
 struct convolution {
     ptrdiff_t length, channels;
     struct extent positions; /* of the window's newest token; see last_position */
-    int taps, silu, directions;
+    int taps, silu, directions, coarse; /* coarse: see coarse.h */
     const float *x;
     ptrdiff_t x_stride;
     struct filter filters[2];
@@ -193,6 +193,7 @@ struct scan {
     int d_state, delta_softplus, fixlen;
     int B_constant, C_constant; /* (d_state, channels) instead of one row per token */
     int accumulate;             /* add to what `out` holds, before the gate */
+    int coarse;                 /* by the functions of coarse.h; then B, C and the mode are the usual ones */
     float scale;                /* multiplies the gated output */
     const float *u, *delta, *A, *B, *C;
     const float *D, *z, *delta_bias; /* each may be NULL */

@@ -92,6 +92,11 @@ INLINE void FN(product_tile)(
         for (int i = 0; i < rows * vectors; i++)
             sums[i / vectors][i % vectors] = values[i];
     }
+    if (p->activation == ACTIVATION_RELU) {
+        UNROLL
+        for (int i = 0; i < rows * vectors; i++)
+            sums[i / vectors][i % vectors] = FN(at_least)(sums[i / vectors][i % vectors], 0.0f);
+    }
     UNROLL
     for (int r = 0; r < rows; r++) {
         if (r >= left)

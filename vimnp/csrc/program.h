@@ -93,7 +93,7 @@ struct conv1d_filter {
  * goes on from the taps - 1 inputs that it holds, and leaves the last ones there. */
 struct conv1d_operation {
     ptrdiff_t length, channels;
-    int taps, silu, directions;
+    int taps, silu, directions, coarse;
     struct array x, state;
     struct conv1d_filter filters[2];
 };
@@ -145,7 +145,7 @@ struct scan_direction {
 /* The directions' sum, gated by z and scaled. */
 struct scan_operation {
     ptrdiff_t channels;
-    int d_state, directions;
+    int d_state, directions, coarse;
     float scale;
     struct scan_direction of_direction[MAX_DIRECTIONS];
 };

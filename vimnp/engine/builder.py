@@ -70,6 +70,9 @@ class Builder:
         Rows and channels of what the program makes of it.
     state : int
         Floats of what a pass goes on from, and leaves for the next.
+    coarse : bool
+        Exponentials, softplus and SiLU of scans and of convolutions in one dimension have four
+        digits, in less time (``csrc/coarse.h``): for int8 mode, whose products err by more.
 
     Raises
     ------
@@ -77,11 +80,19 @@ class Builder:
         By every method, if operands do not fit each other or the stage.
     """
 
-    def __init__(self, inputs: tuple[int, ...], out: tuple[int, int], *, state: int = 0) -> None:
+    def __init__(
+        self,
+        inputs: tuple[int, ...],
+        out: tuple[int, int],
+        *,
+        state: int = 0,
+        coarse: bool = False,
+    ) -> None:
         self.input = Array(INPUT, 0, inputs[-1], int(np.prod(inputs[:-1])), inputs[-1])
         self.out = Array(OUT, 0, out[1], out[0], out[1])
         self.layer = NO_LAYER
         self._inputs, self._out_shape, self._state = inputs, out, state
+        self._coarse = coarse
         self._ids: int | None = None
         self._buffers: list[int] = []
         self._stages: list[Stage] = []
@@ -491,7 +502,8 @@ class Builder:
         cost = costs.conv1d(results, taps, silu).plus(costs.moved(results))
         if state is not None:
             cost = cost.plus(costs.moved(2 * state.rows * state.channels))
-        task = Conv1d(x=x, filters=tuple(filters), silu=silu, state=state)
+        coarse = self._coarse
+        task = Conv1d(x=x, filters=tuple(filters), silu=silu, state=state, coarse=coarse)
         self._add("conv1d", task, cost, [x], rows=(0, x.rows))
 
     def conv2d(self, x: Array, filter: Filter, *, grid: tuple[int, int], silu: bool = True) -> None:
@@ -660,7 +672,7 @@ class Builder:
         longest = max(d.u.rows for d in directions)
         self._elements += longest * channels
         straight = tuple(d.straightened() for d in directions)
-        self._add("scan", Scan(directions=straight, scale=scale), cost)
+        self._add("scan", Scan(directions=straight, scale=scale, coarse=self._coarse), cost)
 
     def _expect_direction(self, d: ScanDirection, d_state: int, channels: int) -> None:
         self._expect_shape(d.A, (d_state, channels), "A")

@@ -63,7 +63,8 @@ class Int8Matrix:
         out : ndarray of float32, shape (tokens, outputs)
         """
         if self.inverse_smooth is not None:
-            x = x * self.inverse_smooth
+            with np.errstate(over="ignore"):  # such a token is not finite
+                x = x * self.inverse_smooth
         whole, scales = quantise_tokens(x)
         np.multiply(self.sums(whole), self.scales, out=out)
         with np.errstate(invalid="ignore"):  # a token that is not finite

@@ -213,6 +213,7 @@ class Conv1d(SimpleNamespace):
     filters: tuple[Filter, ...]
     silu: bool
     state: Array | None  # (taps - 1, channels)
+    coarse: bool  # SiLU to four digits
 
 
 class Conv2d(SimpleNamespace):
@@ -297,6 +298,7 @@ class Scan(SimpleNamespace):
 
     directions: tuple[ScanDirection, ...]
     scale: float
+    coarse: bool  # decays, softplus and SiLU to four digits
 
 
 class Reduction(SimpleNamespace):

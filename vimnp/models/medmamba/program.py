@@ -59,12 +59,15 @@ class _MedMamba(VMambaProgram):
         left, right = both.columns(0, half), both.columns(half, 2 * half)
         convolved = self.convolve_all(s, block.branch)
         self.cross_scan(s, block.op)
-        with b.rows(s.length, block=BLOCK):
-            self.norm(s.y, s.y, block.op.out_norm, s.z if self.config.gated else None)
-            b.product("out_proj", s.y, block.op.out_proj, right)
-            last = block.branch.convolutions[-1]
-            b.product("conv", convolved, last.kernel, left, bias=last.bias, activation="relu")
-            b.add("shuffle", both, s.residual, groups=2)
+        last = block.branch.convolutions[-1]
+        with self.tokens(s):
+            with self.step(s):
+                self.norm(s.y, s.y, block.op.out_norm, s.z if self.config.gated else None)
+            with self.step(s, right):
+                b.product("out_proj", s.y, block.op.out_proj, right)
+                b.product("conv", convolved, last.kernel, left, bias=last.bias, activation="relu")
+            with self.step(s):
+                b.add("shuffle", both, s.residual, groups=2)
             end()
 
     def convolve_all(self, s: StageArrays, branch: Branch) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vimnp.models.medmamba.config import MedMambaConfig
+from vimnp.models.vmamba.published import name_among
 
 PUBLISHED = {
     "medmamba-tiny": MedMambaConfig(),
@@ -14,8 +15,4 @@ PUBLISHED = {
 
 def name_of(config: MedMambaConfig) -> str | None:
     """The published network that has these sizes; None if there is none."""
-    for name, published in PUBLISHED.items():
-        same = ("dims", "depths", "d_inner", "dt_rank", "d_state", "channels")
-        if all(getattr(config, field) == getattr(published, field) for field in same):
-            return name
-    return None
+    return name_among(PUBLISHED, config)

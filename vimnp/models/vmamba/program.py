@@ -149,6 +149,7 @@ class StageArrays:
         self.dbc = memory.dbc.reshaped(self.length, DIRECTIONS * config.dbc_channels(stage))
         self.mlp = memory.wide.reshaped(self.length, config.mlp_channels[stage])
         self.deltas = [delta.reshaped(self.length, self.d_inner) for delta in memory.deltas]
+        self.quantised: Array | None = None  # the norm, where in_proj multiplies whole numbers
 
 
 class VMambaProgram:
@@ -320,6 +321,10 @@ class VMambaProgram:
         """The norm of what goes through its cross-scan."""
         with self.step(s):
             self.norm(s.scanned, s.normed, block.norm)
+            in_proj = block.op.in_proj
+            if in_proj.dtype == "int8_per_channel" and not self.apart:
+                s.quantised = s.quantised or self.b.quantised(s.length, in_proj)
+                self.b.quantise(s.normed, in_proj, s.quantised)
 
     def block(self, s: StageArrays, block: Block, end: Callable[[], None]) -> None:
         """Cross-scan and MLP, and in their last stage what follows."""
@@ -333,11 +338,12 @@ class VMambaProgram:
     def cross_scan(self, s: StageArrays, op: CrossScan) -> None:
         """SS2D up to its sum of directions: normed (L, C) -> y (L, D), and where gated z (L, D)."""
         b = self.b
+        read = s.quantised or s.normed
         with b.columns(s.d_inner, s.length, block=BLOCK):
-            b.product("in_proj", s.normed, op.in_proj, s.xz)
+            b.product("in_proj", read, op.in_proj, s.xz)
             b.conv2d(s.x, Filter(op.conv_weight, op.conv_bias, s.u), grid=s.grid)
             if self.config.gated:
-                b.product("in_proj", s.normed, op.in_proj, s.xz, column=s.d_inner)
+                b.product("in_proj", read, op.in_proj, s.xz, column=s.d_inner)
         self.directions(s, op)
 
     def directions(self, s: StageArrays, op: CrossScan) -> None:

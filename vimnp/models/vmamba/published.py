@@ -7,6 +7,7 @@ Every published file holds one of them. The files' own names are mixed up easily
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from vimnp.models.vmamba.config import PerStage, VMambaConfig
 
@@ -73,12 +74,17 @@ def name_of(config: VMambaConfig) -> str | None:
 
     It may look at pictures of another size and tell other classes, or be a backbone.
     """
+    return name_among(PUBLISHED, config)
+
+
+def name_among(networks: Mapping[str, VMambaConfig], config: VMambaConfig) -> str | None:
+    """The same of a network that stands on a VMamba, among those of its kind."""
     same = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
         if field.name not in _BESIDE_THE_NETWORK
     }
-    for name, published in PUBLISHED.items():
+    for name, published in networks.items():
         if all(getattr(published, field) == value for field, value in same.items()):
             return name
     return None

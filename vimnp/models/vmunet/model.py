@@ -14,7 +14,7 @@ from vimnp.models.vmamba.outputs import Output
 from vimnp.models.vmunet import parameters
 from vimnp.models.vmunet.config import VMUNetConfig
 from vimnp.models.vmunet.outputs import as_maps, shape_of
-from vimnp.models.vmunet.published import PUBLISHED
+from vimnp.models.vmunet.published import PUBLISHED, name_of
 from vimnp.weights.family import ReadTensor
 
 if TYPE_CHECKING:
@@ -134,7 +134,11 @@ class VMUNet(VMamba):
 
         return operation_costs(self.config, self.backend, self.precision)
 
+    def _network_name(self) -> str | None:
+        return name_of(self.config)
+
     def _facts(self) -> dict[str, str]:
-        facts = super()._facts()
-        del facts["network"]  # a published one's name tells nothing of its weights
-        return {**facts, "decoder": f"{self.config.depths_decoder} blocks, a map of the picture"}
+        return {
+            **super()._facts(),
+            "decoder": f"{self.config.depths_decoder} blocks, a map of the picture",
+        }

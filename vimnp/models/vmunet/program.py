@@ -84,10 +84,10 @@ class _VMUNet(VMambaProgram):
 
     def end_decoder_stage(self, index: int) -> None:
         """What the encoder's stage began with is added, if another stage follows."""
+        s = self.stages[index]
         if index:
-            residual = self.stages[index].residual
-            with self.step(self.stages[index]):
-                self.b.add("skip", self.skips[index], residual)
+            with self.step(s):
+                self.b.add("skip", self.skips[index], s.residual)
 
     def expand(self, index: int, stage: DecoderStage) -> None:
         """A stage's tokens -> four times as many of the one before, and what its blocks begin with.
@@ -104,7 +104,7 @@ class _VMUNet(VMambaProgram):
             for number in range(2)
         ]
         b.layer = NO_LAYER
-        with b.rows(s.length, block=BLOCK):
+        with self.tokens(s), self.step(s, lines[0]):
             for line, out in zip(stage.expansion.lines, lines, strict=True):
                 b.product("expand", s.residual, line.expand, out)
         with b.rows(rows):
