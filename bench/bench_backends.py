@@ -32,24 +32,36 @@ from tests.support.processes import peak_memory
 from tests.support.random_weights import write_random
 from vimnp.engine.settings import BACKENDS
 from vimnp.measure.profiling import Profile, median_seconds, profile
+from vimnp.models.precision import Precision
 
 SIDES = (224, 448, 672)
 WARM = 3  # passes before one that counts
 
 
-def backend_pass(backend: str, num_threads: int, side: int = 224) -> Call:
-    call = forward_pass(*network(side, num_threads, backend))
+def backend_pass(
+    backend: str, num_threads: int, side: int = 224, precision: Precision = "float32"
+) -> Call:
+    call = forward_pass(*network(side, num_threads, backend, precision))
     return with_threads(call, num_threads) if backend == "numpy" else call
 
 
-def transformer(blockwise: bool, num_threads: int, side: int = 224) -> Call:
-    return partial(deit_session(side, num_threads, blockwise), pixels(side))
+def transformer(
+    blockwise: bool, num_threads: int, side: int = 224, precision: Precision = "float32"
+) -> Call:
+    return partial(deit_session(side, num_threads, blockwise, precision), pixels(side))
 
+
+TRANSFORMERS: dict[str, Callable[[int, int], Call]] = {
+    "DeiT-tiny, exported": partial(transformer, False),
+    "DeiT-tiny, blockwise attention": partial(transformer, True),
+}
 
 NETWORKS: dict[str, Callable[[int, int], Call]] = {
     **{backend: partial(backend_pass, backend) for backend in BACKENDS},
-    "DeiT-tiny, exported": partial(transformer, False),
-    "DeiT-tiny, blockwise attention": partial(transformer, True),
+    **TRANSFORMERS,
+    "native, int8": partial(backend_pass, "native", precision="int8"),
+    "DeiT-tiny, exported, int8": partial(transformer, False, precision="int8"),
+    "DeiT-tiny, blockwise attention, int8": partial(transformer, True, precision="int8"),
 }
 
 
@@ -81,7 +93,7 @@ def ratios(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str, st
     yield row("native over numpy, 1 thread", "0.97x", ("native", 1, 224), ("numpy", 1, 224))
     yield row("native, 2 threads over 1", "0.55x", ("native", 2, 224), ("native", 1, 224))
     targets = {(224, 1): "1.25x", (224, 2): "1.05x", (448, 2): "0.80x", (672, 2): "0.50x"}
-    for name in list(NETWORKS)[2:]:
+    for name in TRANSFORMERS:
         for (side, num_threads), most in targets.items():
             what = f"native over {name}, {side}, {num_threads} threads"
             yield row(what, most, ("native", num_threads, side), (name, num_threads, side))

@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 from onnx_graph import CHANNELS, CONTRIB, NUM_CLASSES, Graph
+from onnx_int8 import in_int8
 from onnx_session import session
 
 EMBED_DIM, DEPTH, NUM_HEADS, MLP_RATIO = 192, 12, 3, 4
@@ -55,10 +56,11 @@ def deit_tiny(side: int = 224, seed: int = 0, blockwise: bool = False) -> bytes:
 
 
 def deit_session(
-    side: int, num_threads: int, blockwise: bool = False
+    side: int, num_threads: int, blockwise: bool = False, precision: str = "float32"
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The network, ready to run; see :func:`onnx_session.session`."""
-    return session(deit_tiny(side, blockwise=blockwise), num_threads)
+    model = deit_tiny(side, blockwise=blockwise)
+    return session(in_int8(model) if precision == "int8" else model, num_threads)
 
 
 def _embed(graph: Graph, side: int) -> str:

@@ -40,9 +40,14 @@ print(session.run(["logits"], {"pixels": pixels})[0].argmax())
 def prepare(folder: Path) -> None:
     for name in ("tiny", "tiny-stride8"):
         write_random(folder / f"{name}.npz", PUBLISHED[name])
+    write_photograph(folder)
+    (folder / "deit.onnx").write_bytes(deit_tiny())
+
+
+def write_photograph(folder: Path) -> None:
+    """What :func:`arguments` have ``vimnp predict`` classify."""
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     Image.fromarray(noise).save(folder / "photograph.jpg")
-    (folder / "deit.onnx").write_bytes(deit_tiny())
 
 
 def arguments(folder: Path, name: str, backend: str) -> list[object]:

@@ -22,6 +22,7 @@ from threadpoolctl import ThreadpoolController
 
 import vimnp
 from vimnp.measure.timing import time_in_turn
+from vimnp.models.precision import Precision
 from vimnp.models.vim.model import VisionMamba
 from vimnp.models.vim.network import Layer, NumpyVim, Pass
 from vimnp.runtime import extension
@@ -74,11 +75,16 @@ def pixels(side: int) -> np.ndarray:
 
 
 def network(
-    side: int = 224, num_threads: int = 1, backend: str = "numpy"
+    side: int = 224,
+    num_threads: int = 1,
+    backend: str = "numpy",
+    precision: Precision = "float32",
 ) -> tuple[VisionMamba, np.ndarray]:
     """Vim-tiny for pictures of this size, and one."""
     config = dataclasses.replace(vimnp.config.VIM_TINY, img_size=(side, side))
-    model = vimnp.VimTiny.random(config=config, num_threads=num_threads, backend=backend)
+    model = vimnp.VimTiny.random(
+        config=config, num_threads=num_threads, backend=backend, precision=precision
+    )
     return model, pixels(side)
 
 

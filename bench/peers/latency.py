@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from limits import PAUSE
 
+from peers.networks import TOLERANCES
 from peers.processes import Case, Peer
 from peers.registry import ALL_NETWORKS
 
-TOLERANCE = 1e-4  # of logits within a family, relative to the largest
+TOLERANCE = TOLERANCES["float32"]  # where nothing is rounded
 FEWER = 4  # a network with a loop over tokens has every fourth round
 FEWEST = 3  # rounds of anything, if there are as many
 
@@ -42,12 +43,12 @@ class Agreement(NamedTuple):
     Parameters
     ----------
     differences : dict
-        The largest, by family.
+        The largest, by family and precision.
     left_out : dict
         By case: those above the tolerance.
     """
 
-    differences: dict[str, float]
+    differences: dict[tuple[str, str], float]
     left_out: dict[Case, float]
 
 
@@ -100,12 +101,12 @@ def interval(case: Case, rounds: int) -> int:
 
 
 def agreement(peers: Sequence[Peer]) -> Agreement:
-    """Compare the logits of all networks of each family.
+    """Compare the logits of all networks of each family with those of its first one.
 
     Raises
     ------
     SystemExit
-        If a difference is above the tolerance, of a network that cannot be wrong.
+        If a difference is above its precision's tolerance, of a network that cannot be wrong.
     """
     found = Agreement({}, {})
     firsts: dict[str, Peer] = {}
@@ -114,13 +115,14 @@ def agreement(peers: Sequence[Peer]) -> Agreement:
         first = firsts.setdefault(network.family, peer)
         scale = np.abs(first.logits).max()
         difference = float(np.abs(peer.logits - first.logits).max() / scale)
-        if difference <= TOLERANCE:
-            most = found.differences.get(network.family, 0.0)
-            found.differences[network.family] = max(most, difference)
+        tolerance = TOLERANCES[network.precision]
+        if difference <= tolerance:
+            key = network.family, network.precision
+            found.differences[key] = max(found.differences.get(key, 0.0), difference)
             continue
         what = f"{peer.case} and {first.case} differ by {difference:.1e} of the largest logit"
         if not network.may_be_wrong:
-            raise SystemExit(f"{what}; expected at most {TOLERANCE}")
+            raise SystemExit(f"{what}; expected at most {tolerance}")
         log.info("  left out: %s", what)
         found.left_out[peer.case] = difference
     return found

@@ -23,15 +23,19 @@ Load: TypeAlias = Callable[..., Run]
 """Takes the weights file, the number of threads and the scan mode, which only vimnp has."""
 
 
-def load_vimnp(path: Path, num_threads: int, scan: str, *, backend: str) -> Run:
-    """Vim from ``vimnp convert``'s format.
+def load_vimnp(
+    path: Path, num_threads: int, scan: str, *, backend: str, precision: str = "float32"
+) -> Run:
+    """Vim from ``vimnp convert``'s format, multiplied in a precision that need not be the file's.
 
     The numpy backend's products have the threads of ``OPENBLAS_NUM_THREADS``, which
     ``processes.py`` sets.
     """
     import vimnp
 
-    return vimnp.VisionMamba.from_npz(path, scan=scan, num_threads=num_threads, backend=backend)
+    return vimnp.VisionMamba.from_npz(
+        path, scan=scan, num_threads=num_threads, backend=backend, precision=precision
+    )
 
 
 def load_vmamba(path: Path, num_threads: int, scan: str, *, backend: str) -> Run:

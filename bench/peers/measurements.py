@@ -59,12 +59,13 @@ def add_latencies(
     fewer = max(rounds * USUAL_SIDE // side, FEWEST)
     seconds, agreement = latencies(cases, folder, min(fewer, rounds))
     for case, found in seconds.items():
-        row = _row(case, side) | about(case)
+        row = case_row(case, side) | about(case)
         results["latency"].append(row | found._asdict())
-    for family, difference in agreement.differences.items():
-        results["agreement"].append({"family": family, "side": side, "difference": difference})
+    for (family, precision), difference in agreement.differences.items():
+        row = {"family": family, "precision": precision, "side": side, "difference": difference}
+        results["agreement"].append(row)
     for case, difference in agreement.left_out.items():
-        row = _row(case, side) | {"difference": difference}
+        row = case_row(case, side) | {"difference": difference}
         results.setdefault("left_out", []).append(row)
 
 
@@ -75,9 +76,10 @@ def add_cold_starts(
     log.info("%d x %d pixels: processes from their start", side, side)
     starts = cold_starts(names, num_threads, folder, max(results["rounds"] // FEWER_STARTS, 1))
     results["start"] = [
-        _row(Case(name, num_threads), side) | start._asdict() for name, start in starts.items()
+        case_row(Case(name, num_threads), side) | start._asdict() for name, start in starts.items()
     ]
 
 
-def _row(case: Case, side: int) -> dict[str, Any]:
+def case_row(case: Case, side: int) -> dict[str, Any]:
+    """What a row is of."""
     return {"network": case.network, "side": side, "threads": case.num_threads}

@@ -19,9 +19,10 @@ class Network(NamedTuple):
     label : str
         In tables and plots.
     family : str
-        Networks of one family have the same weights and must give the same logits.
+        Networks of one family have the same weights and must give the same logits, as near as
+        their precisions allow.
     weights : str
-        Name of its weights file, which ``weights_files.py`` writes.
+        Name of its weights file, which the comparison's ``weights_files.py`` writes.
     load : callable
         Loads that file.
     loops_over_tokens : bool
@@ -31,6 +32,8 @@ class Network(NamedTuple):
         other network that disagrees ends the comparison.
     smallest_only : bool
         Whether it is for the smallest pictures alone: larger ones would take minutes and gigabytes.
+    precision : str
+        What its matrices are multiplied in: one of ``TOLERANCES``.
     """
 
     label: str
@@ -40,6 +43,18 @@ class Network(NamedTuple):
     loops_over_tokens: bool = False
     may_be_wrong: bool = False
     smallest_only: bool = False
+    precision: str = "float32"
+
+
+TOLERANCES = {
+    "float32": 1e-4,
+    "int8": 0.15,  # a scale for each token
+    "dynamic int8": 0.2,  # one scale for all tokens of a product
+}
+"""How far logits may be from those of a family's first network, relative to the largest of these.
+
+A network with an error is as far as random logits are: by more than the largest.
+"""
 
 
 NETWORKS = {

@@ -61,7 +61,7 @@ def sides(results: Results) -> list[int]:
 def latency_rows(results: Results) -> Iterator[tuple[str, ...]]:
     """Of a network, its threads beneath each other: a cell for each side."""
     medians = {(r["network"], r["threads"], r["side"]): r["median"] for r in results["latency"]}
-    order = list(ALL_NETWORKS)
+    order = list(dict.fromkeys(row["network"] for row in results["latency"]))
     rows = sorted({key[:2] for key in medians}, key=lambda key: (order.index(key[0]), key))
     for name, number in rows:
         network = ALL_NETWORKS[name]

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from peers.instructions import lacking
+from instructions import lacking
+
 from peers.language.networks import NETWORKS
 from peers.language.sizes import SIZES
 from peers.language.speed import speeds

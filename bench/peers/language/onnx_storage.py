@@ -5,13 +5,17 @@ Matrices are (outputs, inputs), as the original has them, and bear its names.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+from instructions import lacking
 
 from peers.language.onnx_mamba import FLOAT, MambaGraph, Storage
 
-MOST, MOST_WITHOUT_VNNI = 127, 63
+MOST = 127
+MOST_WITHOUT_VNNI = 63
+"""For ONNX Runtime, which adds two products in 16 bits where the CPU does not sum without overflow.
+
+Its documentation advises to leave the weights a bit for that (``reduce_range``).
+"""
 
 
 class Float32:
@@ -45,7 +49,7 @@ class Dynamic:
         return graph.add("Transpose", columns, perm=[1, 0])
 
     def _shared(self, graph: MambaGraph, name: str) -> tuple[str, str]:
-        most = MOST if has_vnni() else MOST_WITHOUT_VNNI
+        most = MOST_WITHOUT_VNNI if lacking(["VNNI"]) else MOST
         codes = graph.shared(f"{name}.codes", lambda: _codes(graph.read(name), most).T)
         return codes, graph.shared(f"{name}.scales", lambda: _scales(graph.read(name), most))
 
@@ -67,15 +71,6 @@ class WeightsOnly:
     def _shared(self, graph: MambaGraph, name: str) -> tuple[str, str]:
         codes = graph.shared(f"{name}.codes", lambda: _codes(graph.read(name), MOST))
         return codes, graph.shared(f"{name}.scales", lambda: _scales(graph.read(name), MOST))
-
-
-def has_vnni() -> bool:
-    """Whether the CPU sums products of 8 bits without overflow.
-
-    Where it does not, ONNX Runtime adds two products in 16 bits, and its documentation advises to
-    leave the weights a bit for that (``reduce_range``).
-    """
-    return "vnni" in Path("/proc/cpuinfo").read_text()
 
 
 def _scales(matrix: np.ndarray, most: int) -> np.ndarray:

@@ -15,7 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from peers.instructions import lacking
+from instructions import lacking
+
 from peers.measurements import add_cold_starts, add_latencies, empty_record
 from peers.processes import Case
 from peers.record import Results

@@ -6,10 +6,10 @@ they say otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from peers.record import Results
+from peers.record import Results, fastest, quotient
 from peers.target import Target
 from peers.units import megabytes, percent, threads, times
 
@@ -29,9 +29,9 @@ def targets(results: Results) -> Iterator[Target]:
     yield from _steps(results)
     for number in (1, 2):
         what = f"s1l8, {LARGE_SIDE} over {USUAL_SIDE} pixels, {threads(number)}"
-        larger = _fastest(results, ["s1l8-native"], number, LARGE_SIDE)
-        usual = _fastest(results, ["s1l8-native"], number, USUAL_SIDE)
-        yield Target(what, 4.2, True, _quotient(larger, usual), times)
+        larger = fastest(results, ["s1l8-native"], number, LARGE_SIDE)
+        usual = fastest(results, ["s1l8-native"], number, USUAL_SIDE)
+        yield Target(what, 4.2, True, quotient(larger, usual), times)
     rows = {row["network"]: row for row in results["start"] if row["side"] == USUAL_SIDE}
     memory = rows.get("s1l8-native", {}).get("peak_memory")
     yield Target("peak memory of a prediction, s1l8", 190e6, True, memory, megabytes)
@@ -54,26 +54,10 @@ def _ratios(results: Results) -> Iterator[Target]:
         ("v0 over itself in OpenVINO, Scans", "v0-native", ["v0-openvino-scans"], (0.15, 0.09)),
     ):
         for number, bound in zip((1, 2), bounds, strict=True):
-            seconds = _fastest(results, [ours], number, USUAL_SIDE)
-            theirs = _fastest(results, others, number, USUAL_SIDE)
-            figure = _quotient(seconds, theirs)
+            seconds = fastest(results, [ours], number, USUAL_SIDE)
+            theirs = fastest(results, others, number, USUAL_SIDE)
+            figure = quotient(seconds, theirs)
             yield Target(f"{what}, {threads(number)}", bound, True, figure, times)
-
-
-def _fastest(
-    results: Results, networks: Sequence[str], num_threads: int, side: int
-) -> float | None:
-    """Median seconds; None if none was measured."""
-    found = [
-        row["median"]
-        for row in results["latency"]
-        if row["network"] in networks and (row["threads"], row["side"]) == (num_threads, side)
-    ]
-    return min(found, default=None)
-
-
-def _quotient(number: float | None, by: float | None) -> float | None:
-    return number / by if number and by else None
 
 
 def _steps(results: Results) -> Iterator[Target]:

@@ -1,0 +1,42 @@
+"""Vim-tiny in int8 beside float32 and DeiT-tiny in both: table, record and plots.
+
+    python bench/peers/int8 [--rounds 20] [--sides 224,448,672] [--threads 1,2] [--peers NAME,...]
+
+Writes table.md, results.json and the plots, and prints the table, in which stand the targets, too.
+``--redraw`` makes table and plots anew of the results.json that is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from surroundings import refusal
+
+from peers.int8.networks import NETWORKS
+from peers.options import numbers, parser, publish
+from peers.record import Results
+from peers.requirements import missing
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status, 2 if it refuses."""
+    accepted = parser("python bench/peers/int8", __doc__, NETWORKS, 20, RESULTS)
+    accepted.add_argument("--sides", type=numbers, default=(224, 448, 672), help="pixels")
+    options = accepted.parse_args(arguments)
+    reason = refusal() or missing()
+    if reason:
+        print(reason, file=sys.stderr)
+        return 2
+    from peers.int8.plots import draw
+    from peers.int8.report import markdown
+
+    def measure() -> Results:
+        from peers.int8.comparison import compare
+
+        return compare(options.peers, options.sides, options.threads, options.rounds)
+
+    return publish(options, measure, markdown, draw)
