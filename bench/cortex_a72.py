@@ -2,11 +2,13 @@
 
     python bench/cortex_a72.py
     python bench/cortex_a72.py --cpu neoverse-n1 --gigahertz 2.4
+    python bench/cortex_a72.py --coarse
 
 Compiles the kernels for AArch64 with the flags of setup.py, picks the loops of products and scans
 out of the assembly, and has llvm-mca count their cycles. The default is the Cortex-A72 of a
 Raspberry Pi 4. The Raspberry Pi 5's Cortex-A76 has no model of its own in LLVM 14 or 19; its server
-sibling, the Neoverse N1, has one in 19 but not in 14.
+sibling, the Neoverse N1, has one in 19 but not in 14. --coarse takes the scan that int8 mode has;
+the products are those of float32 all the same.
 """
 
 from __future__ import annotations
@@ -45,6 +47,16 @@ void gate(vec_neon *z, vec_neon *divisors, int number)
     for (int i = 0; i < number; i++)
         z[i] /= divisors[i];
 }
+void coarse_delta(vec_neon *x, vec_neon *room, int number)
+{
+    coarse_softplus_neon(x, room, number);
+}
+void coarse_gate(vec_neon *z, vec_neon *divisors, int number)
+{
+    coarse_silu_divisors_neon(z, divisors, number);
+    for (int i = 0; i < number; i++)
+        z[i] = coarse_quotient_neon(z[i], divisors[i]);
+}
 """
 
 # Vim-tiny: 384 channels of 16 states each, 4 channels in a vector; the 14 x 14 patches of a 224x224
@@ -82,9 +94,10 @@ class Estimate(NamedTuple):
 def main() -> None:
     options = parse_arguments()
     assembly = compile_kernels(options.compiler)
-    states = states_loop(assembly)
-    delta = straight_loops(function(assembly, "delta"))
-    gate = straight_loops(function(assembly, "gate"))
+    scan, prefix = ("scan_rows_coarsely", "coarse_") if options.coarse else ("scan_rows", "")
+    states = states_loop(function(assembly, f"{scan}_neon"))
+    delta = straight_loops(function(assembly, f"{prefix}delta"))
+    gate = straight_loops(function(assembly, f"{prefix}gate"))
     tile = product_loop(assembly)
     print(f"compiler: {run([options.compiler, '--version']).splitlines()[0]}")
     print(f"llvm-mca: {llvm_version(options.llvm_mca)}, -mcpu={options.cpu}")
@@ -148,6 +161,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--llvm-mca", help="default: the first of llvm-mca, llvm-mca-30, ... -13")
     parser.add_argument("--cpu", default="cortex-a72", help=f"-mcpu of llvm-mca, {default}")
     parser.add_argument("--gigahertz", type=float, default=1.5, help=f"clock, {default}")
+    parser.add_argument("--coarse", action="store_true", help="the scan of int8 mode")
     options = parser.parse_args()
     options.llvm_mca = options.llvm_mca or next(filter(shutil.which, LLVM_MCA), LLVM_MCA[0])
     for tool in (options.compiler, options.llvm_mca):
@@ -184,7 +198,7 @@ def compiler_flags() -> list[str]:
 
 def compile_kernels(compiler: str) -> list[str]:
     """The lines of the kernels' assembly."""
-    flags = [*compiler_flags(), "-fPIC", "-I", str(ROOT / "vimnp")]
+    flags = [*compiler_flags(), "-fPIC", "-I", str(ROOT / "vimnp" / "csrc")]
     return run([compiler, *flags, "-S", "-x", "c", "-", "-o", "-"], SOURCE).splitlines()
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vimnp.convert.family import Beside, Evaluation, Training
 from vimnp.convert.formats.checkpoint import Checkpoint
 from vimnp.convert.formats.locate import INDEX, find_weights
@@ -28,6 +30,7 @@ from vimnp.errors import CheckpointError, ConfigError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
 from vimnp.weights.family import Configuration
 from vimnp.weights.metadata import BYTES, TOKENIZER, Metadata, OfPictures, OfText
+from vimnp.weights.quantization import Quantization
 from vimnp.weights.writing import write_weights
 
 __all__ = ["Conversion", "convert_checkpoint"]
@@ -68,6 +71,7 @@ def convert_checkpoint(
     use_ema: bool = False,
     model: str | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
+    calibrate: str | os.PathLike[str] | None = None,
 ) -> Conversion:
     """Convert a checkpoint into a weights file.
 
@@ -81,7 +85,9 @@ def convert_checkpoint(
     destination : path-like
         The ``.npz`` file to write, whole or not at all.
     dtype : {"float32", "float16", "bfloat16", "int8", "int4"}
-        Of the stored weights; the last three for language models alone.
+        Of the stored weights; bfloat16 and int4 for language models alone. A network of pictures
+        in int8 multiplies whole numbers, and is smoothed for that
+        (:mod:`vimnp.convert.calibration`).
     labels : path-like, optional
         File with a name for each class; see :func:`vimnp.convert.labels.read_labels`.
     settings : mapping of str to str, optional
@@ -94,6 +100,9 @@ def convert_checkpoint(
     tokenizer : path-like, optional
         Of a language model: a ``tokenizer.json``, by default the one beside the weights, if there
         is one; or "bytes", the tokenizer whose ids are bytes.
+    calibrate : path-like, optional
+        Of a network of pictures in int8: a folder of pictures to smooth it by, in the place of
+        noise.
 
     Returns
     -------
@@ -114,10 +123,11 @@ def convert_checkpoint(
         network, metadata, beside, assumptions = _describe(
             checkpoint, dtype, settings or {}, model, tokenizer
         )
+        metadata = _with_calibration(metadata, calibrate)
         _refuse_source([*checkpoint.files, *beside.files], destination)
         if labels is not None:
             metadata = dataclasses.replace(metadata, labels=_read_labels(labels, metadata.config))
-        size = _write(destination, metadata, network, beside.tokenizer)
+        size = _write(destination, metadata, network, beside.tokenizer, calibrate)
     return Conversion(metadata, tuple(assumptions), metadata.config.num_parameters, size)
 
 
@@ -271,6 +281,28 @@ def _preprocessing(
     return preprocessing, [f"{' and '.join(untold)}, {because}"] if untold else []
 
 
+def _with_calibration(
+    metadata: Metadata[Any], pictures: str | os.PathLike[str] | None
+) -> Metadata[Any]:
+    """What the file says of its smoothing, if the network is quantised for pictures."""
+    if metadata.quantization is None:
+        if pictures is not None:
+            raise CheckpointError(
+                f"{pictures}: pictures to calibrate with, and nothing to calibrate; leave them "
+                "out, or take the dtype int8 for a network of pictures"
+            )
+        return metadata
+    calibration = "noise" if pictures is None else "pictures"
+    preprocessing = metadata.preprocessing
+    assert preprocessing is not None  # metadata of a network of pictures have it
+    if pictures is not None and not preprocessing.takes_pictures:
+        raise CheckpointError(
+            f"{pictures}: the network takes arrays of {preprocessing.channels} channels, and no "
+            "pictures; leave them out, to calibrate with noise"
+        )
+    return dataclasses.replace(metadata, quantization=Quantization(calibration))
+
+
 def _left_out(network: Network) -> list[str]:
     names = network.left_out
     what = "tensor" if len(names) == 1 else "tensors"
@@ -285,21 +317,39 @@ def _read_labels(path: str | os.PathLike[str], config: Configuration) -> tuple[s
 
 
 def _write(
-    destination: Path, metadata: Metadata[Any], network: Network, tokenizer: bytes | None
+    destination: Path,
+    metadata: Metadata[Any],
+    network: Network,
+    tokenizer: bytes | None,
+    pictures: str | os.PathLike[str] | None,
 ) -> int:
     """Write the weights file; its size in bytes."""
     source = network.checkpoint.path
     try:
+        smoothing = _find_smoothing(metadata, network, pictures)
         tensors = network.read_all(metadata.config.parameter_shapes())
-        return write_weights(destination, metadata, tensors, tokenizer=tokenizer)
+        return write_weights(
+            destination, metadata, tensors, tokenizer=tokenizer, smoothing=smoothing
+        )
     except CheckpointError:
         raise
     except WeightsError as error:
-        hint = "; float32 has the wider range" if metadata.dtype == "float16" else ""
+        is_narrow = metadata.dtype in ("float16", "int8")
+        hint = "; float32 has the wider range" if is_narrow else ""
         raise CheckpointError(f"{source}: {error}{hint}") from None
     except (OSError, ValueError) as error:  # ValueError: a path without a name, or a zero byte
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{destination}: cannot be written: {reason}") from None
+
+
+def _find_smoothing(
+    metadata: Metadata[Any], network: Network, pictures: str | os.PathLike[str] | None
+) -> dict[str, np.ndarray]:
+    if not metadata.is_smoothed:
+        return {}
+    from vimnp.convert.calibration import find_smoothing  # most conversions run no network
+
+    return find_smoothing(metadata, network.read, pictures)
 
 
 def _refuse_source(read: Iterable[Path], destination: Path) -> None:

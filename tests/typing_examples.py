@@ -27,7 +27,7 @@ def networks(path: Path) -> None:
         vimnp.load(path, img_size=(224, 320), scan="sequential", backend="numpy"), VisionMamba
     )
     assert_type(VimTiny.from_npz(path, num_threads=2, backend="native"), VimTiny)
-    assert_type(VimTiny.random(0, scan="fixlen", backend="auto"), VimTiny)
+    assert_type(VimTiny.random(0, scan="fixlen", backend="auto", precision="int8"), VimTiny)
     assert_type(VimTiny.random().with_settings(scan="fused_fixlen", num_threads=1), VimTiny)
     vimnp.load("digits", scan="parallel")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     vimnp.load("digits", backend="torch")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

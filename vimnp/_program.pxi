@@ -28,6 +28,7 @@ cdef extern from "isa.h" nogil:
         OPERATION_CONV2D
         OPERATION_PATCHES
         OPERATION_CONV
+        OPERATION_QUANTISE
 
     struct embed_operation:
         Py_ssize_t channels, height, width, columns, patch_height, patch_width, stride, padding
@@ -60,7 +61,12 @@ cdef extern from "isa.h" nogil:
         const float *bias
         activation activation
         Py_ssize_t column
+        bint is_quantised
         program_array x, addend, out
+
+    struct quantise_operation:
+        matrix weights
+        program_array x, out
 
     struct conv1d_filter:
         const float *weight
@@ -69,7 +75,7 @@ cdef extern from "isa.h" nogil:
 
     struct conv1d_operation:
         Py_ssize_t length, channels
-        int taps, silu, directions
+        int taps, silu, directions, coarse
         program_array x, state
         conv1d_filter filters[2]
 
@@ -107,7 +113,7 @@ cdef extern from "isa.h" nogil:
 
     struct scan_operation:
         Py_ssize_t channels
-        int d_state, directions
+        int d_state, directions, coarse
         float scale
         scan_direction of_direction[4]
 
@@ -127,6 +133,7 @@ cdef extern from "isa.h" nogil:
         conv2d_operation conv2d
         patches_operation patches
         conv_operation conv
+        quantise_operation quantise
 
     struct program_operation "op":
         operation_kind kind
@@ -341,6 +348,10 @@ cdef class Program:
         elif kind == "Product":
             to.kind = OPERATION_PRODUCT
             self._fill_product(&to.of.product, task)
+        elif kind == "Quantise":
+            to.kind = OPERATION_QUANTISE
+            to.of.quantise.weights = self._matrix(task.weights)
+            to.of.quantise.x, to.of.quantise.out = _array(task.x), _array(task.out)
         elif kind == "Conv1d":
             to.kind = OPERATION_CONV1D
             self._fill_conv1d(&to.of.conv1d, task)
@@ -389,6 +400,7 @@ cdef class Program:
     cdef int _fill_product(self, product_operation *to, object task) except -1:
         to.weights, to.bias = self._matrix(task.weights), self._floats(task.bias)
         to.column, to.activation = task.column, _ACTIVATIONS[task.activation]
+        to.is_quantised = task.is_quantised
         to.x, to.addend, to.out = _array(task.x), _array(task.add), _array(task.out)
         return 0
 
@@ -396,6 +408,7 @@ cdef class Program:
         to.length, to.channels = task.x.rows, task.x.channels
         to.taps, to.silu, to.directions = len(task.filters[0].weight), task.silu, len(task.filters)
         _expect(1 <= to.taps <= MAX_TAPS, "d_conv")
+        to.coarse = task.coarse
         to.x, to.state = _array(task.x), _array(task.state)
         for i, filter in enumerate(task.filters):
             to.filters[i].weight = self._floats(filter.weight)
@@ -420,7 +433,7 @@ cdef class Program:
 
     cdef int _fill_scan(self, scan_operation *to, object task) except -1:
         to.d_state, to.channels = task.directions[0].A.shape
-        to.directions, to.scale = len(task.directions), task.scale
+        to.directions, to.scale, to.coarse = len(task.directions), task.scale, task.coarse
         _expect(1 <= to.d_state <= MAX_STATES, "d_state")
         for i, direction in enumerate(task.directions):
             self._fill_direction(&to.of_direction[i], direction)
@@ -441,10 +454,12 @@ cdef class Program:
         cdef matrix found
         found.inputs = found.outputs = 0
         found.dtype, found.panels, found.codes, found.scales = DTYPE_FLOAT32, NULL, NULL, NULL
+        found.scale_of_output = found.factors = NULL
         if packed is not None:
             weights = packed.panels if packed.encoded is None else packed.encoded
             found = _matrix(
-                weights, packed.inputs, packed.outputs, self.table.width, self.arrays, "a parameter"
+                weights, packed.factors, packed.inputs, packed.outputs, self.table.width, self.arrays,
+                "a parameter",
             )
         return found
 

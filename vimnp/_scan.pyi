@@ -34,6 +34,7 @@ class Kernels:
         silu: bool,
         num_threads: int,
         state: np.ndarray | None = None,
+        coarse: bool = False,
     ) -> None: ...
     def conv2d(
         self,
@@ -73,6 +74,7 @@ class Kernels:
         num_threads: int,
         initial_states: tuple[np.ndarray, ...] | None = None,
         walks: tuple[tuple[int, int, int, int, int], ...] | None = None,
+        coarse: bool = False,
     ) -> None: ...
     def product(
         self,

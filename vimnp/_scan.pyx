@@ -34,7 +34,7 @@ cdef extern from "isa.h" nogil:
     struct convolution:
         Py_ssize_t length, channels
         extent positions
-        int taps, silu, directions
+        int taps, silu, directions, coarse
         const float *x
         Py_ssize_t x_stride
         filter filters[2]
@@ -66,6 +66,7 @@ cdef extern from "isa.h" nogil:
         DTYPE_BFLOAT16
         DTYPE_INT8
         DTYPE_INT4
+        DTYPE_INT8_PER_CHANNEL
 
     struct matrix:
         Py_ssize_t inputs, outputs
@@ -73,6 +74,8 @@ cdef extern from "isa.h" nogil:
         const float *panels
         const void *codes
         const unsigned short *scales
+        const float *scale_of_output
+        const float *factors
 
     Py_ssize_t product_scratch(const matrix *m, Py_ssize_t rows)
 
@@ -86,6 +89,7 @@ cdef extern from "isa.h" nogil:
         const float *bias
         float *out
         Py_ssize_t x_stride, addend_stride, out_stride
+        bint is_quantised
         float *scratch
         kept_rows *kept
 
@@ -96,7 +100,7 @@ cdef extern from "isa.h" nogil:
 
     struct scan:
         Py_ssize_t length, channels
-        int d_state, delta_softplus, fixlen, B_constant, C_constant, accumulate
+        int d_state, delta_softplus, fixlen, B_constant, C_constant, accumulate, coarse
         float scale
         const float *u
         const float *delta
@@ -134,6 +138,8 @@ cdef extern from "isa.h" nogil:
         FUNCTION_SOFTPLUS
         FUNCTION_SILU
         FUNCTION_GELU
+        FUNCTION_COARSE_SOFTPLUS
+        FUNCTION_COARSE_SILU
 
     ctypedef void (*part_function)(
         const void *task, Py_ssize_t begin, Py_ssize_t end
@@ -235,9 +241,10 @@ cdef class Kernels:
         return Program(self, described)
 
     def apply(self, str name not None, const float[::1] x not None, float[::1] out not None):
-        """The kernels' own "exp", "softplus", "silu" or "gelu" of every element of x, into out."""
+        """The kernels' own function of that name of every element of x, into out."""
         functions = {
             "exp": FUNCTION_EXP, "softplus": FUNCTION_SOFTPLUS, "silu": FUNCTION_SILU, "gelu": FUNCTION_GELU,
+            "coarse softplus": FUNCTION_COARSE_SOFTPLUS, "coarse silu": FUNCTION_COARSE_SILU,
         }
         _expect(x.shape[0] == out.shape[0], "out")
         if x.shape[0]:
@@ -245,14 +252,14 @@ cdef class Kernels:
 
     def causal_conv1d(
         self, const float[:, :] x, tuple filters not None, tuple outs not None,
-        *, bint silu, int num_threads, float[:, ::1] state=None,
+        *, bint silu, int num_threads, float[:, ::1] state=None, bint coarse=False,
     ):
         """Convolve forward, or forward and backward; see vimnp.ops.kernels."""
         cdef convolution c
         cdef const float[:, ::1] weight
         cdef const float[::1] bias
         cdef float[:, :] out
-        c.length, c.channels, c.silu = x.shape[0], x.shape[1], silu
+        c.length, c.channels, c.silu, c.coarse = x.shape[0], x.shape[1], silu, coarse
         c.directions = len(filters)
         _expect(1 <= c.directions <= 2, "filters")
         _expect(len(outs) == c.directions, "outs")
@@ -358,7 +365,7 @@ cdef class Kernels:
     def selective_scan(
         self, tuple directions not None, const float[:, :] z, float[:, :] out,
         *, bint delta_softplus, bint fixlen, bint fused, float scale, tuple last_states, int num_threads,
-        tuple initial_states=None, tuple walks=None,
+        tuple initial_states=None, tuple walks=None, bint coarse=False,
     ):
         """Scan in one direction, or in two and add up, or in some with walks; see vimnp.ops.kernels."""
         cdef scan of_direction[4]
@@ -375,11 +382,14 @@ cdef class Kernels:
             of_direction[i].accumulate, of_direction[i].scale = i > 0, 1.0
             of_direction[i].z = of_direction[i].initial_state = of_direction[i].last_state = NULL
             of_direction[i].out, of_direction[i].out_stride = NULL, 0
-            of_direction[i].dt_proj.weights.inputs = 0
+            of_direction[i].dt_proj.weights.inputs, of_direction[i].coarse = 0, coarse
             views.append(_fill(&of_direction[i], directions[i], reverses and i > 0))
             if length:
                 of_direction[i].walk = _walk(None if reverses else walks[i], length)
                 _expect(reverses or not (of_direction[i].B_constant or of_direction[i].C_constant), "walks")
+            _expect(
+                not coarse or not (fixlen or of_direction[i].B_constant or of_direction[i].C_constant), "coarse"
+            )
         cdef const float[:, ::1] initial_state
         cdef float[:, ::1] last_state
         if initial_states is not None:
@@ -419,7 +429,8 @@ cdef class Kernels:
         cdef extent of_rows, of_columns
         cdef Py_ssize_t width = self.table.width
         cdef list views = []  # keeps the weights alive
-        p.weights = _matrix(panels, x.shape[1], out.shape[1], width, views, "panels")
+        factors = None if getattr(panels, "smooth", None) is None else 1 / panels.smooth
+        p.weights = _matrix(panels, factors, x.shape[1], out.shape[1], width, views, "panels")
         of_rows.begin, of_rows.end = rows
         of_columns.begin, of_columns.end = columns
         _expect_shape(x, out.shape[0], p.weights.inputs, "x")
@@ -434,7 +445,7 @@ cdef class Kernels:
             p.addend, p.addend_stride = &addend[0, 0], _stride(addend, False)
         p.x, p.x_stride = &x[0, 0], _stride(x, False)
         p.out, p.out_stride = &out[0, 0], _stride(out, False)
-        p.kept = NULL
+        p.is_quantised, p.kept = False, NULL
         p.scratch = <float *> malloc(product_scratch(&p.weights, of_rows.end - of_rows.begin) * sizeof(float))
         if p.scratch == NULL:
             raise MemoryError
@@ -451,16 +462,20 @@ cdef class Kernels:
 
 
 cdef matrix _matrix(
-    object weights, Py_ssize_t inputs, Py_ssize_t outputs, Py_ssize_t width, list views, str name
+    object weights, object factors, Py_ssize_t inputs, Py_ssize_t outputs, Py_ssize_t width, list views,
+    str name,
 ) except *:
-    """Of the float32 panels that were packed for vectors so wide, or of an Encoded."""
+    """Of the float32 panels that were packed for vectors so wide, or of an Encoded and its inputs' factors."""
     cdef matrix found
     cdef const float[::1] panels
     cdef const unsigned short[:, :, :, ::1] pairs
     cdef const unsigned char[:, :, :, :, ::1] codes
     cdef const unsigned short[:, :, ::1] scales
+    cdef const float[:, ::1] of_outputs
+    cdef const float[::1] of_inputs
     found.inputs, found.outputs, found.dtype = inputs, outputs, DTYPE_FLOAT32
     found.panels, found.codes, found.scales = NULL, NULL, NULL
+    found.scale_of_output = found.factors = NULL
     views.append(weights)
     if not hasattr(weights, "codes"):
         panels = weights
@@ -473,9 +488,20 @@ cdef matrix _matrix(
         pairs = weights.codes
         found.dtype, found.codes = DTYPE_BFLOAT16, &pairs[0, 0, 0, 0]
         return found
-    codes, scales = weights.codes, weights.scales
+    codes = weights.codes
+    found.codes = &codes[0, 0, 0, 0, 0]
+    if weights.dtype == "int8_per_channel":
+        of_outputs = weights.scales
+        found.dtype, found.scale_of_output = DTYPE_INT8_PER_CHANNEL, &of_outputs[0, 0]
+        if factors is not None:
+            of_inputs = factors
+            _expect(of_inputs.shape[0] == inputs, name)
+            views.append(factors)
+            found.factors = &of_inputs[0]
+        return found
+    scales = weights.scales
     found.dtype = DTYPE_INT8 if weights.dtype == "int8" else DTYPE_INT4
-    found.codes, found.scales = &codes[0, 0, 0, 0, 0], &scales[0, 0, 0]
+    found.scales = &scales[0, 0, 0]
     return found
 
 

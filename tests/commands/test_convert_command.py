@@ -43,8 +43,8 @@ def test_a_tokenizer_is_named(command: Command, tmp_path: Path) -> None:
 
 def test_what_is_refused(command: Command, micro_pth: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.npz"
-    run = command("convert", micro_pth, out, "--dtype", "int8")
-    assert_refused(run, "dtype is 'int8' in a file of the family 'vim'", "float16")
+    run = command("convert", micro_pth, out, "--dtype", "int4")
+    assert_refused(run, "dtype is 'int4' in a file of the family 'vim'", "float16")
     run = command("convert", micro_pth, out, "--tokenizer", "bytes")
     assert_refused(run, "takes no text; leave it out")
     folder = write_original(tmp_path / "mamba")

@@ -799,7 +799,7 @@ def test_a_name_made_of_prefixes_takes_no_time(tmp_path: Path) -> None:
         ({"settings": {"embed_dim": "192"}}, "embed_dim is 192, but the weights say 16"),
         ({"settings": {"rms_norm": "false"}}, "rms_norm is false, but the weights say true"),
         ({"settings": {"img_size": "224"}}, "no stride gives the 16 patches"),
-        ({"dtype": "int8"}, "dtype is 'int8'"),
+        ({"dtype": "int4"}, "dtype is 'int4'"),
         ({"use_ema": True}, "it holds 'model'; expected 'model_ema'"),
         ({"labels": "nowhere.txt"}, "nowhere.txt: the labels cannot be read: No such file"),
     ],

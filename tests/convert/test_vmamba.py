@@ -387,7 +387,7 @@ def test_sizes_may_be_said(tmp_path: Path) -> None:
         ({"settings": {"img_size": "3"}}, "img_size is 3x3"),
         ({"model": "tiny"}, "the network tiny is a Vision Mamba, and this one a VMamba"),
         ({"tokenizer": "bytes"}, "a tokenizer for a network that takes no text"),
-        ({"dtype": "int8"}, "int8"),
+        ({"dtype": "int4"}, "int4"),
         ({"use_ema": True}, "model_ema"),
     ],
 )

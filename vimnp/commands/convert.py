@@ -40,7 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=DTYPES,
         default="float32",
-        help="of the stored weights (float32); the last three for language models alone",
+        help="of the stored weights (float32); bfloat16 and int4 for language models alone; a "
+        "network of pictures in int8 also multiplies whole numbers",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=file_name,
+        metavar="DIR",
+        help="of a network of pictures in int8: pictures to find its large channels with (noise)",
     )
     parser.add_argument(
         "--labels",
@@ -93,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
         use_ema=options.ema,
         model=options.model,
         tokenizer=options.tokenizer,
+        calibrate=options.calibrate,
     )
     for assumption in conversion.assumptions:
         print(f"assumed {printable(assumption)}")

@@ -7,17 +7,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vimnp.commands.console import FAILURE, INTERRUPTED, printable, say
 from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
 from vimnp.commands.options import add_count, file_name
 from vimnp.commands.progress import progress_bar
+from vimnp.errors import VimnpError
 from vimnp.evaluate.accuracy import Accuracy, Evaluation, evaluate, expect_logits
 from vimnp.evaluate.image_folder import ImageFolder, Sample, find_pictures, spread
 from vimnp.evaluate.results import ResultsFile
+from vimnp.models.precision import PRECISIONS
 from vimnp.models.vision import VisionModel
 from vimnp.weights.file import BUNDLED_DIGITS
+
+if TYPE_CHECKING:
+    from vimnp.evaluate.comparison import Comparison
 
 DESCRIPTION = (
     "Say how often a network is right about the pictures in DIR, which holds a folder for each "
@@ -53,6 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="keep each picture's result in FILE, and do not look again at those that it has",
     )
+    parser.add_argument(
+        "--compare",
+        type=file_name,
+        metavar="float32|W.npz",
+        help="say also how often the class is another one, and how far the logits are off, with "
+        "the same weights in another precision (float32 or int8), or with other weights: those "
+        "that a file in int8 was made of, for one",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with every class")
 
 
@@ -76,6 +89,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.limit is not None:
         samples = spread(samples, options.limit)
     settings = _settings(options, model) if options.json or options.resume is not None else {}
+    if options.compare is not None:
+        return _compare(options, model, folder, samples, settings)
     evaluation = _evaluate(options, model, folder, samples, settings)
     if options.json:
         print(json.dumps(settings | _as_json(evaluation, folder, model), indent=1))
@@ -97,7 +112,48 @@ def _settings(options: argparse.Namespace, model: VisionModel) -> dict[str, Any]
         "scan": model.scan,
         "backend": model.backend,
         "folder": str(Path(options.folder).resolve()),
+        **({"precision": "int8"} if model.precision == "int8" else {}),  # others say nothing of it
     }
+
+
+def _compare(
+    options: argparse.Namespace,
+    model: VisionModel,
+    folder: ImageFolder,
+    samples: Sequence[Sample],
+    settings: dict[str, Any],
+) -> int:
+    """Two networks on the same pictures, neither of which is resumed."""
+    from vimnp.evaluate.comparison import compare
+
+    if options.resume is not None:
+        raise VimnpError("--compare with --resume: results of two networks are not kept; take one")
+    if options.compare in PRECISIONS:
+        changes = {"precision": options.compare}
+    else:
+        changes = {"weights": options.compare, "precision": None}
+    reference = load_model(argparse.Namespace(**{**vars(options), **changes}))
+    say_if_bundled(options)
+    if folder.assumption is not None:
+        say(f"assumed {folder.assumption}")
+    with progress_bar(len(samples), "picture") as bar:
+        comparison = compare(
+            model,
+            reference,
+            folder.path,
+            samples,
+            batch=options.batch,
+            on_progress=bar.update,
+        )
+    if options.json:
+        against = {"compared_with": options.compare, "reference_precision": reference.precision}
+        print(json.dumps(settings | against | _comparison_as_json(comparison), indent=1))
+    else:
+        _print_comparison(comparison, options, model, reference)
+    if not comparison.ranks:
+        say(f"{options.folder}: none of the pictures can be read")
+        return FAILURE
+    return 0
 
 
 def _evaluate(
@@ -138,12 +194,55 @@ def _print_evaluation(evaluation: Evaluation, folder: str) -> None:
     if evaluation.new:
         milliseconds = 1000 * evaluation.seconds / evaluation.new
         _print_fact("time", f"{milliseconds:.1f} ms a picture, reading it included")
-    _print_fact("unreadable", f"{len(evaluation.unreadable):,}")
-    for (path, _), error in evaluation.unreadable:
+    _print_unreadable(evaluation.unreadable)
+
+
+def _print_unreadable(unreadable: Sequence[tuple[Sample, str]]) -> None:
+    _print_fact("unreadable", f"{len(unreadable):,}")
+    for (path, _), error in unreadable:
         print(f"    {path if path.isprintable() else repr(path)}: {printable(error)}")
 
 
-def _print_fact(name: str, value: str) -> None:
+def _print_comparison(
+    comparison: Comparison, options: argparse.Namespace, model: VisionModel, reference: VisionModel
+) -> None:
+    print(printable(options.folder))
+    _print_fact("pictures", f"{len(comparison.ranks):,}")
+    _print_fact("way", model.way)
+    _print_fact("compared", f"with {printable(options.compare)}: {reference.way}")
+    if comparison.ranks:
+        share = comparison.same / len(comparison.ranks)
+        _print_fact("same class", f"{share:.2%} ({comparison.same:,})")
+        _print_fact(
+            "logits",
+            f"off by {comparison.rms:.4g} (root mean square; at most {comparison.largest:.4g}), "
+            f"{comparison.relative:.1%} of what they vary by",
+        )
+        for k in TOP:
+            found, expected = comparison.top(k)
+            _print_fact(f"top-{k}", f"{found.share:.2%}, compared with {expected.share:.2%}")
+    _print_unreadable(comparison.unreadable)
+
+
+def _comparison_as_json(comparison: Comparison) -> dict[str, Any]:
+    tops = {f"top{k}": comparison.top(k) for k in TOP}
+    return {
+        "pictures": len(comparison.ranks),
+        "same_class": comparison.same,
+        "logits_rms": comparison.rms,
+        "logits_largest": comparison.largest,
+        "logits_spread": comparison.spread,
+        **{name: _accuracy(found) for name, (found, _) in tops.items()},
+        **{f"reference_{name}": _accuracy(expected) for name, (_, expected) in tops.items()},
+        "changed": [
+            {"file": sample.path, "class": found, "reference_class": expected}
+            for sample, found, expected in comparison.changed
+        ],
+        "unreadable": [{"file": s.path, "error": error} for s, error in comparison.unreadable],
+    }
+
+
+def _print_fact(name: str, value: object) -> None:
     print(f"  {name:<12} {value}")
 
 

@@ -44,6 +44,8 @@ def _print_weights(file: WeightsFile) -> None:
     _print_fact("family", metadata.config.family.name)
     _print_fact("parameters", f"{metadata.config.num_parameters:,}")
     _print_fact("dtype", metadata.dtype)
+    if metadata.quantization is not None:
+        _print_fact("quantization", metadata.quantization)
     _print_fact("size", f"{file.path.stat().st_size:,} bytes")
     _print_fact("source", metadata.source or "unknown")
     _print_fact("source_sha256", metadata.source_sha256 or "unknown")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vimnp.commands.model_options import (
     add_img_size,
+    add_precision,
     load_network,
     names_of_pictures,
     published_of_pictures,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Load: TypeAlias = "Callable[..., AnyModel]"
 """Gives the network, run in a way: `backend`, `scan` and `num_threads`."""
 
-_OF_PICTURES = ("img_size",)
+_OF_PICTURES = ("img_size", "precision")
 _OF_TEXT = ("dtype", "tokens")
 
 
@@ -58,6 +59,7 @@ def add_measured_model(parser: argparse.ArgumentParser) -> None:
         help="without --weights, a published network with random ones: %(choices)s (tiny)",
     )
     add_img_size(parser)
+    add_precision(parser)
     add_dtype(parser)
 
 

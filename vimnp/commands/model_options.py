@@ -15,6 +15,7 @@ from vimnp.errors import VimnpError
 from vimnp.images.sizes import parse_img_size
 from vimnp.models import LATE_NETWORKS, network_of_pictures
 from vimnp.models.model import OtherFamilyError
+from vimnp.models.precision import PRECISIONS
 from vimnp.models.vim.model import VisionMamba
 from vimnp.models.vim.published import PUBLISHED
 from vimnp.models.vision import VisionModel
@@ -33,6 +34,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(random=None, default_random=None)
     add_img_size(parser)
+    add_precision(parser)
 
 
 def add_img_size(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,16 @@ def add_img_size(parser: argparse.ArgumentParser) -> None:
         "--img-size",
         metavar="HxW",
         help="look at pictures in this size, in pixels, or N for NxN (as the network was trained)",
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """What a network of pictures multiplies in."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="what the large matrices of a network of pictures are multiplied in: int8 is faster "
+        "and rounds (as in W.npz)",
     )
 
 
@@ -59,6 +71,7 @@ def load_model(options: argparse.Namespace) -> VisionModel:
 
 def load_network(options: argparse.Namespace, **way: Any) -> VisionModel:
     """The network that the options ask for, run in a way of the caller's."""
+    way = {"precision": options.precision, **way}
     img_size = _img_size(options.img_size)
     name = random_name(options)
     if name is None:

@@ -10,12 +10,18 @@ INLINE void FN(store_chunk)(
     int number, ptrdiff_t channel, int lanes)
 {
     FN(vec) divisors[CHUNK];
-    if (c->silu)
+    if (c->silu && c->coarse)
+        FN(coarse_silu_divisors)(sums, divisors, number);
+    else if (c->silu)
         FN(silu_divisors)(sums, divisors, number);
     for (int i = 0; i < number; i++) {
         const ptrdiff_t t = first + i;
         float *out = filter->out + t * filter->out_stride + channel;
-        if (0 <= t && t < c->length)
+        if (t < 0 || t >= c->length)
+            continue;
+        if (c->silu && c->coarse)
+            FN(store)(out, FN(coarse_quotient)(sums[i], divisors[i]), lanes);
+        else
             FN(store)(out, c->silu ? sums[i] / divisors[i] : sums[i], lanes);
     }
 }

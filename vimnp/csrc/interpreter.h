@@ -42,7 +42,7 @@ static void FN(run_product)(
 {
     const struct product task = {
         .weights = p->weights, .bias = p->bias, .activation = p->activation,
-        .x = first_row(worker, p->x), .x_stride = p->x.stride,
+        .x = first_row(worker, p->x), .x_stride = p->x.stride, .is_quantised = p->is_quantised,
         .addend = first_row(worker, p->addend), .addend_stride = p->addend.stride,
         .out = first_row(worker, p->out), .out_stride = p->out.stride,
         .scratch = worker->scratch, .kept = columns.end < FN(every).end ? &worker->kept : NULL};
@@ -52,13 +52,20 @@ static void FN(run_product)(
     FN(product)(&task, rows, common(outputs, (struct extent){0, p->weights.outputs}));
 }
 
+static void FN(run_quantise)(
+    const struct worker *worker, const struct quantise_operation *q, struct extent rows)
+{
+    FN(quantise_for)(
+        &q->weights, first_row(worker, q->x), q->x.stride, first_row(worker, q->out), q->out.stride, rows);
+}
+
 static void FN(run_conv1d)(
     const struct worker *worker, const struct conv1d_operation *c, struct extent time,
     struct extent channels)
 {
     struct convolution task = {
         .length = c->length, .channels = c->channels, .taps = c->taps, .silu = c->silu,
-        .directions = c->directions, .positions = time,
+        .directions = c->directions, .coarse = c->coarse, .positions = time,
         .x = first_row(worker, c->x), .x_stride = c->x.stride, .state = first_row(worker, c->state)};
     if (time.end == c->length)
         task.positions.end = last_position(&task);
@@ -107,7 +114,7 @@ INLINE struct scan FN(scan_task)(
     return (struct scan){
         .length = d->length, .channels = s->channels, .d_state = s->d_state,
         .walk = d->walk, .dt_of_chunk = dt_of_chunk,
-        .delta_softplus = 1, .accumulate = index,
+        .delta_softplus = 1, .accumulate = index, .coarse = s->coarse,
         .scale = index + 1 == s->directions ? s->scale : 1.0f,
         .u = first_row(worker, d->u), .u_stride = d->u.stride,
         .delta = projects ? worker->scratch : first_row(worker, d->delta),
@@ -152,6 +159,7 @@ static void FN(operate)(
         break;
     case OPERATION_NORM: FN(run_norm)(worker, &op->of.norm, rows); break;
     case OPERATION_PRODUCT: FN(run_product)(worker, &op->of.product, rows, columns); break;
+    case OPERATION_QUANTISE: FN(run_quantise)(worker, &op->of.quantise, rows); break;
     case OPERATION_CONV1D: FN(run_conv1d)(worker, &op->of.conv1d, rows, columns); break;
     case OPERATION_SCAN: FN(run_scan)(worker, &op->of.scan, columns); break;
     case OPERATION_MEAN: FN(mean_of_rows)(r, first_row(worker, r->x), first_row(worker, r->out)); break;

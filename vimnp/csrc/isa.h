@@ -18,7 +18,9 @@
 #include "team.h"
 #include "worker.h"
 
-enum function { FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU, FUNCTION_GELU };
+enum function {
+    FUNCTION_EXP, FUNCTION_SOFTPLUS, FUNCTION_SILU, FUNCTION_GELU, FUNCTION_COARSE_SOFTPLUS, FUNCTION_COARSE_SILU
+};
 
 struct kernels {
     int width, panel, rows;  /* W; outputs in a panel of a packed matrix; rows of a product's tile */

@@ -11,6 +11,7 @@
 
 #include "simd.h"
 #include "exp.h"
+#include "coarse.h"
 
 /* How many of the channels from this one on lie in its vector. */
 INLINE int FN(lanes_from)(ptrdiff_t channel, ptrdiff_t end)
@@ -39,6 +40,7 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 #include "small.h"
 #include "product_bfloat16.h"
 #include "product_blocks.h"
+#include "product_per_channel.h"
 #include "product.h"
 #include "scan.h"
 #include "norm.h"
@@ -49,7 +51,7 @@ INLINE FN(vec) FN(load_optional)(const float *from, ptrdiff_t channel, int lanes
 #include "reductions.h"
 #include "interpreter.h"
 
-/* The functions of exp.h and gelu.h on an array: what the tests of their accuracy call. */
+/* The functions of exp.h, coarse.h and gelu.h on an array: what the tests of their accuracy call. */
 static void FN(apply)(enum function function, const float *x, float *out, ptrdiff_t length)
 {
     for (ptrdiff_t i = 0; i < length; i += W) {
@@ -59,9 +61,14 @@ static void FN(apply)(enum function function, const float *x, float *out, ptrdif
             value = FN(exp)(value);
         else if (function == FUNCTION_SOFTPLUS)
             FN(softplus)(&value, &room, 1);
+        else if (function == FUNCTION_COARSE_SOFTPLUS)
+            FN(coarse_softplus)(&value, &room, 1);
         else if (function == FUNCTION_GELU)
             FN(gelu)(&value, &room, 1);
-        else {
+        else if (function == FUNCTION_COARSE_SILU) {
+            FN(coarse_silu_divisors)(&value, &room, 1);
+            value = FN(coarse_quotient)(value, room);
+        } else {
             FN(silu_divisors)(&value, &room, 1);
             value /= room;
         }

@@ -40,7 +40,7 @@ static struct extent common(struct extent a, struct extent b)
 #define LINE 16
 
 /* What a matrix is stored as: vimnp/weights/encodings.py defines all but the first. */
-enum dtype { DTYPE_FLOAT32, DTYPE_BFLOAT16, DTYPE_INT8, DTYPE_INT4 };
+enum dtype { DTYPE_FLOAT32, DTYPE_BFLOAT16, DTYPE_INT8, DTYPE_INT4, DTYPE_INT8_PER_CHANNEL };
 
 /* Outputs in a panel of a matrix that is stored small, and inputs that share a scale. */
 #define SMALL_PANEL 16
@@ -53,6 +53,8 @@ struct matrix {
     const float *panels;    /* of float32: see product_float32.h */
     const void *codes;      /* of the others */
     const uint16_t *scales; /* of int8 and int4: bfloat16 */
+    const float *scale_of_output; /* of int8_per_channel: (outputs,), and zeros to the panel's end */
+    const float *factors;   /* of the same: by which its inputs (inputs,) are multiplied; NULL for ones */
 };
 
 /* Rows of x that stay in the second-level cache while all panels pass over them: whole tiles. */
@@ -68,23 +70,54 @@ struct quantised {
 /* Floats that a block of a row needs, with room for halves of its numbers: see quantise.h. */
 #define FLOATS_OF_BLOCK (int)((sizeof(struct quantised) + SHARED) / sizeof(float))
 
+/* A whole row with one scale; its numbers follow, in bytes or in 16 bits (quantise.h), and zeros that fill
+ * the last SHARED of them. */
+struct quantised_row {
+    float scale;
+    int32_t sum; /* of the numbers */
+    int32_t unused[2]; /* so that the numbers may begin a vector */
+};
+
+/* Floats from such a row to the next, whatever its numbers are kept in. */
+static inline ptrdiff_t floats_of_row(ptrdiff_t inputs)
+{
+    return (ptrdiff_t)(sizeof(struct quantised_row) / sizeof(float)) + (inputs + SHARED - 1) / SHARED * (SHARED / 2);
+}
+
+/* Whether rows of x are made whole numbers before they are multiplied with such a matrix. */
+static inline int is_of_whole_numbers(enum dtype dtype)
+{
+    return dtype == DTYPE_INT8 || dtype == DTYPE_INT4 || dtype == DTYPE_INT8_PER_CHANNEL;
+}
+
 /* Floats that a product needs for its rows, ROWS_AT_ONCE at a time. */
 static inline ptrdiff_t product_scratch(const struct matrix *m, ptrdiff_t rows)
 {
-    if (m->dtype != DTYPE_INT8 && m->dtype != DTYPE_INT4)
-        return 0;
     const ptrdiff_t together = rows < ROWS_AT_ONCE ? rows : ROWS_AT_ONCE;
     const ptrdiff_t blocks = (m->inputs + SHARED - 1) / SHARED;
-    return together * blocks * FLOATS_OF_BLOCK;
+    if (m->dtype == DTYPE_INT8_PER_CHANNEL)
+        return together * floats_of_row(m->inputs);
+    return is_of_whole_numbers(m->dtype) ? together * blocks * FLOATS_OF_BLOCK : 0;
 }
 
-/* Rows of x that lie quantised in a scratch; `halves` says in which way. None if x is NULL. */
+/* In what form rows are quantised: in blocks, the same in halves, or each as a whole. */
+enum form { FORM_BLOCKS, FORM_HALVES, FORM_WHOLE };
+
+/* Rows of x that lie quantised in a scratch. None if x is NULL. */
 struct kept_rows {
     const float *x;
     struct extent rows;
     ptrdiff_t inputs;
-    int halves;
+    enum form form;
+    const float *factors; /* that they were multiplied by before */
 };
+
+static int is_kept(const struct kept_rows *kept, const struct kept_rows *wanted)
+{
+    return kept && kept->x == wanted->x && kept->rows.begin == wanted->rows.begin &&
+           kept->rows.end == wanted->rows.end && kept->inputs == wanted->inputs &&
+           kept->form == wanted->form && kept->factors == wanted->factors;
+}
 
 /* What becomes of a result, number by number. */
 enum activation { ACTIVATION_NONE, ACTIVATION_GELU, ACTIVATION_RELU };
@@ -96,6 +129,7 @@ struct product {
     const float *x, *addend, *bias; /* (rows, inputs); (rows, outputs) and (outputs,), or NULL each */
     float *out;                     /* (rows, outputs) */
     ptrdiff_t x_stride, addend_stride, out_stride;
+    int is_quantised;       /* x has rows that are struct quantised_row already */
     float *scratch; /* see product_scratch() */
     struct kept_rows *kept; /* what it holds, where x stays as it is from a product to the next; or NULL */
 };
@@ -111,7 +145,7 @@ struct filter {
 struct convolution {
     ptrdiff_t length, channels;
     struct extent positions; /* of the window's newest token; see last_position */
-    int taps, silu, directions;
+    int taps, silu, directions, coarse; /* coarse: see coarse.h */
     const float *x;
     ptrdiff_t x_stride;
     struct filter filters[2];
@@ -159,6 +193,7 @@ struct scan {
     int d_state, delta_softplus, fixlen;
     int B_constant, C_constant; /* (d_state, channels) instead of one row per token */
     int accumulate;             /* add to what `out` holds, before the gate */
+    int coarse;                 /* by the functions of coarse.h; then B, C and the mode are the usual ones */
     float scale;                /* multiplies the gated output */
     const float *u, *delta, *A, *B, *C;
     const float *D, *z, *delta_bias; /* each may be NULL */

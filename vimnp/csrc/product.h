@@ -11,7 +11,8 @@ static void FN(product_and_activation)(
  * vector, the whole vector is written. */
 static void FN(product)(const struct product *p, struct extent rows, struct extent columns)
 {
-    if (p->activation != ACTIVATION_NONE && p->weights.dtype != DTYPE_FLOAT32) {
+    const int has_it_in_tiles = p->weights.dtype == DTYPE_FLOAT32 || p->weights.dtype == DTYPE_INT8_PER_CHANNEL;
+    if (p->activation != ACTIVATION_NONE && !has_it_in_tiles) {
         FN(product_and_activation)(p, rows, columns);
         return;
     }
@@ -20,6 +21,7 @@ static void FN(product)(const struct product *p, struct extent rows, struct exte
     case DTYPE_BFLOAT16: FN(product_bfloat16)(p, rows, columns); break;
     case DTYPE_INT8: FN(product_int8)(p, rows, columns); break;
     case DTYPE_INT4: FN(product_int4)(p, rows, columns); break;
+    case DTYPE_INT8_PER_CHANNEL: FN(product_per_channel)(p, rows, columns); break;
     }
 }
 
@@ -28,13 +30,13 @@ static void FN(product)(const struct product *p, struct extent rows, struct exte
 #define ACTIVATED (4 * PANEL * W)
 
 /* The activation goes over some rows and columns while they are in the cache: only products with float32
- * have it in their tiles. Rows that are to be quantised are quantised once, for all columns. */
+ * and int8_per_channel have it in their tiles. Rows that are to be quantised are quantised once, for all columns. */
 static void FN(product_and_activation)(
     const struct product *p, struct extent rows, struct extent columns)
 {
     struct product plain = *p;
     plain.activation = ACTIVATION_NONE;
-    const int is_quantised = p->weights.dtype == DTYPE_INT8 || p->weights.dtype == DTYPE_INT4;
+    const int is_quantised = is_of_whole_numbers(p->weights.dtype);
     const struct extent outputs = {0, p->weights.outputs};
     columns = common((struct extent){columns.begin, (columns.end + W - 1) / W * W}, outputs);
     for (ptrdiff_t first = rows.begin; first < rows.end; first += ROWS_AT_ONCE) {

@@ -31,7 +31,7 @@ struct array {
 enum operation {
     OPERATION_EMBED, OPERATION_LOOKUP, OPERATION_ROTATE, OPERATION_NORM, OPERATION_PRODUCT, OPERATION_CONV1D,
     OPERATION_CONV2D, OPERATION_PATCHES, OPERATION_CONV, OPERATION_SCAN, OPERATION_MEAN, OPERATION_LARGEST,
-    OPERATION_COPY, OPERATION_ADD
+    OPERATION_COPY, OPERATION_ADD, OPERATION_QUANTISE
 };
 
 /* Pixels (channels, height, width), with `padding` zeros around them -> tokens:
@@ -74,7 +74,14 @@ struct product_operation {
     const float *bias; /* may be NULL */
     enum activation activation;
     ptrdiff_t column;
+    int is_quantised; /* x has rows of numbers, by a quantise_operation */
     struct array x, addend, out;
+};
+
+/* Rows of x -> the whole numbers that products with such a matrix multiply: struct quantised_row each. */
+struct quantise_operation {
+    struct matrix weights; /* its inputs and their factors are asked for alone */
+    struct array x, out;
 };
 
 struct conv1d_filter {
@@ -86,7 +93,7 @@ struct conv1d_filter {
  * goes on from the taps - 1 inputs that it holds, and leaves the last ones there. */
 struct conv1d_operation {
     ptrdiff_t length, channels;
-    int taps, silu, directions;
+    int taps, silu, directions, coarse;
     struct array x, state;
     struct conv1d_filter filters[2];
 };
@@ -138,7 +145,7 @@ struct scan_direction {
 /* The directions' sum, gated by z and scaled. */
 struct scan_operation {
     ptrdiff_t channels;
-    int d_state, directions;
+    int d_state, directions, coarse;
     float scale;
     struct scan_direction of_direction[MAX_DIRECTIONS];
 };
@@ -162,6 +169,7 @@ union operands {
     struct conv2d_operation conv2d;
     struct patches_operation patches;
     struct conv_operation conv;
+    struct quantise_operation quantise;
 };
 
 struct op {

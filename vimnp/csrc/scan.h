@@ -10,7 +10,8 @@
  * next W channels, and then the next chunk: memory is read row by row, and no cache line twice.
  *
  * A scan may have a walk (walk.h). Then each chunk finds out once in which rows its tokens are, and the rest is
- * the same. `walks` is constant wherever it stands: a scan of row after row has nothing of it.
+ * the same. `walks` is constant wherever it stands: a scan of row after row has nothing of it. So is `coarse`,
+ * which takes the functions of coarse.h in the place of those of exp.h.
  *
  * Where a sequence is cut into scans that each go on from the last state of the one before, its bits
  * are those of a single scan: what is decided, such as by which exp2, is decided for a token by itself.
@@ -41,7 +42,8 @@ INLINE ptrdiff_t FN(row)(const struct FN(chunk) *chunk, int i, const int walks)
 }
 
 /* First phase: delta. */
-INLINE void FN(softplus_of_delta)(const struct scan *s, struct FN(chunk) *chunk, const int walks)
+INLINE void FN(softplus_of_delta)(
+    const struct scan *s, struct FN(chunk) *chunk, const int walks, const int coarse)
 {
     const int is_at_its_place = walks && s->dt_proj.weights.inputs == 0;
     const FN(vec) bias = FN(load_optional)(s->delta_bias, chunk->channel, chunk->lanes);
@@ -50,7 +52,9 @@ INLINE void FN(softplus_of_delta)(const struct scan *s, struct FN(chunk) *chunk,
         const float *delta = chunk->delta_of_first + row * s->delta_stride + chunk->channel;
         chunk->delta[i] = FN(load)(delta, chunk->lanes) + bias;
     }
-    if (s->delta_softplus)
+    if (s->delta_softplus && coarse)
+        FN(coarse_softplus)(chunk->delta, chunk->room, chunk->length);
+    else if (s->delta_softplus)
         FN(softplus)(chunk->delta, chunk->room, chunk->length);
 }
 
@@ -126,12 +130,18 @@ INLINE void FN(store_state)(const struct FN(chunk) *chunk, int n, FN(vec) h)
     FN(store)(chunk->after + n * chunk->after_stride, h, chunk->lanes);
 }
 
+/* 2^(delta A) of a bounded token. */
+INLINE FN(vec) FN(decay)(FN(vec) delta, FN(vec) A, const int coarse)
+{
+    return coarse ? FN(coarse_exp2_product)(delta, A) : FN(exp2_product)(delta, A);
+}
+
 /* Second phase: h_t = exp(delta A) h_{t-1} + delta B u and y_t = C . h_t + D u, token by token (Mamba,
  * algorithm 2). So of `number` states from `first` on, to whose y those before have been added.
  * `constants` says whether B or C may be constant over time. Every token is bounded. */
 INLINE void FN(advance)(
     const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants,
-    const int walks)
+    const int walks, const int coarse)
 {
     const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
     const FN(vec) D = FN(load_optional)(s->D, chunk->channel, chunk->lanes);
@@ -151,7 +161,7 @@ INLINE void FN(advance)(
                 FN(coefficient)(s, s->B, row * s->B_stride, B_constant, first, n, number, chunk);
             const FN(vec) C =
                 FN(coefficient)(s, s->C, row * s->C_stride, C_constant, first, n, number, chunk);
-            h[n] = FN(fma)(FN(exp2_product)(delta, A[n]), h[n], delta_u * B);
+            h[n] = FN(fma)(FN(decay)(delta, A[n], coarse), h[n], delta_u * B);
             y = FN(fma)(C, h[n], y);
         }
         chunk->y[i] = y;
@@ -160,7 +170,7 @@ INLINE void FN(advance)(
         FN(store_state)(chunk, first + n, h[n]);
 }
 
-/* The same in two loops: these states of all tokens of the chunk, then what they give. */
+/* The same in two loops: these states of all tokens of the chunk, then what they give. Never coarse. */
 INLINE void FN(advance_fixlen)(
     const struct scan *s, struct FN(chunk) *chunk, const int first, const int number, const int constants,
     const int walks)
@@ -201,18 +211,19 @@ INLINE void FN(advance_fixlen)(
 
 /* The second phase of all states, some at a time: the stack of a thread may be small. */
 INLINE void FN(advance_all)(
-    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks)
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks,
+    const int coarse)
 {
-    const int fixlen = !walks && s->fixlen;
+    const int fixlen = !walks && !coarse && s->fixlen;
     if (!fixlen && d_state == STATES_AT_ONCE) {
-        FN(advance)(s, chunk, 0, STATES_AT_ONCE, constants, walks);
+        FN(advance)(s, chunk, 0, STATES_AT_ONCE, constants, walks, coarse);
         return;
     }
     const int most = fixlen ? FIXLEN_STATES_AT_ONCE : STATES_AT_ONCE;
     for (int first = 0; first < d_state; first += most) {
         const int number = d_state - first < most ? d_state - first : most;
         if (!fixlen)
-            FN(advance)(s, chunk, first, number, constants, walks);
+            FN(advance)(s, chunk, first, number, constants, walks, coarse);
         else if (number == FIXLEN_STATES_AT_ONCE)
             FN(advance_fixlen)(s, chunk, first, FIXLEN_STATES_AT_ONCE, constants, walks);
         else
@@ -224,7 +235,7 @@ INLINE void FN(advance_all)(
  * loop reads of `s` is read before it, since its stores might change that. */
 INLINE void FN(advance_token)(
     const struct scan *s, struct FN(chunk) *chunk, int i, const int d_state, const int constants,
-    const int walks, const int bounded)
+    const int walks, const int bounded, const int coarse)
 {
     const int B_constant = constants && s->B_constant, C_constant = constants && s->C_constant;
     const int lanes = chunk->lanes;
@@ -238,7 +249,7 @@ INLINE void FN(advance_token)(
     FN(vec) y = FN(load_optional)(s->D, chunk->channel, lanes) * u;
     for (int n = 0; n < d_state; n++) {
         const FN(vec) scaled_A = FN(load)(A, lanes) * LOG2_E;
-        const FN(vec) decay = bounded ? FN(exp2_product)(delta, scaled_A) : FN(exp2)(delta * scaled_A);
+        const FN(vec) decay = bounded ? FN(decay)(delta, scaled_A, coarse) : FN(exp2)(delta * scaled_A);
         const FN(vec) Bu = delta_u * (B_constant ? FN(load)(B, lanes) : FN(set1)(*B));
         const FN(vec) h = FN(fma)(decay, FN(load)(before, lanes), Bu);
         y = FN(fma)(C_constant ? FN(load)(C, lanes) : FN(set1)(*C), h, y);
@@ -252,27 +263,32 @@ INLINE void FN(advance_token)(
 /* The second phase, token by token through memory. So goes a chunk of one, as a language model's next token
  * is, and one with a token that is not bounded. */
 INLINE void FN(advance_one_by_one)(
-    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks)
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks,
+    const int coarse)
 {
     for (int i = 0; i < chunk->length; i++) {
         if (FN(is_token_bounded)(chunk, i))
-            FN(advance_token)(s, chunk, i, d_state, constants, walks, 1);
+            FN(advance_token)(s, chunk, i, d_state, constants, walks, 1, coarse);
         else
-            FN(advance_token)(s, chunk, i, d_state, constants, walks, 0);
+            FN(advance_token)(s, chunk, i, d_state, constants, walks, 0, coarse);
         chunk->before = chunk->after;
         chunk->before_stride = chunk->after_stride;
     }
 }
 
 /* Third phase: sum of the directions, gate, and the store. */
-INLINE void FN(gate_and_store)(const struct scan *s, struct FN(chunk) *chunk, const int walks)
+INLINE void FN(gate_and_store)(
+    const struct scan *s, struct FN(chunk) *chunk, const int walks, const int coarse)
 {
     FN(vec) *z = chunk->room, *divisors = chunk->room + CHUNK;
     if (s->z) {
         for (int i = 0; i < chunk->length; i++)
             z[i] = FN(load)(
                 s->z + FN(row)(chunk, i, walks) * s->z_stride + chunk->channel, chunk->lanes);
-        FN(silu_divisors)(z, divisors, chunk->length);
+        if (coarse)
+            FN(coarse_silu_divisors)(z, divisors, chunk->length);
+        else
+            FN(silu_divisors)(z, divisors, chunk->length);
     }
     for (int i = 0; i < chunk->length; i++) {
         float *out = s->out + FN(row)(chunk, i, walks) * s->out_stride + chunk->channel;
@@ -280,28 +296,30 @@ INLINE void FN(gate_and_store)(const struct scan *s, struct FN(chunk) *chunk, co
         if (s->accumulate)
             y += FN(load)(out, chunk->lanes);
         if (s->z)
-            y *= z[i] / divisors[i];
+            y *= coarse ? FN(coarse_quotient)(z[i], divisors[i]) : z[i] / divisors[i];
         FN(store)(out, y * s->scale, chunk->lanes);
     }
 }
 
 /* All three, in each case with constants of its own, so that the loops over tokens hold no choice. */
 INLINE void FN(scan_chunk)(
-    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks)
+    const struct scan *s, struct FN(chunk) *chunk, const int d_state, const int constants, const int walks,
+    const int coarse)
 {
-    FN(softplus_of_delta)(s, chunk, walks);
+    FN(softplus_of_delta)(s, chunk, walks, coarse);
     chunk->largest_A = FN(largest_A)(s, chunk, d_state);
     if (chunk->length > 1 && FN(is_chunk_bounded)(chunk))
-        FN(advance_all)(s, chunk, d_state, constants, walks);
+        FN(advance_all)(s, chunk, d_state, constants, walks, coarse);
     else
-        FN(advance_one_by_one)(s, chunk, d_state, constants, walks);
-    FN(gate_and_store)(s, chunk, walks);
+        FN(advance_one_by_one)(s, chunk, d_state, constants, walks, coarse);
+    FN(gate_and_store)(s, chunk, walks, coarse);
 }
 
 /* Second and third phase of a single state, where nothing gates: softplus, loads and stores are then what takes
  * the time, and what a token gives is stored at once. Every token is bounded. What the loop reads of `s` is
  * read before it, since its stores might change that. */
-INLINE void FN(advance_one_state)(const struct scan *s, struct FN(chunk) *chunk, const int walks)
+INLINE void FN(advance_one_state)(
+    const struct scan *s, struct FN(chunk) *chunk, const int walks, const int coarse)
 {
     const int length = chunk->length, accumulate = s->accumulate;
     const ptrdiff_t u_stride = s->u_stride, B_stride = s->B_stride;
@@ -314,7 +332,7 @@ INLINE void FN(advance_one_state)(const struct scan *s, struct FN(chunk) *chunk,
     for (int i = 0; i < length; i++) {
         const ptrdiff_t row = FN(row)(chunk, i, walks);
         const FN(vec) input = FN(load)(u + row * u_stride, W), delta = chunk->delta[i];
-        const FN(vec) decay = FN(exp2_product)(delta, A);
+        const FN(vec) decay = FN(decay)(delta, A, coarse);
         h = FN(fma)(decay, h, delta * input * FN(set1)(B[row * B_stride]));
         FN(vec) y = FN(fma)(FN(set1)(C[row * C_stride]), h, D * input);
         float *to = out + row * out_stride;
@@ -326,15 +344,16 @@ INLINE void FN(advance_one_state)(const struct scan *s, struct FN(chunk) *chunk,
 }
 
 /* The three phases of a single state, in whole vectors. */
-INLINE void FN(scan_chunk_of_one_state)(const struct scan *s, struct FN(chunk) *chunk, const int walks)
+INLINE void FN(scan_chunk_of_one_state)(
+    const struct scan *s, struct FN(chunk) *chunk, const int walks, const int coarse)
 {
-    FN(softplus_of_delta)(s, chunk, walks);
+    FN(softplus_of_delta)(s, chunk, walks, coarse);
     chunk->largest_A = FN(largest_A)(s, chunk, 1);
     if (chunk->length > 1 && FN(is_chunk_bounded)(chunk)) {
-        FN(advance_one_state)(s, chunk, walks);
+        FN(advance_one_state)(s, chunk, walks, coarse);
     } else {
-        FN(advance_one_by_one)(s, chunk, 1, 0, walks);
-        FN(gate_and_store)(s, chunk, walks);
+        FN(advance_one_by_one)(s, chunk, 1, 0, walks, coarse);
+        FN(gate_and_store)(s, chunk, walks, coarse);
     }
 }
 
@@ -383,7 +402,8 @@ INLINE const float *FN(delta_of_chunk)(
 
 /* One direction of the channels from `begin` to `end`. `one_state` says that has_one_state() holds. */
 INLINE void FN(scan_direction)(
-    const struct scan *s, ptrdiff_t begin, ptrdiff_t end, const int one_state, const int walks)
+    const struct scan *s, ptrdiff_t begin, ptrdiff_t end, const int one_state, const int walks,
+    const int coarse)
 {
     FN(vec) states[STATES / W];
     if (!s->initial_state)
@@ -400,37 +420,33 @@ INLINE void FN(scan_direction)(
             chunk.lanes = FN(lanes_from)(chunk.channel, end);
             FN(place_states)(s, &chunk, kept);
             if (one_state && chunk.lanes == W)
-                FN(scan_chunk_of_one_state)(s, &chunk, walks);
+                FN(scan_chunk_of_one_state)(s, &chunk, walks, coarse);
             else if (one_state)
-                FN(scan_chunk)(s, &chunk, 1, 0, walks);
+                FN(scan_chunk)(s, &chunk, 1, 0, walks, coarse);
             else if (chunk.lanes == W && s->d_state == 16 && !s->B_constant && !s->C_constant)
-                FN(scan_chunk)(s, &chunk, 16, 0, walks); /* every published Vim and Mamba */
+                FN(scan_chunk)(s, &chunk, 16, 0, walks, coarse); /* every published Vim and Mamba */
             else
-                FN(scan_chunk)(s, &chunk, s->d_state, !walks, walks);
+                FN(scan_chunk)(s, &chunk, s->d_state, !walks && !coarse, walks, coarse);
         }
     }
 }
 
 /* Each by itself: it has its own stack, and the registers that it needs. */
-NOINLINE void FN(scan_rows)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
-{
-    FN(scan_direction)(s, begin, end, 0, 0);
-}
+#undef SCAN
+#define SCAN(name, one_state, walks, coarse) \
+    NOINLINE void FN(name)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end) \
+    { \
+        FN(scan_direction)(s, begin, end, one_state, walks, coarse); \
+    }
 
-NOINLINE void FN(scan_walk)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
-{
-    FN(scan_direction)(s, begin, end, 0, 1);
-}
-
-NOINLINE void FN(scan_rows_of_one_state)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
-{
-    FN(scan_direction)(s, begin, end, 1, 0);
-}
-
-NOINLINE void FN(scan_walk_of_one_state)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
-{
-    FN(scan_direction)(s, begin, end, 1, 1);
-}
+SCAN(scan_rows, 0, 0, 0)
+SCAN(scan_walk, 0, 1, 0)
+SCAN(scan_rows_of_one_state, 1, 0, 0)
+SCAN(scan_walk_of_one_state, 1, 1, 0)
+SCAN(scan_rows_coarsely, 0, 0, 1)
+SCAN(scan_walk_coarsely, 0, 1, 1)
+SCAN(scan_rows_of_one_state_coarsely, 1, 0, 1)
+SCAN(scan_walk_of_one_state_coarsely, 1, 1, 1)
 
 /* Whether a scan has a single state, and nothing that its own loops cannot do: as in VMamba. */
 INLINE int FN(has_one_state)(const struct scan *s)
@@ -440,11 +456,12 @@ INLINE int FN(has_one_state)(const struct scan *s)
 
 INLINE void FN(scan_any)(const struct scan *s, ptrdiff_t begin, ptrdiff_t end)
 {
-    const int walks = s->walk.lines > 0;
-    if (FN(has_one_state)(s))
-        walks ? FN(scan_walk_of_one_state)(s, begin, end) : FN(scan_rows_of_one_state)(s, begin, end);
-    else
-        walks ? FN(scan_walk)(s, begin, end) : FN(scan_rows)(s, begin, end);
+    static void (*const calls[2][2][2])(const struct scan *, ptrdiff_t, ptrdiff_t) = {
+        {{FN(scan_rows), FN(scan_walk)}, {FN(scan_rows_of_one_state), FN(scan_walk_of_one_state)}},
+        {{FN(scan_rows_coarsely), FN(scan_walk_coarsely)},
+         {FN(scan_rows_of_one_state_coarsely), FN(scan_walk_of_one_state_coarsely)}},
+    };
+    calls[s->coarse][FN(has_one_state)(s)][s->walk.lines > 0](s, begin, end);
 }
 
 /* The channels from `begin` to `end`, as many at once as there is room for their states. */

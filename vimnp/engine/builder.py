@@ -43,6 +43,7 @@ from vimnp.engine.program import (
     Product,
     Program,
     ProgramError,
+    Quantise,
     Reduction,
     Rotate,
     Rows,
@@ -53,6 +54,7 @@ from vimnp.engine.program import (
     Task,
     TokenPatches,
     expect,
+    floats_of_row,
 )
 from vimnp.ops.kernels import whole_lines
 
@@ -68,6 +70,9 @@ class Builder:
         Rows and channels of what the program makes of it.
     state : int
         Floats of what a pass goes on from, and leaves for the next.
+    coarse : bool
+        Exponentials, softplus and SiLU of scans and of convolutions in one dimension have four
+        digits, in less time (``csrc/coarse.h``): for int8 mode, whose products err by more.
 
     Raises
     ------
@@ -75,11 +80,19 @@ class Builder:
         By every method, if operands do not fit each other or the stage.
     """
 
-    def __init__(self, inputs: tuple[int, ...], out: tuple[int, int], *, state: int = 0) -> None:
+    def __init__(
+        self,
+        inputs: tuple[int, ...],
+        out: tuple[int, int],
+        *,
+        state: int = 0,
+        coarse: bool = False,
+    ) -> None:
         self.input = Array(INPUT, 0, inputs[-1], int(np.prod(inputs[:-1])), inputs[-1])
         self.out = Array(OUT, 0, out[1], out[0], out[1])
         self.layer = NO_LAYER
         self._inputs, self._out_shape, self._state = inputs, out, state
+        self._coarse = coarse
         self._ids: int | None = None
         self._buffers: list[int] = []
         self._stages: list[Stage] = []
@@ -90,6 +103,7 @@ class Builder:
         self._labels = {"wait": 0}
         self._costs: dict[str, Cost] = {}
         self._read: set[tuple[str, Array]] = set()
+        self._quantised: dict[int, PackedMatrix] = {}
 
     def program(self) -> Program:
         """What was taken down."""
@@ -114,6 +128,17 @@ class Builder:
         expect(number < MOST_BUFFERS, f"more than {MOST_BUFFERS} buffers")
         self._buffers.append(whole_lines(rows * channels))
         return Array(number, 0, channels, rows, channels)
+
+    def quantised(self, rows: int, weights: PackedMatrix) -> Array:
+        """An array for rows as products with such a matrix multiply them: :meth:`quantise`.
+
+        It pays where the columns of a product are split, because each thread would quantise all
+        rows. Only matrices of int8_per_channel read such rows.
+        """
+        expect(weights.dtype == "int8_per_channel", f"rows are quantised for {weights.dtype}")
+        array = self.array(rows, floats_of_row(weights.inputs))
+        self._quantised[array.buffer] = weights
+        return array
 
     def private(self, rows: int, channels: int) -> Array:
         """An array of which each thread has one of its own.
@@ -260,6 +285,7 @@ class Builder:
         out : Array
         """
         self._expect_matrix(table, out.channels, table.outputs)
+        expect(table.dtype != "int8_per_channel", "no embeddings are looked up in int8_per_channel")
         ids = self.input.rows * self.input.channels
         expect(ids == out.rows, f"{ids} ids for {out.rows} rows")
         self._expect_split("rows", out)
@@ -360,6 +386,7 @@ class Builder:
         label : str
             Under which its time and costs are booked.
         x, out : Array
+            What is read may be what :meth:`quantise` has written.
         weights : PackedMatrix
         add : Array, optional
             May be `out`.
@@ -372,7 +399,10 @@ class Builder:
         rows : tuple of int, optional
             The first of the rows that are computed, and the one after the last.
         """
-        self._expect_matrix(weights, x.channels, out.channels)
+        is_quantised = x.buffer in self._quantised
+        if is_quantised:
+            self._expect_quantised(x, weights)
+        self._expect_matrix(weights, weights.inputs if is_quantised else x.channels, out.channels)
         self._expect_rows_alike(x, out)
         if add is not None:
             self._expect_alike([add, out])
@@ -390,7 +420,8 @@ class Builder:
         packing = weights.packing
         first = -(-column // packing.width) * packing.width
         number = self._number(rows, out)
-        self._reserve(0, weights, number)
+        if not is_quantised:
+            self._reserve(0, weights, number)
         cost = costs.product(number, weights.inputs, outputs, weights.bits)
         cost = cost.plus(costs.moved(number * outputs))
         for summand in (add, bias):
@@ -399,9 +430,42 @@ class Builder:
         cost = cost.plus(self._cost_of_activation(activation, number * outputs))
         read = [x if rows is None else x.first(number)]
         task = Product(
-            x=x, weights=weights, out=out, add=add, bias=bias, activation=activation, column=first
+            x=x,
+            weights=weights,
+            out=out,
+            add=add,
+            bias=bias,
+            activation=activation,
+            column=first,
+            is_quantised=is_quantised,
         )
         self._add(label, task, cost, read, rows=rows)
+
+    def quantise(
+        self, x: Array, weights: PackedMatrix, out: Array, *, rows: Rows | None = None
+    ) -> None:
+        """Rows of x -> the whole numbers that products with a matrix multiply.
+
+        Parameters
+        ----------
+        x : Array
+        weights : PackedMatrix
+            Such a matrix: all that are to read the rows have its factors.
+        out : Array
+            Made by :meth:`quantised` for it.
+        rows : tuple of int, optional
+            As for :meth:`product`.
+        """
+        self._expect_quantised(out, weights)
+        self._expect_matrix(weights, x.channels, weights.outputs)
+        self._expect_rows_alike(x, out)
+        self._expect_split("rows", x, out)
+        number = self._number(rows, x)
+        floats = number * x.channels
+        cost = costs.quantisation(floats).plus(costs.moved(floats + number * out.channels))
+        self._quantised[out.buffer] = weights
+        task = Quantise(x=x, weights=weights, out=out)
+        self._add("quantise", task, cost, rows=rows)
 
     def conv1d(
         self,
@@ -438,7 +502,8 @@ class Builder:
         cost = costs.conv1d(results, taps, silu).plus(costs.moved(results))
         if state is not None:
             cost = cost.plus(costs.moved(2 * state.rows * state.channels))
-        task = Conv1d(x=x, filters=tuple(filters), silu=silu, state=state)
+        coarse = self._coarse
+        task = Conv1d(x=x, filters=tuple(filters), silu=silu, state=state, coarse=coarse)
         self._add("conv1d", task, cost, [x], rows=(0, x.rows))
 
     def conv2d(self, x: Array, filter: Filter, *, grid: tuple[int, int], silu: bool = True) -> None:
@@ -607,7 +672,7 @@ class Builder:
         longest = max(d.u.rows for d in directions)
         self._elements += longest * channels
         straight = tuple(d.straightened() for d in directions)
-        self._add("scan", Scan(directions=straight, scale=scale), cost)
+        self._add("scan", Scan(directions=straight, scale=scale, coarse=self._coarse), cost)
 
     def _expect_direction(self, d: ScanDirection, d_state: int, channels: int) -> None:
         self._expect_shape(d.A, (d_state, channels), "A")
@@ -721,9 +786,11 @@ class Builder:
 
     def _reserve(self, floats: int, weights: PackedMatrix, rows: int) -> None:
         """Scratch of an operation, and behind it that of its product, for its rows quantised."""
-        if weights.dtype in ("int8", "int4"):
-            blocks = -(-weights.inputs // SHARED)
-            floats += min(rows, ROWS_AT_ONCE) * blocks * FLOATS_OF_BLOCK
+        together = min(rows, ROWS_AT_ONCE)
+        if weights.dtype == "int8_per_channel":
+            floats += together * floats_of_row(weights.inputs)
+        elif weights.dtype in ("int8", "int4"):
+            floats += together * -(-weights.inputs // SHARED) * FLOATS_OF_BLOCK
         self._scratch = max(self._scratch, floats)
 
     def _cost_of_activation(self, activation: Activation | None, floats: int) -> Cost:
@@ -787,6 +854,14 @@ class Builder:
             raise ProgramError(
                 f"a parameter does not fit: a matrix is {found}; expected ({inputs}, {outputs})"
             )
+
+    def _expect_quantised(self, array: Array, weights: PackedMatrix) -> None:
+        """Rows of whole numbers, for a matrix whose inputs have the same factors."""
+        found = self._quantised.get(array.buffer)
+        if found is None or found.inputs != weights.inputs or found.factors is not weights.factors:
+            raise ProgramError(f"{array} has no rows that were quantised for such a matrix")
+        expect(weights.dtype == "int8_per_channel", f"quantised rows for {weights.dtype}")
+        expect(array.channels == floats_of_row(weights.inputs), f"{array} is a part of such rows")
 
     def _expect_shape(self, array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
         if array.shape != shape:

@@ -99,3 +99,8 @@ def gate(floats: int) -> Cost:
 def rotation(floats: int) -> Cost:
     """Two products and their sum; cosine and sine are read."""
     return Cost(3 * floats, 0, _FLOAT * 2 * floats)
+
+
+def quantisation(floats: int) -> Cost:
+    """A product with the row's factor, which is then rounded."""
+    return Cost(floats)

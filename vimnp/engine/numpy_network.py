@@ -6,11 +6,21 @@ import copy
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
-from vimnp.engine.packing import transposed
+import numpy as np
+
+from vimnp.engine.arena import Allocate
+from vimnp.engine.packing import transposed, with_arrays
 from vimnp.engine.trace import Trace
 from vimnp.runtime import blas, extension
+
+if TYPE_CHECKING:
+    from vimnp.engine.int8_product import Int8Matrix
+    from vimnp.weights.encodings import Encoded
+
+    NumpyMatrix: TypeAlias = np.ndarray | Int8Matrix
+    """A matrix (inputs, outputs), as :func:`multiply` takes it."""
 
 Arguments = ParamSpec("Arguments")
 Parameters = TypeVar("Parameters")
@@ -52,6 +62,35 @@ def operation(
     return decorate
 
 
+def numpy_matrix(matrix: np.ndarray | Encoded, empty: Allocate) -> NumpyMatrix:
+    """A copy of a matrix (outputs, inputs) as :func:`multiply` reads it.
+
+    Whole numbers stay such where they have a scale for each output; all else becomes float32.
+    """
+    if not isinstance(matrix, np.ndarray):
+        from vimnp.engine.int8_product import Int8Matrix
+        from vimnp.weights.encodings import PER_CHANNEL
+
+        if matrix.dtype == PER_CHANNEL:
+            return Int8Matrix(matrix)
+    return transposed(matrix, empty)
+
+
+def multiply(x: np.ndarray, matrix: NumpyMatrix, out: np.ndarray) -> None:
+    """``out = x @ matrix``: a product of floats, or one of whole numbers.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (tokens, inputs)
+    matrix : ndarray of float32, shape (inputs, outputs), or Int8Matrix
+    out : ndarray of float32, shape (tokens, outputs)
+    """
+    if isinstance(matrix, np.ndarray):
+        np.matmul(x, matrix, out=out)
+    else:
+        matrix.multiply(x, out)
+
+
 class NumpyNetwork(Generic[Parameters]):
     """A network on NumPy's matrix products, and kernels for the rest.
 
@@ -73,7 +112,7 @@ class NumpyNetwork(Generic[Parameters]):
         self._scan_mode = scan
         self._chosen = extension.choose()
         self._limits_blas = blas.is_limited()
-        self._parameters = load(transposed)
+        self._parameters = load(numpy_matrix)
 
     @property
     def instruction_set(self) -> str | None:
@@ -87,8 +126,8 @@ class NumpyNetwork(Generic[Parameters]):
         return other
 
     def plain(self) -> Parameters:
-        """The parameters in no backend's layout, which is this one's."""
-        return self._parameters
+        """The parameters in no backend's layout: this one's, with whole numbers encoded."""
+        return with_arrays(self._parameters, lambda _, matrix: getattr(matrix, "encoded", matrix))
 
     def threads_of_products(self) -> AbstractContextManager[None]:
         """Within this, NumPy's products have as many threads as in a pass."""

@@ -59,7 +59,9 @@ class Packing(NamedTuple):
             Makes the array that holds the panels.
         """
         if not isinstance(matrix, np.ndarray):
-            return PackedMatrix(matrix.inputs, matrix.outputs, None, self, matrix)
+            smooth = matrix.smooth
+            factors = None if smooth is None else np.float32(1) / smooth
+            return PackedMatrix(matrix.inputs, matrix.outputs, None, self, matrix, factors)
         outputs, inputs = matrix.shape
         panels = pack(self.width, self.panel, matrix, empty)
         return PackedMatrix(inputs, outputs, panels, self)
@@ -78,6 +80,8 @@ class PackedMatrix:
     packing : Packing
     encoded : Encoded, optional
         What stands for the panels, in the same layout for all instruction sets.
+    factors : ndarray of float32, shape (inputs,), optional
+        What inputs are multiplied by before they are quantised.
     """
 
     inputs: int
@@ -85,6 +89,7 @@ class PackedMatrix:
     panels: np.ndarray | None
     packing: Packing
     encoded: Encoded | None = None
+    factors: np.ndarray | None = None
 
     @property
     def dtype(self) -> str:
@@ -94,21 +99,24 @@ class PackedMatrix:
     @property
     def bits(self) -> float:
         """Bits that are read for a weight, with its part of a scale."""
+        if self.dtype == "int8_per_channel":
+            return 8 + 32 / self.inputs
         return _BITS[self.dtype]
 
-    def unpack(self) -> np.ndarray:
-        """The numbers, shape (inputs, outputs)."""
+    def unpack(self) -> np.ndarray | Encoded:
+        """The numbers, shape (inputs, outputs); encoded where they could not be so again."""
         if self.encoded is not None:
-            from vimnp.weights.encodings import decode
+            from vimnp.weights.encodings import PER_CHANNEL, decode
 
-            return decode(self.encoded).T
+            return self.encoded if self.encoded.dtype == PER_CHANNEL else decode(self.encoded).T
         assert self.panels is not None
         return unpack(self.packing.width, self.packing.panel, self.panels, self.outputs)
 
 
 def sizes_only(matrix: np.ndarray | Encoded, empty: Allocate = aligned_empty) -> PackedMatrix:
     """A matrix (outputs, inputs) without its numbers, for a program that only counts."""
-    assert isinstance(matrix, np.ndarray)
+    if not isinstance(matrix, np.ndarray):
+        return PackedMatrix(matrix.inputs, matrix.outputs, None, Packing(1, 1), matrix)
     outputs, inputs = matrix.shape
     return PackedMatrix(inputs, outputs, None, Packing(1, 1))
 
@@ -175,14 +183,14 @@ def with_arrays(parameters: Parameters, convert: Callable[[str, Any], Any]) -> P
     Parameters
     ----------
     parameters : NamedTuple
-        Of arrays, packed matrices, tuples, and NamedTuples like this.
+        Of arrays, matrices of any kind, tuples, and NamedTuples like this.
     convert : callable
-        Makes what stands for an array or a packed matrix, given its field and itself.
+        Makes what stands for an array or a matrix, given its field and itself.
     """
     made: dict[int, Any] = {}
 
     def other(value: Any, field: str = "") -> Any:
-        if isinstance(value, np.ndarray | PackedMatrix):
+        if isinstance(value, np.ndarray) or hasattr(value, "outputs"):  # a matrix of any kind
             if id(value) not in made:
                 made[id(value)] = convert(field, value)
             return made[id(value)]

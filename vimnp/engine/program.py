@@ -36,6 +36,8 @@ ROWS_AT_ONCE = 120
 """Rows that a product with such a matrix quantises before it multiplies them."""
 FLOATS_OF_BLOCK = 18
 """Room for as many inputs of a row, quantised, with halves of the numbers."""
+FLOATS_OF_ROW_HEAD = 4
+"""Of a row that is quantised with one scale (``struct quantised_row``)."""
 MOST_DIRECTIONS = 4
 MOST_BUFFERS = 32
 NO_LAYER = -1
@@ -44,6 +46,11 @@ Activation: TypeAlias = Literal["gelu", "relu"]
 """What may follow a product: the exact GELU, or ReLU; a norm, the former."""
 Split: TypeAlias = Literal["rows", "columns"]
 Rows: TypeAlias = tuple[int, int]
+
+
+def floats_of_row(inputs: int) -> int:
+    """From a row that is quantised with one scale to the next (``csrc/operands.h``)."""
+    return FLOATS_OF_ROW_HEAD + -(-inputs // SHARED) * SHARED // 2
 
 
 class ProgramError(ValueError):
@@ -177,6 +184,15 @@ class Product(SimpleNamespace):
     bias: np.ndarray | None
     activation: Activation | None
     column: int
+    is_quantised: bool  # x has rows that Quantise has written
+
+
+class Quantise(SimpleNamespace):
+    """Rows of x -> the whole numbers that products with these weights multiply."""
+
+    x: Array
+    weights: PackedMatrix
+    out: Array
 
 
 class Filter(NamedTuple):
@@ -197,6 +213,7 @@ class Conv1d(SimpleNamespace):
     filters: tuple[Filter, ...]
     silu: bool
     state: Array | None  # (taps - 1, channels)
+    coarse: bool  # SiLU to four digits
 
 
 class Conv2d(SimpleNamespace):
@@ -281,6 +298,7 @@ class Scan(SimpleNamespace):
 
     directions: tuple[ScanDirection, ...]
     scale: float
+    coarse: bool  # decays, softplus and SiLU to four digits
 
 
 class Reduction(SimpleNamespace):
@@ -296,7 +314,18 @@ class Reduction(SimpleNamespace):
 
 
 Task: TypeAlias = (
-    Embed | Lookup | Rotate | Norm | Product | Conv1d | Conv2d | Patches | Conv | Scan | Reduction
+    Embed
+    | Lookup
+    | Rotate
+    | Norm
+    | Product
+    | Quantise
+    | Conv1d
+    | Conv2d
+    | Patches
+    | Conv
+    | Scan
+    | Reduction
 )
 
 

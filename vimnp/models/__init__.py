@@ -8,10 +8,11 @@ from typing import Any
 
 from vimnp.engine.settings import Backend, Scan
 from vimnp.errors import ConfigError
+from vimnp.models.precision import Precision
 from vimnp.models.vim import tensors as vim_tensors
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VisionMamba
-from vimnp.weights.family import Family, register, register_module
+from vimnp.weights.family import DTYPES_OF_PICTURES, Family, register, register_module
 from vimnp.weights.file import BUNDLED_DIGITS, BUNDLED_PYDOC, WeightsFile
 
 BUNDLED = {"digits": BUNDLED_DIGITS, "pydoc": BUNDLED_PYDOC}
@@ -29,7 +30,7 @@ LATE_NETWORKS = {
 LANGUAGE_MODELS = {"mamba": ("vimnp.models.mamba.model", "MambaLM")}
 """The same of families that take text."""
 
-register(Family("vim", VimConfig, vim_tensors.tensors))
+register(Family("vim", VimConfig, vim_tensors.tensors, DTYPES_OF_PICTURES))
 # No Vision Mamba has to wait for these.
 register_module("vmamba", "vimnp.models.vmamba")
 register_module("vmunet", "vimnp.models.vmunet")
@@ -44,6 +45,7 @@ def load(
     scan: Scan = "fused",
     num_threads: int | None = None,
     backend: Backend | None = None,
+    precision: Precision | None = None,
     dtype: str | None = None,
 ) -> VisionMamba:
     """Load a network: from a weights file that ``vimnp convert`` wrote, or a bundled one.
@@ -57,9 +59,9 @@ def load(
         "digits" is the bundled network that reads handwritten digits, 0 to 9; "pydoc" the bundled
         language model, which writes as Python's documentation does. A file of such a name is
         ``"./digits"``.
-    img_size, scan, num_threads, backend
+    img_size, scan, num_threads, backend, precision
         As for :meth:`VisionMamba.from_npz`. A language model has neither picture size nor scan
-        modes.
+        modes, and a dtype in the place of the precision.
     dtype : str, optional
         Of a language model; as for :class:`vimnp.MambaLM`.
 
@@ -76,15 +78,22 @@ def load(
                 raise ConfigError(
                     f"{file.path} is a language model; expected neither img_size nor scan"
                 )
+            if precision is not None:
+                raise ConfigError(f"{file.path} is a language model; expected dtype, no precision")
             model = language_model(family)
             found: Any = model.from_weights(
                 file, dtype=dtype, num_threads=num_threads, backend=backend
             )
             return found
         if dtype is not None:
-            raise ConfigError(f"{file.path} is no language model; expected no dtype")
+            raise ConfigError(f"{file.path} is no language model; expected no dtype, but precision")
         return network_of_pictures(family).from_weights(
-            file, img_size=img_size, scan=scan, num_threads=num_threads, backend=backend
+            file,
+            img_size=img_size,
+            scan=scan,
+            num_threads=num_threads,
+            backend=backend,
+            precision=precision,
         )
 
 

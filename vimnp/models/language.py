@@ -140,13 +140,9 @@ class LanguageModel(Model):
     ) -> Self:
         """Load a weights file that is open; :meth:`from_npz` opens and closes one."""
         cls._check_family(file.metadata.config)
-
-        def read(name: str) -> Any:
-            return file.read_encoded(name) if file.is_encoded(name) else file.read(name)
-
         return cls(
             file.metadata,
-            read,
+            cast("ReadTensor", file.read_stored),
             dtype=dtype,
             num_threads=num_threads,
             backend=backend,

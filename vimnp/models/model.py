@@ -191,12 +191,17 @@ class Model:
         """Weights of the network, as PyTorch counts them."""
         return self.config.num_parameters
 
+    @property
+    def _bytes_in_memory(self) -> int:
+        """Of the weights."""
+        return 4 * self.num_parameters
+
     def _summary(self, facts: dict[str, str]) -> str:
         """These facts, how many parameters there are, and how it runs, a line each."""
         facts = {
             **facts,
             "parameters": f"{self.num_parameters:,}, "
-            f"{4 * self.num_parameters / 1e6:.1f} MB in memory",
+            f"{self._bytes_in_memory / 1e6:.1f} MB in memory",
             "runs": str(self.way),
         }
         lines = [f"  {name:<11} {fact}" for name, fact in facts.items()]

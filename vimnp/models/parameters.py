@@ -50,7 +50,7 @@ def laid_out(
     Parameters
     ----------
     plain : NamedTuple
-        A network's parameters, with matrices (inputs, outputs).
+        A network's parameters, with matrices (inputs, outputs), or encoded.
     pack : callable
         Lays out a matrix that is multiplied with.
     matrices : frozenset of str
@@ -62,7 +62,9 @@ def laid_out(
     """
     arena = Arena.of(num_parameters)
 
-    def other(field: str, array: np.ndarray) -> Any:
+    def other(field: str, array: np.ndarray | Encoded) -> Any:
+        if not isinstance(array, np.ndarray):
+            return pack(array, arena.empty)
         if field in matrices:
             return pack(encoded(field, array.T), arena.empty)
         return arena.copy(array)
@@ -88,14 +90,21 @@ class Loader(Generic[AnyConfig, Matrix]):
         self._read = read
         self._pack = pack
         self._arena = Arena.of(config.num_parameters)
-        self._names = config.tensors().keys()
+        self._tensors = config.tensors()
 
     def _matrix(self, name: str) -> Matrix:
         """A tensor (outputs, inputs), as products read it: every matrix is read here.
 
-        Of a language model the reader may give it encoded.
+        The reader may give it encoded, and as a tensor of more dimensions.
         """
-        return self._packed(self._read(name))
+        return self._packed(self._as_matrix(name))
+
+    def _as_matrix(self, name: str) -> np.ndarray | Encoded:
+        """A tensor (outputs, inputs), if the reader does not give it encoded."""
+        tensor: np.ndarray | Encoded = self._read(name)
+        if isinstance(tensor, np.ndarray):
+            return tensor.reshape(self._tensors[name].as_matrix or tensor.shape)
+        return tensor
 
     def _packed(self, matrix: np.ndarray | Encoded) -> Matrix:
         return self._pack(matrix, self._arena.empty)
@@ -105,7 +114,7 @@ class Loader(Generic[AnyConfig, Matrix]):
 
     def _optional(self, name: str) -> np.ndarray | None:
         """A vector that only some networks have."""
-        return self._vector(name) if name in self._names else None
+        return self._vector(name) if name in self._tensors else None
 
     def _filter(self, name: str) -> np.ndarray:
         """A depthwise convolution's weight (channels, 1, taps) -> (taps, channels)."""

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
 import numpy as np
 
 from vimnp.counts import checked_count
-from vimnp.engine.settings import Backend, Scan
+from vimnp.engine.settings import Backend, Scan, Way
 from vimnp.errors import ConfigError
 from vimnp.images.image_file import PictureFile, is_picture_file, name_of, naming
 from vimnp.images.preprocessing import Picture, Preprocessing, is_batch, to_input
 from vimnp.models.model import Model
+from vimnp.models.precision import Precision, bytes_in_memory, read_in, resolve_precision
 from vimnp.models.random_weights import random_reader
 from vimnp.models.ranking import best_first
 from vimnp.weights.family import ReadTensor
@@ -61,6 +62,38 @@ class VisionModel(Model):
     variant: ClassVar[Any] = None
     """The sizes that a named network must have."""
 
+    def __init__(
+        self,
+        metadata: Metadata | None = None,
+        read: ReadTensor | None = None,
+        *,
+        scan: Scan = "fused",
+        num_threads: int | None = None,
+        backend: Backend | None = None,
+        precision: Precision | None = None,
+    ) -> None:
+        self._asked_precision = precision
+        if metadata is not None and read is not None:
+            is_whole = resolve_precision(precision, metadata) == "int8"
+            if is_whole or metadata.dtype == "int8":
+                self._check_family(metadata.config)
+                read = read_in("int8" if is_whole else "float32", read, metadata.config)
+        super().__init__(metadata, read, scan=scan, num_threads=num_threads, backend=backend)
+
+    @property
+    def precision(self) -> Precision:
+        """What the large matrices are multiplied in."""
+        return resolve_precision(self._asked_precision, self.metadata)
+
+    @property
+    def _bytes_in_memory(self) -> int:
+        return bytes_in_memory(self.precision, self.config)
+
+    @property
+    def way(self) -> Way:
+        """How this model runs: backend, scan, threads, instruction set and precision."""
+        return super().way._replace(precision=self.precision)
+
     # ---- What a family's class says of itself ---------------------------------------------------
 
     def _shape_of(self, output: Hashable) -> tuple[int, ...]:
@@ -98,6 +131,7 @@ class VisionModel(Model):
         scan: Scan = "fused",
         num_threads: int | None = None,
         backend: Backend | None = None,
+        precision: Precision | None = None,
     ) -> Self:
         """Load a weights file that ``vimnp convert`` wrote.
 
@@ -108,7 +142,7 @@ class VisionModel(Model):
             Take pictures of this size in pixels, and not of the size that the network was trained
             for. Vision Mamba's position embedding is then interpolated
             (:func:`vimnp.models.vim.resize.resized`).
-        scan, num_threads, backend
+        scan, num_threads, backend, precision
             As for the class.
 
         Raises
@@ -120,7 +154,12 @@ class VisionModel(Model):
         """
         with WeightsFile(path) as file:
             return cls.from_weights(
-                file, img_size=img_size, scan=scan, num_threads=num_threads, backend=backend
+                file,
+                img_size=img_size,
+                scan=scan,
+                num_threads=num_threads,
+                backend=backend,
+                precision=precision,
             )
 
     @classmethod
@@ -132,15 +171,25 @@ class VisionModel(Model):
         scan: Scan = "fused",
         num_threads: int | None = None,
         backend: Backend | None = None,
+        precision: Precision | None = None,
     ) -> Self:
         """Load a weights file that is open; :meth:`from_npz` opens and closes one."""
         metadata = file.metadata
         read: ReadTensor = file.read
         cls._check_family(metadata.config)
+        if resolve_precision(precision, metadata) == "int8":
+            read = cast("ReadTensor", file.read_stored)
         if img_size is not None:
             config, read = cls._resized(metadata.config, read, img_size)
             metadata = dataclasses.replace(metadata, config=config)
-        return cls(metadata, read, scan=scan, num_threads=num_threads, backend=backend)
+        return cls(
+            metadata,
+            read,
+            scan=scan,
+            num_threads=num_threads,
+            backend=backend,
+            precision=precision,
+        )
 
     @classmethod
     def random(
@@ -151,6 +200,7 @@ class VisionModel(Model):
         scan: Scan = "fused",
         num_threads: int | None = None,
         backend: Backend | None = None,
+        precision: Precision | None = None,
     ) -> Self:
         """A network of random weights, for benchmarks and tests.
 
@@ -161,13 +211,18 @@ class VisionModel(Model):
         config : optional
             The family's configuration, by default that of the named network; for a class without
             one that of the family's smallest published network.
-        scan, num_threads, backend
+        scan, num_threads, backend, precision
             As for the class.
         """
         config = cls._default_config() if config is None else config
         read = random_reader(config, seed)
         return cls(
-            Metadata(config=config), read, scan=scan, num_threads=num_threads, backend=backend
+            Metadata(config=config),
+            read,
+            scan=scan,
+            num_threads=num_threads,
+            backend=backend,
+            precision=precision,
         )
 
     def with_settings(self, *, scan: Scan | None = None, num_threads: int | None = None) -> Self:

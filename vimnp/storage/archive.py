@@ -22,6 +22,7 @@ _HEADER = struct.Struct("<4s22xHH")
 _PIECE = 1 << 20  # bytes that are read together where a member goes by
 _SIGNATURE = b"PK\x03\x04"
 _UTF8, _SIZES_FOLLOW, _EFFORT = 0x800, 0x8, 0x6  # flags that change nothing for a stored member
+_OTHER_CRC = "cannot be read (its CRC-32 is another)"
 
 
 class MemberError(Exception):
@@ -132,19 +133,26 @@ class Archive:
             return self._next(name, size)
         data = self._next(name, info.file_size)
         if zlib.crc32(data) != info.CRC:
-            raise MemberError(name, "cannot be read (its CRC-32 is another)")
+            raise MemberError(name, _OTHER_CRC)
         return data
 
-    def map(self, name: str) -> memoryview:
+    def map(self, name: str, *, is_checked: bool = False) -> memoryview:
         """All bytes of a member, which stay in the file until they are read.
 
-        They are not held against the CRC, since that would read them. They stay readable when the
-        file is closed; somebody who shortens it in place ends the processes that read them.
+        They stay readable when the file is closed; somebody who shortens it in place ends the
+        processes that read them.
+
+        Parameters
+        ----------
+        name : str
+        is_checked : bool
+            Hold them against the CRC, which reads them.
 
         Raises
         ------
         MemberError
-            As from :meth:`locate`, or if the file cannot be mapped.
+            As from :meth:`locate`, if the file cannot be mapped, or if the bytes are checked and
+            damaged.
         """
         begin, size = self.locate(name), self.members[name].file_size
         if self._mapped is None:
@@ -157,7 +165,10 @@ class Archive:
             self._mapped = memoryview(mapped)
         if begin + size > len(self._mapped):
             raise MemberError(name, "cannot be read (the file ends within it)")
-        return self._mapped[begin : begin + size]
+        data = self._mapped[begin : begin + size]
+        if is_checked and zlib.crc32(data) != self.members[name].CRC:
+            raise MemberError(name, _OTHER_CRC)
+        return data
 
     def damaged(self, name: str) -> bool:
         """Whether a member's bytes are others than its CRC says; they are read piece by piece."""

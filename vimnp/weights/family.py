@@ -28,6 +28,10 @@ In quotes, because NumPy loads its generators when they are first named.
 """
 
 
+DTYPES_OF_PICTURES = ("float32", "float16", "int8")
+"""What the files of networks of pictures can be stored as."""
+
+
 class Tensor(NamedTuple):
     """A tensor of a network, as it stands in the state dict and in the weights file.
 
@@ -41,12 +45,16 @@ class Tensor(NamedTuple):
     fewest_bits : {32, 16, 8, 4}
         Of a number in a weights file, at least, however small the file's dtype is. Only matrices
         may have less than 16.
+    as_matrix : (outputs, inputs), optional
+        Of a network of pictures, a matrix that int8 has in whole numbers, with a scale for each
+        output: its shape as products read it, the same numbers in the same order.
     """
 
     shape: tuple[int, ...]
     initial: Initial
     is_weight: bool = True
     fewest_bits: int = 16
+    as_matrix: tuple[int, int] | None = None
 
 
 class Configuration:

@@ -21,7 +21,14 @@ import numpy as np
 from vimnp.errors import ConfigError, WeightsError, excerpt
 from vimnp.storage.archive import Archive, BoundedReader, MemberError
 from vimnp.storage.files import open_regular
-from vimnp.weights.members import ALIGNMENT, Member, is_encoded, members_of, stored_dtype
+from vimnp.weights.members import (
+    ALIGNMENT,
+    Member,
+    is_encoded,
+    matrix_shape,
+    members_of,
+    stored_dtype,
+)
 from vimnp.weights.metadata import MENDING, METADATA, TOKENIZER, TOKENIZER_LIMIT, Metadata
 from vimnp.weights.npy_header import HEADER_LIMIT, parse_header
 
@@ -99,7 +106,10 @@ class WeightsFile:
         if is_encoded(self._stored_dtype(name)):
             from vimnp.weights.encodings import decode
 
-            return decode(self.read_encoded(name))
+            decoded = decode(self.read_encoded(name)).reshape(self._tensors[name].shape)
+            if not np.isfinite(decoded).all():
+                raise self._error(name, "stands for NaN or infinity; expected finite weights")
+            return decoded
         (member,) = self._members[name]
         try:
             data = self._archive.read(member.name)
@@ -111,6 +121,10 @@ class WeightsFile:
             raise self._error(member.name, "holds NaN or infinity; expected finite weights")
         return tensor.astype(np.float32, copy=False)
 
+    def read_stored(self, name: str) -> np.ndarray | Encoded:
+        """A tensor as it is stored: :meth:`read_encoded` where it is encoded, else :meth:`read`."""
+        return self.read_encoded(name) if self.is_encoded(name) else self.read(name)
+
     def is_encoded(self, name: str) -> bool:
         """Whether a tensor is a matrix that :meth:`read_encoded` gives."""
         return is_encoded(self._stored_dtype(name))
@@ -119,8 +133,9 @@ class WeightsFile:
         """A matrix as it is stored and multiplied with, left in the file until it is used.
 
         Its arrays begin at multiples of 64 bytes. They are the file's own, mapped, wherever it was
-        written so; they stay readable when this object is closed. Only the scales are looked at:
-        all else is read when the matrix is first used. :meth:`verify` looks at it all.
+        written so; they stay readable when this object is closed. Of a language model only the
+        scales are looked at: all else is read when the matrix is first used, and :meth:`verify`
+        looks at it all. Of a network of pictures, which is small, everything is looked at.
 
         Parameters
         ----------
@@ -130,12 +145,18 @@ class WeightsFile:
         Raises
         ------
         WeightsError
-            If the file cannot be mapped, or a scale is NaN or infinite.
+            If the file cannot be mapped, or a scale is NaN or infinite; of a network of pictures
+            also if bytes are damaged, or a code, a scale or a factor of smoothing is none.
         """
-        from vimnp.weights.encodings import Encoded
+        from vimnp.weights.encodings import PER_CHANNEL, Encoded
 
+        outputs, inputs = matrix_shape(self._tensors[name])
+        if self._stored_dtype(name) == PER_CHANNEL:
+            arrays = [self._map(member, is_checked=True) for member in self._members[name]]
+            encoded = Encoded(PER_CHANNEL, inputs, outputs, *arrays)
+            self._check_encoded(name, encoded)
+            return encoded
         codes, *others = self._members[name]
-        outputs, inputs = self._tensors[name].shape
         scales = self._map(others[0]) if others else None
         if scales is not None and np.any((scales & _EXPONENT) == _EXPONENT):
             raise self._error(others[0].name, "holds NaN or infinity; expected finite scales")
@@ -189,23 +210,27 @@ class WeightsFile:
             if not self.is_encoded(name):
                 self.read(name)
                 continue
-            try:
-                self.read_encoded(name).check()
-            except WeightsError as error:
-                raise self._error(name, f"{error}; {MENDING}") from None
+            self._check_encoded(name, self.read_encoded(name))
+
+    def _check_encoded(self, name: str, encoded: Encoded) -> None:
+        try:
+            encoded.check()
+        except WeightsError as error:
+            raise self._error(name, f"{error}; {MENDING}") from None
 
     def _stored_dtype(self, name: str) -> str:
         return stored_dtype(self._tensors[name], self.metadata.dtype)
 
-    def _map(self, member: Member) -> np.ndarray:
+    def _map(self, member: Member, *, is_checked: bool = False) -> np.ndarray:
         """A member's numbers in this machine's order of bytes, aligned."""
         try:
-            data = self._archive.map(member.name)
+            data = self._archive.map(member.name, is_checked=is_checked)
         except MemberError as error:
             raise self._member_error(error) from None
         array = np.frombuffer(data[len(data) - member.nbytes :], member.dtype)
         native = member.dtype.newbyteorder("=")
-        if array.ctypes.data % ALIGNMENT or array.dtype != native:
+        address = array.__array_interface__["data"][0]  # array.ctypes would load ctypes
+        if address % ALIGNMENT or array.dtype != native:
             room = np.empty(member.nbytes + ALIGNMENT, np.uint8)
             begin = -room.ctypes.data % ALIGNMENT
             copy = room[begin : begin + member.nbytes].view(native)
@@ -247,7 +272,8 @@ class WeightsFile:
         metadata = self._preflight_metadata(members)
         self._tensors = metadata.config.tensors()
         self._members = {
-            name: members_of(name, tensor, metadata.dtype) for name, tensor in self._tensors.items()
+            name: members_of(name, tensor, metadata.dtype, is_smoothed=metadata.is_smoothed)
+            for name, tensor in self._tensors.items()
         }
         described = [member for of_tensor in self._members.values() for member in of_tensor]
         expected = {METADATA} | {member.name for member in described}

@@ -35,6 +35,10 @@ class Member(NamedTuple):
 
 def stored_dtype(tensor: Tensor, dtype: str) -> str:
     """The dtype of a tensor in a file of a dtype: that one, or one of the bits that it needs."""
+    if dtype == "int8" and tensor.as_matrix is not None:
+        from vimnp.weights.encodings import PER_CHANNEL
+
+        return PER_CHANNEL
     if tensor.fewest_bits <= _BITS[dtype]:
         return dtype
     return _OF_MORE_BITS[tensor.fewest_bits]
@@ -52,20 +56,38 @@ def as_stored(tensor: Tensor, dtype: str, numbers: np.ndarray) -> np.ndarray | E
         return numbers
     from vimnp.weights.encodings import encode
 
-    return encode(stored, numbers)
+    return encode(stored, numbers.reshape(matrix_shape(tensor)))
 
 
-def members_of(name: str, tensor: Tensor, dtype: str) -> list[Member]:
-    """The members of a tensor in a file of a dtype."""
+def matrix_shape(tensor: Tensor) -> tuple[int, int]:
+    """The shape (outputs, inputs) of a tensor that may be encoded."""
+    outputs, inputs = tensor.as_matrix or tensor.shape
+    return outputs, inputs
+
+
+def members_of(name: str, tensor: Tensor, dtype: str, *, is_smoothed: bool = False) -> list[Member]:
+    """The members of a tensor in a file of a dtype.
+
+    Parameters
+    ----------
+    name : str
+    tensor : Tensor
+    dtype : str
+    is_smoothed : bool
+        Whether what int8 has with a scale for each output is smoothed.
+    """
     stored = stored_dtype(tensor, dtype)
     if not is_encoded(stored):
         return [Member(f"{name}.npy", tensor.shape, np.dtype(stored).newbyteorder("<"))]
-    from vimnp.weights.encodings import layout  # no network of pictures has to load it
+    from vimnp.weights.encodings import PER_CHANNEL, layout  # plain files need it not
 
-    outputs, inputs = tensor.shape
+    outputs, inputs = matrix_shape(tensor)
     arrays = layout(stored, outputs, inputs)
     codes = np.dtype(arrays.codes_dtype).newbyteorder("<")
     found = [Member(f"{name}.codes.npy", arrays.codes, codes)]
     if arrays.scales is not None:
-        found.append(Member(f"{name}.scales.npy", arrays.scales, np.dtype("<u2")))
+        scales = np.dtype(arrays.scales_dtype).newbyteorder("<")
+        found.append(Member(f"{name}.scales.npy", arrays.scales, scales))
+    if is_smoothed and stored == PER_CHANNEL:
+        found.append(Member(f"{name}.smooth.npy", (inputs,), np.dtype("<f4")))
     return found

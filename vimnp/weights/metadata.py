@@ -11,6 +11,7 @@ from vimnp.images.preprocessing import Preprocessing
 from vimnp.images.sizes import MOST_PIXELS
 from vimnp.storage.json_text import parse_json
 from vimnp.weights.family import Configuration, family_named
+from vimnp.weights.quantization import Quantization
 
 METADATA = "vimnp.json"
 FORMAT_VERSION = 3
@@ -24,8 +25,9 @@ MENDING = "convert the checkpoint again with `vimnp convert`"
 _READ_VERSIONS = (2, FORMAT_VERSION)
 _ONLY_FAMILY = "vim"
 
-# What files have that the language models of a later version brought: others do without.
-_LATER_FIELDS = frozenset({"tokenizer", "chat_template"})
+# What files have that the language models of a later version brought, and int8 of networks of
+# pictures: others do without.
+_LATER_FIELDS = frozenset({"tokenizer", "chat_template", "quantization"})
 
 _LONGEST_TEMPLATE = 1 << 17  # characters; those of published models have some thousand
 
@@ -78,6 +80,8 @@ class Metadata(Generic[C]):
         Of a language model: what makes ids of a text. The latter is a member of the file.
     chat_template : str, optional
         Of a language model: what makes a text of a conversation, a Jinja template.
+    quantization : Quantization, optional
+        Of a network of pictures whose dtype is int8, by default of matrices that are not smoothed.
     """
 
     config: C
@@ -88,6 +92,7 @@ class Metadata(Generic[C]):
     source_sha256: str | None = None
     tokenizer: str | None = None
     chat_template: str | None = None
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -110,6 +115,7 @@ class Metadata(Generic[C]):
                 f"{self.config.family.name!r}, which takes no pictures; expected null"
             )
         self._check_text()
+        self._check_quantization()
         for name in ("source", "source_sha256", "chat_template"):
             if not isinstance(getattr(self, name), str | None):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected text or null")
@@ -179,6 +185,27 @@ class Metadata(Generic[C]):
                 f"{_LONGEST_TEMPLATE}"
             )
 
+    def _check_quantization(self) -> None:
+        """Refuse one where nothing is quantised for pictures; make the default one where it is."""
+        if self.dtype != "int8" or not isinstance(self.config, OfPictures):
+            if self.quantization is not None:
+                raise ConfigError(
+                    f"there is a quantization for a network of the family "
+                    f"{self.config.family.name!r} in {self.dtype}; expected null"
+                )
+            return
+        if self.quantization is None:
+            object.__setattr__(self, "quantization", Quantization())
+        elif not isinstance(self.quantization, Quantization):
+            raise ConfigError(f"quantization is {self.quantization!r}; expected a Quantization")
+        else:
+            self.quantization.check()
+
+    @property
+    def is_smoothed(self) -> bool:
+        """Whether the matrices in int8 are smoothed."""
+        return self.quantization is not None and self.quantization.calibration is not None
+
     def to_json(self) -> bytes:
         values: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
@@ -191,6 +218,8 @@ class Metadata(Generic[C]):
         values["config"] = self.config.to_dict()
         if self.preprocessing is not None:
             values["preprocessing"] = dataclasses.asdict(self.preprocessing)
+        if self.quantization is not None:
+            values["quantization"] = self.quantization.to_dict()
         return json.dumps(values, indent=1, ensure_ascii=False).encode()
 
     @classmethod
@@ -215,7 +244,12 @@ class Metadata(Generic[C]):
             if not isinstance(values["labels"], list):
                 raise ConfigError("labels is neither a list nor null")
             values["labels"] = tuple(values["labels"])
-        return cls(**values)
+        if values.get("quantization") is not None:
+            values["quantization"] = Quantization.from_dict(values["quantization"])
+        metadata = cls(**values)
+        if metadata.quantization is not None and values.get("quantization") is None:
+            raise ConfigError("has no quantization, which files in int8 have; expected one")
+        return metadata
 
 
 def _pop_family(values: dict[str, Any]) -> object:

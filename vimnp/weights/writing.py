@@ -7,7 +7,7 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -16,7 +16,14 @@ from numpy.lib import format as npy_format
 from vimnp.errors import WeightsError
 from vimnp.storage.files import whole_file
 from vimnp.weights.family import Tensor
-from vimnp.weights.members import ALIGNMENT, Member, is_encoded, members_of, stored_dtype
+from vimnp.weights.members import (
+    ALIGNMENT,
+    Member,
+    is_encoded,
+    matrix_shape,
+    members_of,
+    stored_dtype,
+)
 from vimnp.weights.metadata import METADATA, TOKENIZER, TOKENIZER_LIMIT, Metadata
 
 _AT_ONCE = 1 << 20  # numbers of a tensor that are read and written together: 4 MB
@@ -47,6 +54,7 @@ def write_weights(
     tensors: Iterable[tuple[str, np.ndarray | Rows]],
     *,
     tokenizer: bytes | None = None,
+    smoothing: Mapping[str, np.ndarray] | None = None,
 ) -> int:
     """Write a weights file, whole or not at all.
 
@@ -61,6 +69,9 @@ def write_weights(
         dtype. Taken one by one, so a generator keeps only one of them in memory.
     tokenizer : bytes, optional
         The content of ``tokenizer.json``, where the metadata say that there is one.
+    smoothing : mapping of str to ndarray of float32, optional
+        Where the metadata say that matrices are smoothed: what the inputs of each are multiplied
+        by, from 2^-40 to 2^40, by the tensor's name.
 
     Returns
     -------
@@ -82,7 +93,7 @@ def write_weights(
             archive.writestr(zipfile.ZipInfo(METADATA), metadata.to_json())
             if tokenizer is not None:
                 archive.writestr(zipfile.ZipInfo(TOKENIZER), tokenizer)
-            _write_tensors(_Archive(archive, file), metadata, tensors)
+            _write_tensors(_Archive(archive, file), metadata, tensors, smoothing or {})
         return file.seek(0, os.SEEK_END)
 
 
@@ -99,7 +110,10 @@ def _check_tokenizer(metadata: Metadata, tokenizer: bytes | None) -> None:
 
 
 def _write_tensors(
-    archive: _Archive, metadata: Metadata, tensors: Iterable[tuple[str, np.ndarray | Rows]]
+    archive: _Archive,
+    metadata: Metadata,
+    tensors: Iterable[tuple[str, np.ndarray | Rows]],
+    smoothing: Mapping[str, np.ndarray],
 ) -> None:
     missing = metadata.config.tensors()
     for name, given in tensors:
@@ -109,7 +123,7 @@ def _write_tensors(
         if given.shape != tensor.shape:
             raise WeightsError(f"{name}: shape {given.shape}; expected {tensor.shape}")
         rows = given if isinstance(given, Rows) else _rows_of(given)
-        _write_tensor(archive, name, tensor, rows, metadata.dtype)
+        _write_tensor(archive, name, tensor, rows, metadata, smoothing.get(name))
     if missing:
         raise WeightsError(f"{next(iter(missing))}: missing; expected {len(missing)} more tensors")
 
@@ -118,11 +132,18 @@ def _rows_of(array: np.ndarray) -> Rows:
     return Rows(array.shape, lambda begin, end: array[begin:end])
 
 
-def _write_tensor(archive: _Archive, name: str, tensor: Tensor, rows: Rows, dtype: str) -> None:
-    stored = stored_dtype(tensor, dtype)
-    members = members_of(name, tensor, dtype)
+def _write_tensor(
+    archive: _Archive,
+    name: str,
+    tensor: Tensor,
+    rows: Rows,
+    metadata: Metadata,
+    smooth: np.ndarray | None,
+) -> None:
+    stored = stored_dtype(tensor, metadata.dtype)
+    members = members_of(name, tensor, metadata.dtype, is_smoothed=metadata.is_smoothed)
     if is_encoded(stored):
-        _write_encoded(archive, name, members, rows, stored)
+        _write_encoded(archive, name, tensor, members, rows, stored, smooth)
         return
     (member,) = members
     with archive.array(member) as file:
@@ -131,24 +152,34 @@ def _write_tensor(archive: _Archive, name: str, tensor: Tensor, rows: Rows, dtyp
 
 
 def _write_encoded(
-    archive: _Archive, name: str, members: list[Member], rows: Rows, dtype: str
+    archive: _Archive,
+    name: str,
+    tensor: Tensor,
+    members: list[Member],
+    rows: Rows,
+    dtype: str,
+    smooth: np.ndarray | None,
 ) -> None:
-    from vimnp.weights.encodings import PANEL, encode  # no network of pictures has to load it
+    from vimnp.weights.encodings import PANEL, encode  # plain files need it not
 
+    inputs = matrix_shape(tensor)[1]
     codes, *others = members
+    if any(member.name.endswith(".smooth.npy") for member in others) == (smooth is None):
+        what = "missing" if smooth is None else "given, and the metadata say that there is none"
+        raise WeightsError(f"{name}: its smoothing is {what}")
     scales = []  # a zip's members are written one after another, and these are small
     with archive.array(codes) as file:
         for part in _slices(name, rows, PANEL):
             try:
-                encoded = encode(dtype, part)
+                encoded = encode(dtype, part.reshape(-1, inputs), smooth)
             except WeightsError as error:
                 raise WeightsError(f"{name}: {error}") from None
             file.write(encoded.codes.astype(codes.dtype, copy=False).data)
             scales.append(encoded.scales)
-    for member in others:
+    for member, arrays in zip(others, (scales, [smooth]), strict=False):
         with archive.array(member) as file:
-            for array in scales:
-                assert array is not None  # what has a member for scales has scales
+            for array in arrays:
+                assert array is not None  # what has a member for them has them
                 file.write(array.astype(member.dtype, copy=False).data)
 
 

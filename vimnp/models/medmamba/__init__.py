@@ -2,6 +2,6 @@
 
 from vimnp.models.medmamba.config import MedMambaConfig
 from vimnp.models.medmamba.tensors import tensors
-from vimnp.weights.family import Family
+from vimnp.weights.family import DTYPES_OF_PICTURES, Family
 
-FAMILY = Family("medmamba", MedMambaConfig, tensors)
+FAMILY = Family("medmamba", MedMambaConfig, tensors, DTYPES_OF_PICTURES)

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from vimnp.engine.numpy_network import multiply
 from vimnp.models.medmamba import parameters
 from vimnp.models.vmamba.network import CrossScan, NumpyVMamba, Pass, StageArrays
 from vimnp.ops.grids import token_patches
@@ -51,4 +52,4 @@ class NumpyMedMamba(NumpyVMamba):
         """s.normed_y (L, D) -> the first half of s.hidden (L, C / 2)."""
         with w.span("out_proj"):
             half = s.hidden.shape[1] // 2
-            np.matmul(s.normed_y, op.out_proj, out=s.hidden[:, :half])
+            multiply(s.normed_y, op.out_proj, s.hidden[:, :half])

@@ -10,6 +10,7 @@ from vimnp.engine.packing import PackedMatrix
 from vimnp.engine.program import Array, Filter, Program
 from vimnp.models.medmamba import parameters
 from vimnp.models.medmamba.config import MedMambaConfig
+from vimnp.models.precision import Precision
 from vimnp.models.vmamba.outputs import Output
 from vimnp.models.vmamba.parameters import Parameters
 from vimnp.models.vmamba.program import BLOCK, StageArrays, VMambaProgram, costs_of
@@ -28,9 +29,11 @@ def build(
     return _MedMamba(config, parameters, output, apart).program()
 
 
-def operation_costs(config: MedMambaConfig, backend: str = "numpy") -> dict[str, Cost]:
+def operation_costs(
+    config: MedMambaConfig, backend: str = "numpy", precision: Precision = "float32"
+) -> dict[str, Cost]:
     """Costs of a picture's logits, all blocks together, by the operations' names."""
-    return costs_of(config, parameters.load_parameters, build, backend)
+    return costs_of(config, parameters.load_parameters, build, backend, precision)
 
 
 class _MedMamba(VMambaProgram):

@@ -54,6 +54,12 @@ class VisionMamba(VisionModel):
         with "fused" scans only. "auto" is "native" where the kernels are there, nothing is forced
         into NumPy and the scan is "fused", and "numpy" otherwise. None stands for
         ``VIMNP_BACKEND``, or without it for "auto".
+    precision : {"float32", "int8"}, optional
+        What the large matrices are multiplied in. In "int8" they have a scale for each output, and
+        each token is rounded to whole numbers of 8 bits, with a scale of its own, before it is
+        multiplied; all else is float32. None stands for "int8" where the weights are stored so,
+        and else for "float32". Weights that are stored as floats are rounded when the model is
+        made, without the smoothing that ``vimnp convert --dtype int8`` adds.
 
     Attributes
     ----------
@@ -69,8 +75,8 @@ class VisionMamba(VisionModel):
     Raises
     ------
     ConfigError
-        If the scan mode, the number of threads or the backend means nothing, the backend lacks
-        the scan mode or its kernels, or the sizes are not those of this class.
+        If the scan mode, the number of threads, the backend or the precision means nothing, the
+        backend lacks the scan mode or its kernels, or the sizes are not those of this class.
     TypeError
         If there are no `metadata` or no `read`.
     """
@@ -230,7 +236,7 @@ class VisionMamba(VisionModel):
         """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
         from vimnp.models.vim.program import operation_costs
 
-        return operation_costs(self.config, self.backend)
+        return operation_costs(self.config, self.backend, self.precision)
 
     def _facts(self) -> dict[str, str]:
         config = self.config

@@ -25,7 +25,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vimnp.engine import numpy_network
 from vimnp.engine.arena import Spares
-from vimnp.engine.numpy_network import NumpyNetwork, operation
+from vimnp.engine.numpy_network import NumpyNetwork, multiply, operation
 from vimnp.engine.trace import Trace
 from vimnp.models.parameters import Norm
 from vimnp.models.vim import parameters
@@ -35,11 +35,12 @@ from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
 
 if TYPE_CHECKING:
+    from vimnp.engine.numpy_network import NumpyMatrix
     from vimnp.engine.state import State
 
-Layer: TypeAlias = parameters.Layer[np.ndarray]
-Direction: TypeAlias = parameters.DirectionParameters[np.ndarray]
-Parameters: TypeAlias = parameters.Parameters[np.ndarray]
+Layer: TypeAlias = "parameters.Layer[NumpyMatrix]"
+Direction: TypeAlias = "parameters.DirectionParameters[NumpyMatrix]"
+Parameters: TypeAlias = "parameters.Parameters[NumpyMatrix]"
 
 
 class ParameterSet:
@@ -169,10 +170,10 @@ class NumpyVim(NumpyNetwork[Parameters]):
         tokens = w.residual[::-1] if config.flips_sequence else w.residual  # the picture's order
         start = 0  # of a run of patches; `before` class tokens stand in front of it
         for before, stop in enumerate([*config.class_tokens.values(), len(tokens)]):
-            np.matmul(
+            multiply(
                 patches[start - before : stop - before],
                 self._parameters.patch_proj,
-                out=tokens[start:stop],
+                tokens[start:stop],
             )
             tokens[stop : stop + 1] = 0  # a class token
             start = stop + 1
@@ -202,7 +203,7 @@ class NumpyVim(NumpyNetwork[Parameters]):
     @operation("in_proj")
     def _in_proj(self, w: Pass, layer: Layer) -> None:
         """w.normed (L, E) -> w.x and w.z, (L, Dn) each."""
-        np.matmul(w.normed, layer.in_proj, out=w.xz)
+        multiply(w.normed, layer.in_proj, w.xz)
         if layer.in_proj_bias is not None:
             w.xz += layer.in_proj_bias
 
@@ -223,12 +224,12 @@ class NumpyVim(NumpyNetwork[Parameters]):
     @operation("x_proj")
     def _x_proj(self, w: Pass, direction: Direction, d: ParameterSet) -> None:
         """d.u (L, Dn) -> d.dt (L, R), d.B and d.C (L, N)."""
-        np.matmul(d.u, direction.x_proj, out=d.x_dbl)
+        multiply(d.u, direction.x_proj, d.x_dbl)
 
     @operation("dt_proj")
     def _dt_proj(self, w: Pass, direction: Direction, d: ParameterSet) -> None:
         """d.dt (L, R) -> d.delta (L, Dn), before bias and softplus."""
-        np.matmul(d.dt, direction.dt_proj, out=d.delta)
+        multiply(d.dt, direction.dt_proj, d.delta)
 
     @operation("scan")
     def _scan(self, w: Pass, layer: Layer) -> None:
@@ -258,7 +259,7 @@ class NumpyVim(NumpyNetwork[Parameters]):
     @operation("out_proj")
     def _out_proj(self, w: Pass, layer: Layer, out: np.ndarray) -> None:
         """w.y (L, Dn) -> out (L, E)."""
-        np.matmul(w.y, layer.out_proj, out=out)
+        multiply(w.y, layer.out_proj, out)
         if layer.out_proj_bias is not None:
             out += layer.out_proj_bias
 

@@ -116,9 +116,8 @@ class _Loader(Loader[VimConfig, Matrix]):
 
     def parameters(self) -> Parameters[Matrix]:
         config = self._config
-        patch_proj = self._read("patch_embed.proj.weight")
         return Parameters(
-            patch_proj=self._packed(patch_proj.reshape(config.embed_dim, -1)),
+            patch_proj=self._matrix("patch_embed.proj.weight"),
             token_offset=self._token_offset(),
             rotation=rope.Rotation.read(config, self._read) if config.if_rope else None,
             layers=tuple(self._layer(index) for index in range(config.num_active_layers)),
@@ -149,7 +148,7 @@ class _Loader(Loader[VimConfig, Matrix]):
             in_proj=self._matrix(f"{prefix}.mixer.in_proj.weight"),
             in_proj_bias=self._optional(f"{prefix}.mixer.in_proj.bias"),
             directions=self._directions(f"{prefix}.mixer"),
-            out_proj=self._packed(self._scaled(f"{prefix}.mixer", "out_proj.weight", index)),
+            out_proj=self._out_proj(f"{prefix}.mixer", index),
             out_proj_bias=self._out_proj_bias(f"{prefix}.mixer", index),
             is_flipped=self._config.if_bidirectional and index % 2 == 1,
         )
@@ -171,12 +170,20 @@ class _Loader(Loader[VimConfig, Matrix]):
         """
         return index // 2 if self._config.if_bidirectional else 0
 
-    def _scaled(self, prefix: str, name: str, index: int) -> np.ndarray:
+    def _out_proj(self, prefix: str, index: int) -> Matrix:
+        matrix = self._as_matrix(f"{prefix}.out_proj.weight")
+        if isinstance(matrix, np.ndarray):
+            return self._packed(self._scaled(prefix, matrix, index))
+        if not self._config.if_layer_scale and not self._doublings(index + 2):
+            return self._packed(matrix)
+        factors = self._scaled(prefix, np.ones(matrix.outputs, np.float32), index)
+        return self._packed(matrix.scaled(factors))
+
+    def _scaled(self, prefix: str, tensor: np.ndarray, index: int) -> np.ndarray:
         """A layer's output, (E, ...): by ``gamma``, and by how often the residual then has doubled.
 
         Down by the latter.
         """
-        tensor = self._read(f"{prefix}.{name}")
         if self._config.if_layer_scale:
             gamma = self._read(f"{prefix}.gamma")
             tensor = tensor * gamma.reshape(-1, *[1] * (tensor.ndim - 1))
@@ -186,7 +193,8 @@ class _Loader(Loader[VimConfig, Matrix]):
     def _out_proj_bias(self, prefix: str, index: int) -> np.ndarray | None:
         if not self._config.bias:
             return None
-        return self._arena.copy(self._scaled(prefix, "out_proj.bias", index))
+        bias = self._read(f"{prefix}.out_proj.bias")
+        return self._arena.copy(self._scaled(prefix, bias, index))
 
     def _direction(self, prefix: str, suffix: str) -> DirectionParameters[Matrix]:
         return DirectionParameters(

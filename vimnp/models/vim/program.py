@@ -17,6 +17,7 @@ from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, Rows, ScanDirection
 from vimnp.models.parameters import Norm
+from vimnp.models.precision import Precision, read_sizes
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Layers, Output, shape_of
@@ -29,7 +30,12 @@ BLOCK = 120
 
 
 def build(
-    config: VimConfig, parameters: Parameters, output: Output, *, apart: bool = False
+    config: VimConfig,
+    parameters: Parameters,
+    output: Output,
+    *,
+    apart: bool = False,
+    coarse: bool | None = None,
 ) -> Program:
     """Write the network down as a program.
 
@@ -42,11 +48,18 @@ def build(
     apart : bool
         Leave every step by itself, and every token in every layer, as the NumPy network does: what
         its costs are counted by.
+    coarse : bool, optional
+        Whether scans and convolutions have functions of four digits; see
+        :class:`~vimnp.engine.builder.Builder`. By default where matrices are int8 per channel.
     """
-    return _Vim(config, parameters, output, apart).program()
+    if coarse is None:
+        coarse = parameters.patch_proj.dtype == "int8_per_channel"
+    return _Vim(config, parameters, output, apart, coarse).program()
 
 
-def operation_costs(config: VimConfig, backend: str = "numpy") -> dict[str, Cost]:
+def operation_costs(
+    config: VimConfig, backend: str = "numpy", precision: Precision = "float32"
+) -> dict[str, Cost]:
     """Costs of a picture's logits, all layers together, by the operations' names.
 
     Parameters
@@ -55,13 +68,10 @@ def operation_costs(config: VimConfig, backend: str = "numpy") -> dict[str, Cost
     backend : {"numpy", "native"}
         The native one leaves out of the last layer what the pooled token does not need, adds a
         layer's output to the residual in out_proj, and has dt_proj in its scan.
+    precision : {"float32", "int8"}
+        In int8 the large matrices take a quarter of the bytes.
     """
-
-    def nothing(name: str) -> np.ndarray:
-        return np.broadcast_to(np.float32(0), shapes[name])
-
-    shapes = config.parameter_shapes()
-    weights = parameters.load_parameters(config, nothing, sizes_only)
+    weights = parameters.load_parameters(config, read_sizes(precision, config), sizes_only)
     return build(config, weights, "logits", apart=backend == "numpy").costs
 
 
@@ -83,23 +93,37 @@ class _Vim:
     """The arrays of a program, and its steps."""
 
     def __init__(
-        self, config: VimConfig, parameters: Parameters, output: Output, apart: bool
+        self,
+        config: VimConfig,
+        parameters: Parameters,
+        output: Output,
+        apart: bool,
+        coarse: bool,
     ) -> None:
         self.config, self.parameters = config, parameters
         self.output, self.apart = output, apart
         self.length, embed_dim = config.num_tokens, config.embed_dim
         *rows, channels = shape_of(config, output)
-        self.b = b = Builder((config.channels, *config.img_size), (math.prod(rows), channels))
+        out = math.prod(rows), channels
+        self.b = b = Builder((config.channels, *config.img_size), out, coarse=coarse)
         self.block = len(parameters.blocks[0])  # layers that read the same tokens
         self.residual = b.array(self.length, embed_dim)
         # A norm for each layer of a block. The last one may go to the caller at once.
         self.normed = [b.array(self.length, embed_dim) for _ in range(self.block)]
+        self.quantised = self._quantised()
         self.xz = b.array(self.length, 2 * config.d_inner)
         self.x = self.xz.columns(0, config.d_inner)
         self.z = self.xz.columns(config.d_inner, 2 * config.d_inner)
         self.y = self.x  # which is read before the scan writes
         self.sets = [_ParameterSet(b, config, apart) for _ in config.direction_suffixes]
         self.hidden = self._hidden()
+
+    def _quantised(self) -> list[Array]:
+        """Beside the norms, what in_proj reads of them where it multiplies whole numbers."""
+        weights = [layer.in_proj for layer in self.parameters.blocks[0]]
+        if self.apart or weights[0].dtype != "int8_per_channel":
+            return []
+        return [self.b.quantised(self.length, matrix) for matrix in weights]
 
     def _hidden(self) -> Array | None:
         """Where a block's output waits, if it does not join the residual at once.
@@ -154,6 +178,8 @@ class _Vim:
             if i == 0:
                 self.rotate(hidden, needed)
             self.norm(layer.norm, self.normed[i], None if i else hidden, needed)
+            if self.quantised:
+                self.b.quantise(self.normed[i], layer.in_proj, self.quantised[i], rows=needed)
 
     def rotate(self, hidden: Array | None, needed: Rows) -> None:
         """Rotary position embedding of a block's input, where the network has it."""
@@ -246,7 +272,8 @@ class _Vim:
 
     def in_proj(self, index: int, layer: Layer, needed: Rows) -> None:
         """normed (L, E) -> x of every token, and z of those that are needed: (L, Dn) each."""
-        normed = self.in_time(self.normed[index % self.block], layer.is_flipped)
+        read = self.quantised or self.normed
+        normed = self.in_time(read[index % self.block], layer.is_flipped)
         xz = self.in_time(self.xz, layer.is_flipped)
         self.b.product("in_proj", normed, layer.in_proj, xz, bias=layer.in_proj_bias)
         self.b.product(

@@ -6,6 +6,7 @@ way back, from a state dict to the configuration.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,10 @@ def tensors(config: VimConfig) -> dict[str, Tensor]:
         for name in (rope.COS, rope.SIN):
             values = _table(config, name)
             found[name] = Tensor((config.num_patches, embed_dim), values, is_weight=False)
-    found["patch_embed.proj.weight"] = Tensor((embed_dim, config.channels, *config.patch), fan_in)
+    patch = (config.channels, *config.patch)
+    found["patch_embed.proj.weight"] = Tensor(
+        (embed_dim, *patch), fan_in, as_matrix=(embed_dim, math.prod(patch))
+    )
     found["patch_embed.proj.bias"] = Tensor((embed_dim,), small)
     layer = {f"mixer.{name}": tensor for name, tensor in _mixer(config).items()}
     layer |= _norm(config, "norm")
@@ -75,7 +79,7 @@ def _mixer(config: VimConfig) -> dict[str, Tensor]:
     embed_dim, d_inner, d_state = config.embed_dim, config.d_inner, config.d_state
     dt_rank = config.dt_rank
     assert dt_rank is not None  # set in __post_init__
-    found = {"in_proj.weight": Tensor((2 * d_inner, embed_dim), fan_in)}
+    found = {"in_proj.weight": _matrix(2 * d_inner, embed_dim)}
     if config.bias:
         found["in_proj.bias"] = Tensor((2 * d_inner,), small)
         found["out_proj.bias"] = Tensor((embed_dim,), small)
@@ -85,15 +89,24 @@ def _mixer(config: VimConfig) -> dict[str, Tensor]:
         found[f"conv1d{suffix}.weight"] = Tensor((d_inner, 1, config.d_conv), fan_in)
         if config.conv_bias:
             found[f"conv1d{suffix}.bias"] = Tensor((d_inner,), small)
-        found[f"x_proj{suffix}.weight"] = Tensor((dt_rank + 2 * d_state, d_inner), fan_in)
+        found[f"x_proj{suffix}.weight"] = _matrix(dt_rank + 2 * d_state, d_inner)
         found[f"dt_proj{suffix}.weight"] = Tensor((d_inner, dt_rank), fan_in)
         found[f"dt_proj{suffix}.bias"] = Tensor((d_inner,), delta_bias)
         found[f"A{suffix}_log"] = Tensor((d_inner, d_state), state_matrix)
         found[f"D{suffix}"] = Tensor((d_inner,), around_one)
     if config.bimamba_type == "v1":
         found["A_b_log"] = Tensor((d_inner, d_state), state_matrix)
-    found["out_proj.weight"] = Tensor((embed_dim, d_inner), fan_in)
+    found["out_proj.weight"] = _matrix(embed_dim, d_inner)
     return found
+
+
+def _matrix(outputs: int, inputs: int) -> Tensor:
+    """One that int8 has in whole numbers.
+
+    The others are left out: dt_proj has few inputs, and of all products the head's errors would
+    move the logits most.
+    """
+    return Tensor((outputs, inputs), fan_in, as_matrix=(outputs, inputs))
 
 
 def _norm(config: VimConfig, prefix: str) -> dict[str, Tensor]:

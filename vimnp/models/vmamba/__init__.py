@@ -2,6 +2,6 @@
 
 from vimnp.models.vmamba.config import VMambaConfig
 from vimnp.models.vmamba.tensors import tensors
-from vimnp.weights.family import Family
+from vimnp.weights.family import DTYPES_OF_PICTURES, Family
 
-FAMILY = Family("vmamba", VMambaConfig, tensors)
+FAMILY = Family("vmamba", VMambaConfig, tensors, DTYPES_OF_PICTURES)

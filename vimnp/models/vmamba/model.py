@@ -42,7 +42,7 @@ class VMamba(VisionModel):
         Gives each tensor by its name in the PyTorch state dict.
     scan : {"fused"}
         There is one way to scan in four directions.
-    num_threads, backend
+    num_threads, backend, precision
         As for :class:`vimnp.VisionMamba`.
 
     Attributes
@@ -56,8 +56,8 @@ class VMamba(VisionModel):
     Raises
     ------
     ConfigError
-        If the number of threads or the backend means nothing, the backend lacks its kernels, or
-        the weights are of another family.
+        If the number of threads, the backend or the precision means nothing, the backend lacks its
+        kernels, or the weights are of another family.
     TypeError
         If there are no `metadata` or no `read`.
     """
@@ -161,7 +161,7 @@ class VMamba(VisionModel):
         """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
         from vimnp.models.vmamba.program import operation_costs
 
-        return operation_costs(self.config, self.backend)
+        return operation_costs(self.config, self.backend, self.precision)
 
     def _network_name(self) -> str | None:
         """The published network that has these sizes; None if there is none."""

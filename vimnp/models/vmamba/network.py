@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vimnp.engine import numpy_network
 from vimnp.engine.arena import Spares
-from vimnp.engine.numpy_network import NumpyNetwork, operation
+from vimnp.engine.numpy_network import NumpyNetwork, multiply, operation
 from vimnp.engine.trace import Trace
 from vimnp.models.parameters import Norm
 from vimnp.models.vmamba import parameters
@@ -35,14 +35,15 @@ from vimnp.ops.grids import token_patches
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
 
 if TYPE_CHECKING:
+    from vimnp.engine.numpy_network import NumpyMatrix
     from vimnp.engine.state import State
 
-Block: TypeAlias = parameters.Block[np.ndarray]
-Convolution: TypeAlias = parameters.Convolution[np.ndarray]
-CrossScan: TypeAlias = parameters.CrossScan[np.ndarray]
-Merging: TypeAlias = parameters.Merging[np.ndarray]
-Mlp: TypeAlias = parameters.Mlp[np.ndarray]
-Parameters: TypeAlias = parameters.Parameters[np.ndarray]
+Block: TypeAlias = "parameters.Block[NumpyMatrix]"
+Convolution: TypeAlias = "parameters.Convolution[NumpyMatrix]"
+CrossScan: TypeAlias = "parameters.CrossScan[NumpyMatrix]"
+Merging: TypeAlias = "parameters.Merging[NumpyMatrix]"
+Mlp: TypeAlias = "parameters.Mlp[NumpyMatrix]"
+Parameters: TypeAlias = "parameters.Parameters[NumpyMatrix]"
 
 
 class StageArrays:
@@ -192,7 +193,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         padded = np.pad(pixels, ((0, 0), (padding, padding), (padding, padding)))
         windows = sliding_window_view(padded, (side, side), axis=(1, 2))
         patches = windows[:, ::stride, ::stride].transpose(1, 2, 0, 3, 4).reshape(len(out), -1)
-        np.matmul(patches, convolution.kernel, out=out)
+        multiply(patches, convolution.kernel, out)
         out += convolution.bias
 
     def _downsample(
@@ -219,7 +220,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
     ) -> None:
         """A convolution with a stride of 2: tokens (H * W, C) -> tokens, a quarter of them."""
         patches = token_patches(tokens, grid=grid, kernel=(side, side), stride=2, padding=padding)
-        np.matmul(patches, convolution.kernel, out=out)
+        multiply(patches, convolution.kernel, out)
         out += convolution.bias
 
     def _merge(self, w: Pass, s: StageArrays, merging: Merging, to: StageArrays) -> None:
@@ -237,7 +238,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         normed = np.empty_like(squares)
         self._norm(w, squares, merging.norm, normed)
         with w.span("downsample"):
-            np.matmul(normed, merging.reduction, out=to.residual)
+            multiply(normed, merging.reduction, to.residual)
 
     # ---- A block --------------------------------------------------------------------------------
 
@@ -262,7 +263,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
     @operation("in_proj")
     def _in_proj(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
         """s.normed (L, C) -> s.x, and where gated s.z, (L, D) each."""
-        np.matmul(s.normed, op.in_proj, out=s.xz)
+        multiply(s.normed, op.in_proj, s.xz)
 
     @operation("conv2d")
     def _conv2d(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
@@ -280,7 +281,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
     @operation("x_proj")
     def _x_proj(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
         """s.u (L, D) -> dt (L, R), B and C (L, N) of each direction, side by side in s.dbc."""
-        np.matmul(s.u, op.x_proj, out=s.dbc)
+        multiply(s.u, op.x_proj, s.dbc)
 
     @operation("scan")
     def _scan(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
@@ -291,7 +292,7 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
         ):
             dt, B, C = np.split(dbc, [s.dt_rank, s.dt_rank + s.d_state], axis=1)
             with w.span("dt_proj"):
-                np.matmul(dt, direction.dt_proj, out=delta)
+                multiply(dt, direction.dt_proj, delta)
             D = None if inputs else op.D  # the first one has that of all
             inputs.append(ScanInputs(s.u, delta, direction.A, B, C, D, direction.dt_bias))
         kernels.selective_scan_2d(
@@ -329,20 +330,20 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
     @operation("out_proj")
     def _out_proj(self, w: Pass, s: StageArrays, op: CrossScan) -> None:
         """s.normed_y (L, D) -> more of s.residual (L, C)."""
-        np.matmul(s.normed_y, op.out_proj, out=s.hidden)
+        multiply(s.normed_y, op.out_proj, s.hidden)
         s.residual += s.hidden
 
     @operation("fc1")
     def _fc1(self, w: Pass, s: StageArrays, mlp: Mlp) -> None:
         """s.normed (L, C) -> s.mlp (L, hidden)."""
-        np.matmul(s.normed, mlp.fc1, out=s.mlp)
+        multiply(s.normed, mlp.fc1, s.mlp)
         s.mlp += mlp.fc1_bias
         self._gelu(s.mlp)
 
     @operation("fc2")
     def _fc2(self, w: Pass, s: StageArrays, mlp: Mlp) -> None:
         """s.mlp (L, hidden) -> more of s.residual (L, C)."""
-        np.matmul(s.mlp, mlp.fc2, out=s.hidden)
+        multiply(s.mlp, mlp.fc2, s.hidden)
         s.hidden += mlp.fc2_bias
         s.residual += s.hidden
 
@@ -366,6 +367,6 @@ class NumpyVMamba(NumpyNetwork[Parameters]):
     def _head(self, w: Pass, features: np.ndarray, out: np.ndarray) -> None:
         """The features (C,) -> logits (classes,)."""
         head = self._parameters.head
-        assert head is not None  # without, the features are what is asked for
+        assert isinstance(head, np.ndarray)  # never whole numbers; without, features are asked for
         np.matmul(features, head, out=out)
         out += self._parameters.head_bias

@@ -223,7 +223,7 @@ class VMambaLoader(Loader[VMambaConfig, Matrix]):
             in_proj=self._matrix(f"{prefix}.in_proj.weight"),
             conv_weight=transposed(filters, self._arena.empty),
             conv_bias=self._optional(f"{prefix}.conv2d.bias"),
-            x_proj=self._packed(self._read(f"{prefix}.x_proj_weight").reshape(-1, d_inner)),
+            x_proj=self._matrix(f"{prefix}.x_proj_weight"),
             directions=self._directions(prefix, d_inner),
             D=self._arena.copy(D.sum(axis=0, dtype=np.float64)),
             out_norm=self._layer_norm(f"{prefix}.out_norm"),

@@ -21,6 +21,7 @@ from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix, PackMatrix, sizes_only
 from vimnp.engine.program import NO_LAYER, Array, Filter, Program, ScanDirection
 from vimnp.models.parameters import Norm
+from vimnp.models.precision import Precision, read_sizes
 from vimnp.models.vmamba import parameters
 from vimnp.models.vmamba.config import DIRECTIONS, VMambaConfig
 from vimnp.models.vmamba.outputs import (
@@ -65,7 +66,9 @@ def build(
     return VMambaProgram(config, parameters, output, apart).program()
 
 
-def operation_costs(config: VMambaConfig, backend: str = "numpy") -> dict[str, Cost]:
+def operation_costs(
+    config: VMambaConfig, backend: str = "numpy", precision: Precision = "float32"
+) -> dict[str, Cost]:
     """Costs of a picture's logits, all blocks together, by the operations' names.
 
     Parameters
@@ -73,8 +76,10 @@ def operation_costs(config: VMambaConfig, backend: str = "numpy") -> dict[str, C
     config : VMambaConfig
     backend : {"numpy", "native"}
         The native one has dt_proj in its scan.
+    precision : {"float32", "int8"}
+        In int8 the large matrices take a quarter of the bytes.
     """
-    return costs_of(config, parameters.load_parameters, build, backend)
+    return costs_of(config, parameters.load_parameters, build, backend, precision)
 
 
 def costs_of(
@@ -82,14 +87,10 @@ def costs_of(
     load: Callable[[Any, ReadTensor, PackMatrix[PackedMatrix]], Any],
     build: Callable[..., Program],
     backend: str,
+    precision: Precision,
 ) -> dict[str, Cost]:
     """The same of any network that a program is built for as here."""
-
-    def nothing(name: str) -> np.ndarray:
-        return np.broadcast_to(np.float32(0), shapes[name])
-
-    shapes = config.parameter_shapes()
-    weights = load(config, nothing, sizes_only)
+    weights = load(config, read_sizes(precision, config), sizes_only)
     return build(config, weights, "logits", apart=backend == "numpy").costs
 
 
@@ -148,6 +149,7 @@ class StageArrays:
         self.dbc = memory.dbc.reshaped(self.length, DIRECTIONS * config.dbc_channels(stage))
         self.mlp = memory.wide.reshaped(self.length, config.mlp_channels[stage])
         self.deltas = [delta.reshaped(self.length, self.d_inner) for delta in memory.deltas]
+        self.quantised: Array | None = None  # the norm, where in_proj multiplies whole numbers
 
 
 class VMambaProgram:
@@ -319,6 +321,10 @@ class VMambaProgram:
         """The norm of what goes through its cross-scan."""
         with self.step(s):
             self.norm(s.scanned, s.normed, block.norm)
+            in_proj = block.op.in_proj
+            if in_proj.dtype == "int8_per_channel" and not self.apart:
+                s.quantised = s.quantised or self.b.quantised(s.length, in_proj)
+                self.b.quantise(s.normed, in_proj, s.quantised)
 
     def block(self, s: StageArrays, block: Block, end: Callable[[], None]) -> None:
         """Cross-scan and MLP, and in their last stage what follows."""
@@ -332,11 +338,12 @@ class VMambaProgram:
     def cross_scan(self, s: StageArrays, op: CrossScan) -> None:
         """SS2D up to its sum of directions: normed (L, C) -> y (L, D), and where gated z (L, D)."""
         b = self.b
+        read = s.quantised or s.normed
         with b.columns(s.d_inner, s.length, block=BLOCK):
-            b.product("in_proj", s.normed, op.in_proj, s.xz)
+            b.product("in_proj", read, op.in_proj, s.xz)
             b.conv2d(s.x, Filter(op.conv_weight, op.conv_bias, s.u), grid=s.grid)
             if self.config.gated:
-                b.product("in_proj", s.normed, op.in_proj, s.xz, column=s.d_inner)
+                b.product("in_proj", read, op.in_proj, s.xz, column=s.d_inner)
         self.directions(s, op)
 
     def directions(self, s: StageArrays, op: CrossScan) -> None:

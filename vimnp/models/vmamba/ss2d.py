@@ -10,7 +10,7 @@ import numpy as np
 
 from vimnp.engine.settings import Backend, resolve_backend
 from vimnp.errors import ConfigError, WeightsError
-from vimnp.models.vmamba import parameters
+from vimnp.models.vmamba import network, parameters
 from vimnp.models.vmamba.config import Grid, VMambaConfig
 from vimnp.models.vmamba.network import NumpyVMamba, Pass
 from vimnp.models.vmamba.parameters import CrossScan
@@ -154,7 +154,7 @@ class NumpyBlock(NumpyVMamba):
 
     def run(self, x: np.ndarray, out: np.ndarray, grid: Grid) -> None:
         """Tokens (B, L, C) -> the same; each picture by itself."""
-        op = cast("CrossScan[np.ndarray]", self._parameters)
+        op = cast("network.CrossScan", self._parameters)
         with self.threads_of_products():
             w = Pass(_of_grid(self._config, grid))
             s = w.stages[0]

@@ -55,7 +55,8 @@ def head(config: VMambaConfig) -> Tensors:
     """The classifier's, where there are classes."""
     if not config.num_classes:
         return {}
-    return linear("classifier.head", config.num_classes, config.num_features)
+    weight = Tensor((config.num_classes, config.num_features), small)
+    return {"classifier.head.weight": weight} | bias("classifier.head", config.num_classes)
 
 
 def patch_embed(config: VMambaConfig) -> Tensors:
@@ -75,7 +76,7 @@ def downsample(config: VMambaConfig, stage: int) -> Tensors:
     """What leads from a stage to the next."""
     inputs, outputs = config.dims[stage], config.dims[stage + 1]
     if config.downsample == "v1":
-        reduction = {"reduction.weight": Tensor((outputs, 4 * inputs), small)}
+        reduction = {"reduction.weight": matrix(outputs, 4 * inputs)}
         return norm("norm", 4 * inputs) | reduction
     side = 2 if config.downsample == "v2" else 3
     return convolution("1", outputs, inputs, side) | norm("3", outputs)
@@ -93,18 +94,20 @@ def block(config: VMambaConfig, stage: int) -> Tensors:
 def cross_scan(config: VMambaConfig, stage: int) -> Tensors:
     """The block's operation, the original's ``SS2D``."""
     dim, d_inner, dt_rank = config.op_dims[stage], config.d_inner[stage], config.dt_rank[stage]
-    found = {"in_proj.weight": Tensor(((1 + config.gated) * d_inner, dim), small)}
+    found = {"in_proj.weight": matrix((1 + config.gated) * d_inner, dim)}
     found["conv2d.weight"] = Tensor((d_inner, 1, 3, 3), fan_in)
     if config.conv_bias:
         found["conv2d.bias"] = Tensor((d_inner,), small)
     dbc = config.dbc_channels(stage)
-    found["x_proj_weight"] = Tensor((DIRECTIONS, dbc, d_inner), last_fan_in)
+    found["x_proj_weight"] = Tensor(
+        (DIRECTIONS, dbc, d_inner), last_fan_in, as_matrix=(DIRECTIONS * dbc, d_inner)
+    )
     found["dt_projs_weight"] = Tensor((DIRECTIONS, d_inner, dt_rank), last_fan_in)
     found["dt_projs_bias"] = Tensor((DIRECTIONS, d_inner), delta_bias)
     found["A_logs"] = Tensor((DIRECTIONS * d_inner, config.d_state), state_matrix)
     found["Ds"] = Tensor((DIRECTIONS * d_inner,), around_one)
     found |= norm("out_norm", d_inner)
-    found["out_proj.weight"] = Tensor((dim, d_inner), small)
+    found["out_proj.weight"] = matrix(dim, d_inner)
     return found
 
 
@@ -116,10 +119,16 @@ def convolution(name: str, outputs: int, inputs: int, side: int) -> Tensors:
 
 
 def linear(name: str, outputs: int, inputs: int) -> Tensors:
-    return {
-        f"{name}.weight": Tensor((outputs, inputs), small),
-        f"{name}.bias": Tensor((outputs,), small),
-    }
+    return {f"{name}.weight": matrix(outputs, inputs)} | bias(name, outputs)
+
+
+def matrix(outputs: int, inputs: int) -> Tensor:
+    """One that int8 has in whole numbers: all linear layers but dt_projs and the head."""
+    return Tensor((outputs, inputs), small, as_matrix=(outputs, inputs))
+
+
+def bias(name: str, outputs: int) -> Tensors:
+    return {f"{name}.bias": Tensor((outputs,), small)}
 
 
 def norm(name: str, channels: int) -> Tensors:

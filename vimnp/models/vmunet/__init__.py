@@ -2,6 +2,6 @@
 
 from vimnp.models.vmunet.config import VMUNetConfig
 from vimnp.models.vmunet.tensors import tensors
-from vimnp.weights.family import Family
+from vimnp.weights.family import DTYPES_OF_PICTURES, Family
 
-FAMILY = Family("vmunet", VMUNetConfig, tensors)
+FAMILY = Family("vmunet", VMUNetConfig, tensors, DTYPES_OF_PICTURES)

@@ -132,7 +132,7 @@ class VMUNet(VMamba):
         """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
         from vimnp.models.vmunet.program import operation_costs
 
-        return operation_costs(self.config, self.backend)
+        return operation_costs(self.config, self.backend, self.precision)
 
     def _network_name(self) -> str | None:
         return name_of(self.config)

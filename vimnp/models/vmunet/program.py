@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from vimnp.engine.costs import Cost
 from vimnp.engine.packing import PackedMatrix
 from vimnp.engine.program import NO_LAYER, Program
+from vimnp.models.precision import Precision
 from vimnp.models.vmamba.outputs import Output, Stages
 from vimnp.models.vmamba.program import BLOCK, StageArrays, VMambaProgram, costs_of
 from vimnp.models.vmunet import parameters
@@ -26,9 +27,11 @@ def build(
     return _VMUNet(config, parameters, output, apart).program()
 
 
-def operation_costs(config: VMUNetConfig, backend: str = "numpy") -> dict[str, Cost]:
+def operation_costs(
+    config: VMUNetConfig, backend: str = "numpy", precision: Precision = "float32"
+) -> dict[str, Cost]:
     """Costs of a picture's logits, all blocks together, by the operations' names."""
-    return costs_of(config, parameters.load_parameters, build, backend)
+    return costs_of(config, parameters.load_parameters, build, backend, precision)
 
 
 class _VMUNet(VMambaProgram):
