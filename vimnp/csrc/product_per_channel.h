@@ -155,15 +155,18 @@ INLINE int8x16_t FN(weights_of)(const uint8_t *codes)
     return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(codes), vdupq_n_u8(128)));
 }
 
-/* Of a vector of outputs, the line of codes that is multiplied with the numbers of that lane. One line at a
- * time: there are no registers for all. */
-#define ADD_LINE(lane)                                          \
-    do {                                                        \
-        READ_AFTER(from, sums[rows - 1][v]);                    \
-        const int8x16_t line = FN(weights_of)(from + 64 * lane); \
-        UNROLL                                                  \
-        for (int r = 0; r < rows; r++)                          \
-            ADD_DOTS(sums[r][v], line, q[r], lane);             \
+/* Of a vector of outputs, the line of codes that is multiplied with the numbers of that lane, to the sums of
+ * all five rows together: left to itself, gcc reads many lines before, and has no registers for them. */
+#define ADD_LINE(lane)                                                                               \
+    do {                                                                                             \
+        READ_AFTER(from, sums[0][lane || !v ? v : v - 1]);                                           \
+        const int8x16_t line = FN(weights_of)(from + 64 * lane);                                     \
+        __asm__("sdot %0.4s, %5.16b, %6.4b[" #lane "]\n\tsdot %1.4s, %5.16b, %7.4b[" #lane "]\n\t"    \
+                "sdot %2.4s, %5.16b, %8.4b[" #lane "]\n\tsdot %3.4s, %5.16b, %9.4b[" #lane "]\n\t"    \
+                "sdot %4.4s, %5.16b, %10.4b[" #lane "]"                                              \
+                : "+w"(sums[0][v]), "+w"(sums[1][v]), "+w"(sums[2][v]), "+w"(sums[3][v]),            \
+                  "+w"(sums[4][v])                                                                   \
+                : "w"(line), "w"(q[0]), "w"(q[1]), "w"(q[2]), "w"(q[3]), "w"(q[4]));                 \
     } while (0)
 
 /* Of 16 inputs with the instruction for dot products, of 8 without it: see block_sums.h. */
