@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vimnp.commands.console import FAILURE, INTERRUPTED, printable, say
-from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
+from vimnp.commands.model_options import (
+    add_way,
+    add_weights,
+    load_model,
+    precision_of,
+    say_if_bundled,
+)
 from vimnp.commands.options import add_count, file_name
 from vimnp.commands.progress import progress_bar
 from vimnp.errors import VimnpError
@@ -112,7 +118,7 @@ def _settings(options: argparse.Namespace, model: VisionModel) -> dict[str, Any]
         "scan": model.scan,
         "backend": model.backend,
         "folder": str(Path(options.folder).resolve()),
-        **({"precision": "int8"} if model.precision == "int8" else {}),  # others say nothing of it
+        **precision_of(model),
     }
 
 
@@ -208,8 +214,8 @@ def _print_comparison(
 ) -> None:
     print(printable(options.folder))
     _print_fact("pictures", f"{len(comparison.ranks):,}")
-    _print_fact("way", model.way)
-    _print_fact("compared", f"with {printable(options.compare)}: {reference.way}")
+    _print_fact("way", model.runs)
+    _print_fact("compared", f"with {printable(options.compare)}: {reference.runs}")
     if comparison.ranks:
         share = comparison.same / len(comparison.ranks)
         _print_fact("same class", f"{share:.2%} ({comparison.same:,})")

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vimnp.commands.console import printable
-from vimnp.commands.model_options import random_name
+from vimnp.commands.model_options import precision_of, random_name
 from vimnp.commands.options import add_count
 from vimnp.commands.passes import Passes
 from vimnp.measure.machine import describe_machine
@@ -62,7 +62,7 @@ def describe(
     passes = _passes(options, model, tokens)
     source = options.weights or f"{random_name(options)}, random weights"
     machine = describe_machine()
-    precision = "".join(f", {precision}" for precision in _precision_of(model).values())
+    precision = "".join(f", {precision}" for precision in precision_of(model).values())
     lines = [
         *map(printable, machine.lines),
         f"network: {printable(source)}; {model.num_parameters:,} parameters{precision}",
@@ -70,18 +70,12 @@ def describe(
     ]
     facts = {
         "machine": machine._asdict(),
-        "network": {"source": source, "config": model.config.to_dict()} | _precision_of(model),
+        "network": {"source": source, "config": model.config.to_dict()} | precision_of(model),
         "batch": options.batch,
         "rounds": options.rounds,
         **passes.facts,
     }
     return Measured(passes, lines, facts)
-
-
-def _precision_of(model: AnyModel) -> dict[str, str]:
-    """For JSON: of a network of pictures in int8; others have said nothing of it."""
-    is_int8 = isinstance(model, VisionModel) and model.precision == "int8"
-    return {"precision": "int8"} if is_int8 else {}
 
 
 def _passes(options: argparse.Namespace, model: AnyModel, tokens: int | None) -> Passes:

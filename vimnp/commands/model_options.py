@@ -14,7 +14,7 @@ from vimnp.commands.running_options import add_backend_and_threads
 from vimnp.errors import VimnpError
 from vimnp.images.sizes import parse_img_size
 from vimnp.models import LATE_NETWORKS, network_of_pictures
-from vimnp.models.model import OtherFamilyError
+from vimnp.models.model import Model, OtherFamilyError
 from vimnp.models.precision import PRECISIONS
 from vimnp.models.vim.model import VisionMamba
 from vimnp.models.vim.published import PUBLISHED
@@ -54,6 +54,11 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
         help="what the large matrices of a network of pictures are multiplied in: int8 is faster "
         "and rounds (as in W.npz)",
     )
+
+
+def precision_of(model: Model) -> dict[str, str]:
+    """For JSON: of a network of pictures in int8. Others have said nothing of it."""
+    return {"precision": "int8"} if getattr(model, "precision", None) == "int8" else {}
 
 
 def add_way(parser: argparse.ArgumentParser) -> None:

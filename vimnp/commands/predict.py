@@ -7,7 +7,13 @@ import dataclasses
 import json
 
 from vimnp.commands.console import FAILURE, printable, say
-from vimnp.commands.model_options import add_way, add_weights, load_model, say_if_bundled
+from vimnp.commands.model_options import (
+    add_way,
+    add_weights,
+    load_model,
+    precision_of,
+    say_if_bundled,
+)
 from vimnp.commands.options import add_count, file_name
 from vimnp.errors import ImageError
 from vimnp.images import preprocessing as image
@@ -50,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
         if all("error" in answer for answer in answers):
             say_if_bundled(options)  # before the first answer, which would else mislead
         predictions = [dataclasses.asdict(p) for p in best]
-        answers.append({"file": path, "predictions": predictions, **model.way._asdict()})
+        way = model.way._asdict() | precision_of(model)
+        answers.append({"file": path, "predictions": predictions, **way})
         if not options.json:
             _print_predictions(path, best)
     if options.json:

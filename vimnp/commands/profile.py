@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     model = load(scan=options.scan, num_threads=options.threads, backend=options.backend)
     measured = describe(options, model, tokens=1)
     (one, *_) = measured.passes.passes
-    way = str(model.way)
+    way = model.runs
     print("\n".join([*measured.lines, f"way: {way}"]))
     rates = rates_in_reach(model)
     profiles = _profiles(model, one, options.rounds)

@@ -56,6 +56,7 @@ static void FN(lookup_rows)(
         case DTYPE_BFLOAT16: FN(lookup_bfloat16)(table, ids[row], to); break;
         case DTYPE_INT8: FN(lookup_blocks)(table, ids[row], to, DTYPE_INT8); break;
         case DTYPE_INT4: FN(lookup_blocks)(table, ids[row], to, DTYPE_INT4); break;
+        case DTYPE_INT8_PER_CHANNEL: break; /* the builder refuses tables of it */
         }
     }
 }

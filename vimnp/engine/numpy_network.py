@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 import numpy as np
 
 from vimnp.engine.arena import Allocate
-from vimnp.engine.packing import transposed, with_arrays
+from vimnp.engine.packing import is_int8, transposed, with_arrays
 from vimnp.engine.trace import Trace
 from vimnp.runtime import blas, extension
 
@@ -127,6 +127,8 @@ class NumpyNetwork(Generic[Parameters]):
 
     def plain(self) -> Parameters:
         """The parameters in no backend's layout: this one's, with whole numbers encoded."""
+        if not is_int8(self._parameters):
+            return self._parameters
         return with_arrays(self._parameters, lambda _, matrix: getattr(matrix, "encoded", matrix))
 
     def threads_of_products(self) -> AbstractContextManager[None]:

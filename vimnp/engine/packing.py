@@ -205,12 +205,14 @@ def with_arrays(parameters: Parameters, convert: Callable[[str, Any], Any]) -> P
     return found
 
 
-def is_int8(parameters: tuple[Any, ...]) -> bool:
+def is_int8(parameters: object) -> bool:
     """Whether a matrix among them is int8 with a scale for each output: then a network is."""
 
     def is_one(value: Any) -> bool:
+        if isinstance(value, tuple):
+            return any(map(is_one, value))
         if isinstance(value, PackedMatrix):
             return value.dtype == "int8_per_channel"
-        return isinstance(value, tuple) and any(map(is_one, value))
+        return not isinstance(value, np.ndarray) and hasattr(value, "encoded")  # as NumPy has it
 
     return is_one(parameters)

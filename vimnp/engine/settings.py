@@ -34,21 +34,17 @@ class Way(NamedTuple):
         Of the kernels, at most.
     instruction_set : str or None
         Of the kernels; None in plain NumPy.
-    precision : {"float32", "int8"}, optional
-        What a network of pictures multiplies its large matrices in.
     """
 
     backend: str
     scan: str
     threads: int
     instruction_set: str | None
-    precision: str | None = None
 
     def __str__(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         kernels = self.instruction_set or "plain NumPy"
-        precision = ", int8" if self.precision == "int8" else ""
-        return f"{self.backend} backend, {self.scan} scan, {threads}, {kernels}{precision}"
+        return f"{self.backend} backend, {self.scan} scan, {threads}, {kernels}"
 
 
 def asked_backend(backend: str | None = None) -> str:

@@ -187,6 +187,11 @@ class Model:
         return Way(self.backend, self.scan, self.num_threads, instruction_set)
 
     @property
+    def runs(self) -> str:
+        """How this model runs, in words."""
+        return str(self.way)
+
+    @property
     def num_parameters(self) -> int:
         """Weights of the network, as PyTorch counts them."""
         return self.config.num_parameters
@@ -202,7 +207,7 @@ class Model:
             **facts,
             "parameters": f"{self.num_parameters:,}, "
             f"{self._bytes_in_memory / 1e6:.1f} MB in memory",
-            "runs": str(self.way),
+            "runs": self.runs,
         }
         lines = [f"  {name:<11} {fact}" for name, fact in facts.items()]
         return "\n".join([type(self).__name__, *lines])

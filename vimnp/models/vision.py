@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
 import numpy as np
 
 from vimnp.counts import checked_count
-from vimnp.engine.settings import Backend, Scan, Way
+from vimnp.engine.settings import Backend, Scan
 from vimnp.errors import ConfigError
 from vimnp.images.image_file import PictureFile, is_picture_file, name_of, naming
 from vimnp.images.preprocessing import Picture, Preprocessing, is_batch, to_input
@@ -90,9 +90,9 @@ class VisionModel(Model):
         return bytes_in_memory(self.precision, self.config)
 
     @property
-    def way(self) -> Way:
-        """How this model runs: backend, scan, threads, instruction set and precision."""
-        return super().way._replace(precision=self.precision)
+    def runs(self) -> str:
+        """How this model runs, in words: in int8, too."""
+        return f"{self.way}, int8" if self.precision == "int8" else str(self.way)
 
     # ---- What a family's class says of itself ---------------------------------------------------
 

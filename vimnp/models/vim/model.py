@@ -95,7 +95,7 @@ class VisionMamba(VisionModel):
         return (
             f"{type(self).__name__}({height}x{width} pixels, {config.num_tokens} tokens, "
             f"embed_dim {config.embed_dim}, depth {config.depth}, {head}; "
-            f"{self.way})"
+            f"{self.runs})"
         )
 
     def forward_features(self, images: Pictures) -> np.ndarray:

@@ -73,7 +73,7 @@ class VMamba(VisionModel):
         head = f"{config.num_classes} classes" if config.num_classes else "no head"
         return (
             f"{type(self).__name__}({height}x{width} pixels, dims {config.dims}, "
-            f"depths {config.depths}, {head}; {self.way})"
+            f"depths {config.depths}, {head}; {self.runs})"
         )
 
     def feature_maps(
