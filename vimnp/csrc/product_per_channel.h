@@ -123,8 +123,7 @@ INLINE void FN(channel_step)(
             four[v] = (FN(ints))_mm512_loadu_si512(from);
         }
         UNROLL
-        for (int r = 0; r < rows; r++)
-{
+        for (int r = 0; r < rows; r++) {
             const FN(ints) numbers = FN(every_output)(of->numbers[r] + k);
             UNROLL
             for (int v = 0; v < vectors; v++)

@@ -56,9 +56,10 @@ def profile(model: VisionModel, images: Pictures) -> Profile:
     ----------
     model : VisionMamba or VMamba
     images
-        As for calling the model.
+        As for calling the model. They are read, scaled and normalised before the pass begins.
     """
-    return _profile(lambda: functools.partial(model._forward_all, images, "logits"))
+    inputs = list(model._inputs(images))
+    return _profile(lambda: functools.partial(model._forward_inputs, inputs, len(inputs), "logits"))
 
 
 def profile_tokens(model: LanguageModel, ids: Ids, *, state: State | None = None) -> Profile:

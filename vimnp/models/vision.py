@@ -401,18 +401,31 @@ class VisionModel(Model):
         assert preprocessing is not None  # metadata of a network of pictures have it
         return preprocessing
 
-    def _forward_all(
-        self, images: Pictures, output: Hashable, trace: Trace | None = None
-    ) -> np.ndarray:
+    def _forward_all(self, images: Pictures, output: Hashable) -> np.ndarray:
         """What is asked for of an image, or of each one of a batch."""
-        shape = self._shape_of(output)
         if not is_batch(images):
-            out = np.empty((1, *shape), np.float32)
-            pixels = self.preprocess(cast("Picture", images))
-            self._network.forward([pixels], out, output=output, trace=trace)
-            return out[0]
-        inputs = (self._member(index, image) for index, image in enumerate(images))
-        out = np.empty((length_hint(images), *shape), np.float32)
+            return self._forward_inputs(self._inputs(images), 1, output)[0]
+        return self._forward_inputs(self._inputs(images), length_hint(images), output)
+
+    def _inputs(self, images: Pictures) -> Iterator[np.ndarray]:
+        """The normalised pixels of an image, or of each one of a batch."""
+        if not is_batch(images):
+            yield self.preprocess(cast("Picture", images))
+            return
+        for index, image in enumerate(images):
+            yield self._member(index, image)
+
+    def _forward_inputs(
+        self,
+        inputs: Iterable[np.ndarray],
+        expected: int,
+        output: Hashable,
+        trace: Trace | None = None,
+    ) -> np.ndarray:
+        """What is asked for of each picture's pixels, of which there are about so many."""
+        inputs = iter(inputs)
+        shape = self._shape_of(output)
+        out = np.empty((expected, *shape), np.float32)
         done = 0
         while part := list(islice(inputs, self._network.inputs_at_once)):
             end = done + len(part)
