@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from vimnp.models.medmamba import parameters
@@ -12,8 +11,6 @@ from vimnp.models.vmamba.model import VMamba
 from vimnp.weights.family import ReadTensor
 
 if TYPE_CHECKING:
-    from vimnp.engine.costs import Cost
-    from vimnp.engine.network import Network
     from vimnp.engine.packing import PackMatrix
 
 
@@ -39,26 +36,21 @@ class MedMamba(VMamba):
     def _lay_out(self, plain: Any, pack: PackMatrix[Any]) -> Any:
         return parameters.lay_out(self.config, plain, pack)
 
-    def _make_network(self, load: Any, num_threads: int) -> Network:
-        if self.backend == "numpy":
-            from vimnp.models.medmamba.network import NumpyMedMamba
+    @staticmethod
+    def _numpy_network() -> Any:
+        from vimnp.models.medmamba.network import NumpyMedMamba
 
-            return NumpyMedMamba(self.config, load, num_threads)
-        from vimnp.engine.compiled import CompiledNetwork
-        from vimnp.models.medmamba.program import build
+        return NumpyMedMamba
 
-        build_it = functools.partial(build, self.config)
-        return CompiledNetwork(load, build_it, max(self.config.d_inner), num_threads)
+    @staticmethod
+    def _program() -> Any:
+        from vimnp.models.medmamba import program
+
+        return program
 
     @classmethod
     def _default_config(cls) -> MedMambaConfig:
         return PUBLISHED["medmamba-tiny"]
-
-    def costs(self) -> dict[str, Cost]:
-        """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
-        from vimnp.models.medmamba.program import operation_costs
-
-        return operation_costs(self.config, self.backend, self.precision)
 
     def _network_name(self) -> str | None:
         return name_of(self.config)

@@ -131,16 +131,28 @@ class VMamba(VisionModel):
         return parameters.lay_out(self.config, plain, pack)
 
     def _make_network(self, load: parameters.Load, num_threads: int) -> Network:
-        # Each backend's modules load where it runs: every process would pay for both.
         if self.backend == "numpy":
-            from vimnp.models.vmamba.network import NumpyVMamba
-
-            return NumpyVMamba(self.config, load, num_threads)
+            return self._numpy_network()(self.config, load, num_threads)
         from vimnp.engine.compiled import CompiledNetwork
-        from vimnp.models.vmamba.program import build
 
-        build_it = functools.partial(build, self.config)
-        return CompiledNetwork(load, build_it, max(self.config.d_inner), num_threads)
+        build = functools.partial(self._program().build, self.config)
+        return CompiledNetwork(load, build, max(self.config.d_inner), num_threads)
+
+    # Each backend's modules load where it runs: every process would pay for both.
+
+    @staticmethod
+    def _numpy_network() -> Any:
+        """The class of the network in NumPy."""
+        from vimnp.models.vmamba.network import NumpyVMamba
+
+        return NumpyVMamba
+
+    @staticmethod
+    def _program() -> Any:
+        """The module with ``build`` and ``operation_costs``."""
+        from vimnp.models.vmamba import program
+
+        return program
 
     def _shape_of(self, output: Hashable) -> tuple[int, ...]:
         return shape_of(self.config, cast("Output", output))
@@ -159,9 +171,10 @@ class VMamba(VisionModel):
 
     def costs(self) -> dict[str, Cost]:
         """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
-        from vimnp.models.vmamba.program import operation_costs
-
-        return operation_costs(self.config, self.backend, self.precision)
+        found: dict[str, Cost] = self._program().operation_costs(
+            self.config, self.backend, self.precision
+        )
+        return found
 
     def _network_name(self) -> str | None:
         """The published network that has these sizes; None if there is none."""

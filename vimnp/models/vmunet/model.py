@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -18,8 +17,6 @@ from vimnp.models.vmunet.published import PUBLISHED, name_of
 from vimnp.weights.family import ReadTensor
 
 if TYPE_CHECKING:
-    from vimnp.engine.costs import Cost
-    from vimnp.engine.network import Network
     from vimnp.engine.packing import PackMatrix
     from vimnp.models.vision import Pictures
 
@@ -110,16 +107,17 @@ class VMUNet(VMamba):
     def _lay_out(self, plain: Any, pack: PackMatrix[Any]) -> Any:
         return parameters.lay_out(self.config, plain, pack)
 
-    def _make_network(self, load: Any, num_threads: int) -> Network:
-        if self.backend == "numpy":
-            from vimnp.models.vmunet.network import NumpyVMUNet
+    @staticmethod
+    def _numpy_network() -> Any:
+        from vimnp.models.vmunet.network import NumpyVMUNet
 
-            return NumpyVMUNet(self.config, load, num_threads)
-        from vimnp.engine.compiled import CompiledNetwork
-        from vimnp.models.vmunet.program import build
+        return NumpyVMUNet
 
-        build_it = functools.partial(build, self.config)
-        return CompiledNetwork(load, build_it, max(self.config.d_inner), num_threads)
+    @staticmethod
+    def _program() -> Any:
+        from vimnp.models.vmunet import program
+
+        return program
 
     def _shape_of(self, output: Hashable) -> tuple[int, ...]:
         return shape_of(self.config, cast("Output", output))
@@ -127,12 +125,6 @@ class VMUNet(VMamba):
     @classmethod
     def _default_config(cls) -> VMUNetConfig:
         return PUBLISHED["vmunet"]
-
-    def costs(self) -> dict[str, Cost]:
-        """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
-        from vimnp.models.vmunet.program import operation_costs
-
-        return operation_costs(self.config, self.backend, self.precision)
 
     def _network_name(self) -> str | None:
         return name_of(self.config)
