@@ -36,6 +36,8 @@ class Int8Matrix:
     Attributes
     ----------
     encoded : Encoded
+    dtype : str
+        That of `encoded`.
     whole : ndarray of float32, shape (inputs, outputs)
         From -127 to 127.
     scales : ndarray of float32, shape (outputs,)
@@ -46,7 +48,7 @@ class Int8Matrix:
     def __init__(self, encoded: Encoded) -> None:
         assert encoded.scales is not None
         self.encoded = encoded
-        self.inputs, self.outputs = encoded.inputs, encoded.outputs
+        self.dtype, self.inputs, self.outputs = encoded.dtype, encoded.inputs, encoded.outputs
         whole = whole_numbers(encoded.dtype, encoded.codes)
         rows = whole.reshape(len(whole) * whole.shape[1], -1)[: self.outputs, : self.inputs]
         self.whole = np.ascontiguousarray(rows.T, np.float32)

@@ -211,8 +211,7 @@ def is_int8(parameters: object) -> bool:
     def is_one(value: Any) -> bool:
         if isinstance(value, tuple):
             return any(map(is_one, value))
-        if isinstance(value, PackedMatrix):
-            return value.dtype == "int8_per_channel"
-        return not isinstance(value, np.ndarray) and hasattr(value, "encoded")  # as NumPy has it
+        is_matrix = hasattr(value, "outputs")  # of any kind, as in with_arrays
+        return is_matrix and value.dtype == "int8_per_channel"
 
     return is_one(parameters)
