@@ -1,4 +1,4 @@
-"""Archives that are the same bytes, whoever builds them, in whatever folder and at whatever time."""
+"""Archives that are the same bytes, whoever builds them, in whatever folder and whenever."""
 
 from __future__ import annotations
 
