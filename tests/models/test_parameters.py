@@ -17,6 +17,7 @@ from vimnp.engine.arena import Arena
 from vimnp.engine.packing import transposed
 from vimnp.models.precision import PRECISIONS, bytes_in_memory
 from vimnp.ops.kernels import aligned_empty
+from vimnp.runtime import extension
 
 SHAPES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=30)
 
@@ -65,6 +66,7 @@ def test_a_transpose_is_a_copy():
     assert not np.shares_memory(copy, matrix)
 
 
+@pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
 def test_whole_numbers_take_no_room_for_floats(monkeypatch: pytest.MonkeyPatch) -> None:
     """In int8 a network's large matrices take a quarter of what its parameters would."""
     blocks: list[int] = []
