@@ -81,7 +81,7 @@ cdef extern from "isa.h" nogil:
 
     struct conv2d_operation:
         Py_ssize_t height, width, channels
-        int kernel, silu
+        int kernel, silu, coarse
         const float *weight
         const float *bias
         program_array x, out
@@ -418,7 +418,8 @@ cdef class Program:
 
     cdef int _fill_conv2d(self, conv2d_operation *to, object task) except -1:
         to.height, to.width = task.grid
-        to.channels, to.kernel, to.silu = task.x.channels, task.kernel, task.silu
+        to.channels, to.kernel = task.x.channels, task.kernel
+        to.silu, to.coarse = task.silu, task.coarse
         to.weight, to.bias = self._floats(task.filter.weight), self._floats(task.filter.bias)
         to.x, to.out = _array(task.x), _array(task.filter.out)
         return 0

@@ -45,7 +45,7 @@ cdef extern from "isa.h" nogil:
     struct convolution_2d:
         Py_ssize_t height, width, channels
         extent tokens
-        int kernel, silu
+        int kernel, silu, coarse
         const float *x
         const float *weight
         const float *bias
@@ -292,12 +292,12 @@ cdef class Kernels:
 
     def conv2d(
         self, const float[:, :] x, const float[:, ::1] weight, const float[::1] bias, float[:, :] out,
-        *, tuple grid not None, bint silu, int num_threads,
+        *, tuple grid not None, bint silu, int num_threads, bint coarse=False,
     ):
         """Convolve a grid of tokens; see vimnp.ops.kernels."""
         cdef convolution_2d c
         c.height, c.width = grid
-        c.channels, c.silu = x.shape[1], silu
+        c.channels, c.silu, c.coarse = x.shape[1], silu, coarse
         _expect(c.height >= 0 and c.width >= 0 and c.height * c.width == x.shape[0], "grid")
         c.kernel = 1
         while c.kernel * c.kernel < weight.shape[0]:

@@ -169,6 +169,7 @@ struct convolution_2d {
     ptrdiff_t height, width, channels;
     struct extent tokens; /* that are asked for; see tokens_ready() */
     int kernel, silu;     /* an odd number of lines and of columns */
+    int coarse;           /* SiLU by the functions of coarse.h */
     const float *x, *weight, *bias; /* bias may be NULL */
     float *out;
     ptrdiff_t x_stride, out_stride;
