@@ -275,9 +275,7 @@ def test_a_convolution_errs_by_less(
     num_threads=st.integers(1, 3),
     seed=st.integers(0, 1000),
 )
-def test_a_convolution_of_a_grid_errs_by_less(
-    compiled, grid, channels, kernel, num_threads, seed
-):
+def test_a_convolution_of_a_grid_errs_by_less(compiled, grid, channels, kernel, num_threads, seed):
     x = normal(grid[0] * grid[1], channels, seed=seed)
     filter = normal(kernel * kernel, channels, seed=seed + 1), normal(channels, seed=seed + 2)
 
