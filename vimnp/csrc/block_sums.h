@@ -61,8 +61,12 @@ INLINE FN(shorts) FN(lower_halves)(FN(shorts) codes)
 /* The instruction by its name: gcc 12 copies and spills around its own function for it. */
 INLINE FN(ints) FN(dot)(FN(ints) sums, FN(shorts) codes, const int8_t *q)
 {
+#if VIMNP_IMITATED
+    return (FN(ints))_mm512_dpbusd_epi32((__m512i)sums, (__m512i)codes, (__m512i)FN(four_of)(q));
+#else
     __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(codes), "m"(*(const int32_t *)q));
     return sums;
+#endif
 }
 #endif
 
