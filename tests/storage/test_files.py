@@ -14,6 +14,7 @@ from typing import IO
 
 import pytest
 
+from tests.support.links import needs_links
 from tests.support.processes import run
 from vimnp.storage.files import noticing_folders, open_regular, whole_file
 from vimnp.storage.locked_file import LockedFile
@@ -21,6 +22,7 @@ from vimnp.storage.locked_file import LockedFile
 unix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 
 
+@needs_links
 def test_a_regular_file_opens(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "link").symlink_to(tmp_path / "file")
@@ -133,6 +135,7 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path, mode):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
+@needs_links
 @pytest.mark.parametrize("target", ["target", "missing"])
 def test_a_link_stays_and_its_target_is_written(tmp_path, target):
     (tmp_path / "folder").mkdir()
@@ -147,6 +150,7 @@ def test_a_link_stays_and_its_target_is_written(tmp_path, target):
     assert names(tmp_path / "folder") == sorted({"target", target})
 
 
+@needs_links
 def test_a_link_to_itself_is_refused(tmp_path):
     (tmp_path / "link").symlink_to("link")
     with pytest.raises(OSError, match="link"):
@@ -154,6 +158,7 @@ def test_a_link_to_itself_is_refused(tmp_path):
     assert names(tmp_path) == ["link"]
 
 
+@needs_links
 @pytest.mark.parametrize("name", [".", "folder", "folder/", "", "link"])
 def test_a_folder_is_refused_in_words(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
