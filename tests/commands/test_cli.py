@@ -470,6 +470,30 @@ def test_a_network_of_any_kind_is_measured(
         assert run.code == 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_bench_puts_all_precisions_side_by_side(
+    dtype: str, command: Command, tmp_path: Path
+) -> None:
+    weights = write_random(tmp_path / "micro.npz", MICRO, dtype=dtype)
+    record = tmp_path / "times.json"
+    options = ("--precision", "all", "--backend", "numpy", "--threads", 1, "--json", record)
+    run = command("bench", "--weights", weights, "--rounds", 1, *options)
+    assert run.code == 0
+    header, _, *rows = run.out[run.out.index("| backend") :].splitlines()
+    columns = [cell.strip() for cell in header.strip("| ").split("|")]
+    cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in rows]
+    assert [row[columns.index("precision")] for row in cells] == ["float32", "int8"]
+    over_float32, over_first = columns.index("over float32"), columns.index("over the first")
+    assert [row[over_float32] for row in cells] == [row[over_first] for row in cells]
+    found = json.loads(record.read_bytes())["results"]
+    assert [one["precision"] for one in found] == ["float32", "int8"]
+
+
+def test_a_language_model_has_no_precisions(command: Command) -> None:
+    run = command("bench", "--random", "mamba-130m", "--precision", "all")
+    assert_refused(run, "--precision all: the network is a language model")
+
+
 # ---- info ----------------------------------------------------------------------------------------
 
 

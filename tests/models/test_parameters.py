@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vimnp
+from tests.support.micro import MICRO
 from vimnp.engine import arena as module
 from vimnp.engine.arena import Arena
 from vimnp.engine.packing import transposed
+from vimnp.models.precision import PRECISIONS, bytes_in_memory
+from vimnp.ops.kernels import aligned_empty
+from vimnp.runtime import extension
 
 SHAPES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=30)
 
@@ -55,3 +64,22 @@ def test_a_transpose_is_a_copy():
     np.testing.assert_array_equal(copy, matrix.T)
     assert copy.flags.c_contiguous
     assert not np.shares_memory(copy, matrix)
+
+
+@pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
+def test_whole_numbers_take_no_room_for_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In int8 a network's large matrices take a quarter of what its parameters would."""
+    blocks: list[int] = []
+
+    def counted(*shape: int) -> np.ndarray:
+        blocks.append(4 * math.prod(shape))
+        return aligned_empty(*shape)
+
+    monkeypatch.setattr(module, "aligned_empty", counted)
+    monkeypatch.setattr(module, "_LARGEST_BLOCK", 1 << 16)
+    config = dataclasses.replace(MICRO, embed_dim=128, depth=4)
+    for precision in PRECISIONS:
+        blocks.clear()
+        vimnp.VisionMamba.random(config=config, backend="native", precision=precision)
+        taken = bytes_in_memory(precision, config)
+        assert taken < sum(blocks) < 1.25 * taken

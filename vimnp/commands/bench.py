@@ -20,6 +20,7 @@ from vimnp.commands.table import print_table
 from vimnp.engine.settings import BACKENDS, CHOICES, Scan, resolve_backend
 from vimnp.errors import ConfigError, VimnpError
 from vimnp.measure.timing import time_in_turn
+from vimnp.models.precision import PRECISIONS
 from vimnp.models.vision import VisionModel
 from vimnp.ops.modes import SCAN_MODES
 from vimnp.runtime.threads import MOST, resolve_num_threads
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Time forward passes of normalised pixels, or a language model's prompt and the tokens after "
-    "it, every way in turn: backends, scan modes, numbers of threads. Medians, quartiles, and each "
-    "median over the first one's."
+    "it, every way in turn: backends, scan modes, numbers of threads, precisions. Medians, "
+    "quartiles, and each median over the first one's; int8's over float32's, too."
 )
 EXAMPLE = "vimnp bench --random tiny --scan all --threads 1,2,4"
 
@@ -46,14 +47,18 @@ class Way(NamedTuple):
     backend: str
     scan: Scan
     threads: int
+    precision: str | None = None  # None where it is not asked for, or asked for alone
 
+
+Models: TypeAlias = "dict[tuple[str, str | None], AnyModel]"
+"""By backend and precision."""
 
 Times: TypeAlias = "dict[tuple[Way, Pass], np.ndarray]"
 """Seconds of each way's calls."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_measured_model(parser)
+    add_measured_model(parser, all_precisions=True)
     parser.add_argument(
         "--backend",
         choices=("all", *CHOICES),
@@ -82,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         check_destination(options.json)
     ways = _ways(options)
     models = _models(options, find_model(options), ways)
-    ways = _unique(_as_run(models[way.backend], way) for way in ways if way.backend in models)
+    ways = _unique(_as_run(_of(models, way), way) for way in ways if _key(way) in models)
     measured = describe(options, next(iter(models.values())))
     print("\n".join([*measured.lines, ""]))
     seconds = _measure(models, ways, measured.passes, options.rounds)
@@ -105,12 +110,14 @@ def _ways(options: argparse.Namespace) -> list[Way]:
             )
     threads = _numbers_of_threads(options.threads)
     backends = {scan: _backends(options.backend, scan, options.scan == "all") for scan in scans}
+    precisions = PRECISIONS if options.precision == "all" else (None,)
     return [
-        Way(backend, cast("Scan", scan), number)  # it is one of them by now
+        Way(backend, cast("Scan", scan), number, precision)  # it is one of the modes by now
         for backend in BACKENDS
         for scan in scans
         if backend in backends[scan]
         for number in threads
+        for precision in precisions
     ]
 
 
@@ -140,18 +147,31 @@ def _numbers_of_threads(text: str | None) -> list[int]:
         ) from None
 
 
-def _models(options: argparse.Namespace, load: Load, ways: list[Way]) -> dict[str, AnyModel]:
-    """One for each backend, so that the weights are in memory once for each."""
-    models = {}
-    for backend in _unique(way.backend for way in ways):
+def _models(options: argparse.Namespace, load: Load, ways: list[Way]) -> Models:
+    """One for each backend and precision, so that the weights are in memory once for each."""
+    models: Models = {}
+    lacking: set[str] = set()
+    for backend, precision in _unique(map(_key, ways)):
+        if backend in lacking:
+            continue
         scan = next(way.scan for way in ways if way.backend == backend)
+        asked = {} if precision is None else {"precision": precision}
         try:
-            models[backend] = load(backend=backend, scan=scan)
+            models[backend, precision] = load(backend=backend, scan=scan, **asked)
         except ConfigError as error:
             if options.backend != "all" or backend != "native":
                 raise
             say(f"without the native backend: {error}")
+            lacking.add(backend)
     return models
+
+
+def _key(way: Way) -> tuple[str, str | None]:
+    return way.backend, way.precision
+
+
+def _of(models: Models, way: Way) -> AnyModel:
+    return models[_key(way)]
 
 
 def _run_as(model: AnyModel, way: Way) -> AnyModel:
@@ -165,9 +185,9 @@ def _as_run(model: AnyModel, way: Way) -> Way:
     return way._replace(threads=_run_as(model, way._replace(scan=model.scan)).num_threads)
 
 
-def _measure(models: dict[str, AnyModel], ways: list[Way], passes: Passes, rounds: int) -> Times:
+def _measure(models: Models, ways: list[Way], passes: Passes, rounds: int) -> Times:
     calls = {
-        (way, one): one.prepare(_run_as(models[way.backend], way))
+        (way, one): one.prepare(_run_as(_of(models, way), way))
         for one in passes.passes
         for way in ways
     }
@@ -183,25 +203,34 @@ def _measure(models: dict[str, AnyModel], ways: list[Way], passes: Passes, round
 
 
 def _print_times_of_pictures(seconds: Times) -> None:
+    """Precisions have columns of their own where there are several."""
     first = float(np.median(next(iter(seconds.values()))))
     rows = []
     for (way, one), times in seconds.items():
         median = float(np.median(times))
         rate = f"{one.units / median:.1f}"
-        row = (way.backend, way.scan, str(way.threads), *_milliseconds(times), rate)
-        rows.append((*row, f"{median / first:.2f}x"))
-    columns = ("backend", "scan", "threads", "ms", "quartiles", "pictures/s", "over the first")
+        row = [way.backend, way.scan, str(way.threads), *_milliseconds(times), rate]
+        row.append(f"{median / first:.2f}x")
+        if way.precision is not None:
+            exact = seconds[way._replace(precision=PRECISIONS[0]), one]
+            row.insert(3, way.precision)
+            row.append(f"{median / float(np.median(exact)):.2f}x")
+        rows.append(row)
+    columns = ["backend", "scan", "threads", "ms", "quartiles", "pictures/s", "over the first"]
+    if len(rows[0]) > len(columns):
+        columns.insert(3, "precision")
+        columns.append(f"over {PRECISIONS[0]}")
     print_table(columns, rows)
 
 
-def _print_times_of_tokens(models: dict[str, AnyModel], seconds: Times) -> None:
+def _print_times_of_tokens(models: Models, seconds: Times) -> None:
     """Each pass over its own first way."""
     firsts: dict[Pass, float] = {}
     rows = []
     for (way, one), times in seconds.items():
         median = float(np.median(times))
         first = firsts.setdefault(one, median)
-        read = one.bytes(models[way.backend])
+        read = one.bytes(_of(models, way))
         rates = (f"{one.units / median:.1f}", "" if read is None else f"{read / median / 1e9:.1f}")
         row = (one.name, way.backend, str(way.threads), *_milliseconds(times), *rates)
         rows.append((*row, f"{median / first:.2f}x"))
@@ -230,6 +259,7 @@ def _write_json(path: str, measured: Measured, seconds: Times) -> None:
     for (way, one), times in seconds.items():
         told = {"pass": one.name, "tokens": one.units} if has_several else {}
         median = float(np.median(times))
-        results.append({**way._asdict(), **told, "median": median, "seconds": list(times)})
+        run = {name: value for name, value in way._asdict().items() if value is not None}
+        results.append({**run, **told, "median": median, "seconds": list(times)})
     with naming(path), whole_file(path) as file:
         file.write(json.dumps({**measured.facts, "results": results}, indent=1).encode())

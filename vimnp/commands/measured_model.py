@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     AnyModel: TypeAlias = VisionModel | LanguageModel
 
 Load: TypeAlias = "Callable[..., AnyModel]"
-"""Gives the network, run in a way: `backend`, `scan` and `num_threads`."""
+"""Gives the network, run in a way: `backend`, `scan`, `num_threads`; of pictures, `precision`."""
 
 _OF_PICTURES = ("img_size", "precision")
 _OF_TEXT = ("dtype", "tokens")
@@ -47,8 +47,8 @@ class _Published(Container[str]):
         yield from _language_models()
 
 
-def add_measured_model(parser: argparse.ArgumentParser) -> None:
-    """Any network, whatever it has learnt."""
+def add_measured_model(parser: argparse.ArgumentParser, *, all_precisions: bool = False) -> None:
+    """Any network, whatever it has learnt; `all_precisions` if they may be asked for together."""
     parser.set_defaults(default_random="tiny")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--weights", type=file_name, metavar="W.npz", help="from `vimnp convert`")
@@ -59,7 +59,7 @@ def add_measured_model(parser: argparse.ArgumentParser) -> None:
         help="without --weights, a published network with random ones: %(choices)s (tiny)",
     )
     add_img_size(parser)
-    add_precision(parser)
+    add_precision(parser, or_all=all_precisions)
     add_dtype(parser)
 
 

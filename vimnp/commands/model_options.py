@@ -46,13 +46,14 @@ def add_img_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """What a network of pictures multiplies in."""
+def add_precision(parser: argparse.ArgumentParser, *, or_all: bool = False) -> None:
+    """What a network of pictures multiplies in; with `or_all`, ``all`` may be asked for, too."""
+    every = "; all measures each beside the others" if or_all else ""
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=("all", *PRECISIONS) if or_all else PRECISIONS,
         help="what the large matrices of a network of pictures are multiplied in: int8 is faster "
-        "and rounds (as in W.npz)",
+        f"and rounds (as in W.npz){every}",
     )
 
 

@@ -10,6 +10,12 @@
 #endif
 #endif
 
+/* Set by .ci/imitate/avx512.h, which is included before all else in a build for tests: AVX-512 and VNNI are then
+ * imitated with AVX2. */
+#ifndef VIMNP_IMITATED
+#define VIMNP_IMITATED 0
+#endif
+
 #if VIMNP_ARM && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -66,6 +72,9 @@ static struct cpu_features find_cpu_features(void)
         read_cpuid(7, 1, leaf);
         found.avx_vnni = found.avx2 && (leaf[EAX] & avx_vnni) != 0;
     }
+#if VIMNP_IMITATED
+    found.avx512 = found.avx512_vnni = found.avx2;
+#endif
 #if defined(VIMNP_EMULATED_AVX_VNNI) /* by .ci/imitate/avx_vnni.c, for tests */
     found.avx_vnni = found.avx2;
 #endif

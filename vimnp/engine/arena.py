@@ -41,6 +41,10 @@ class Arena:
         """For a network of so many parameters, with what fills vectors and lines."""
         return cls(num_parameters * 26 // 25)
 
+    def expect_less(self, floats: int) -> None:
+        """So many of those that were wanted will not be asked for."""
+        self._wanted -= floats
+
     def empty(self, *shape: int) -> np.ndarray:
         """An array of float32, not initialised, that begins at a cache line."""
         size = math.prod(shape)

@@ -146,12 +146,13 @@ def pack(width: int, panel: int, matrix: np.ndarray, empty: Allocate = aligned_e
     outputs, inputs = matrix.shape
     padded = -(-outputs // width) * width
     packed = empty(inputs * padded)
-    for start in range(0, padded, panel):
-        stop = min(start + panel, padded)
-        block = packed[start * inputs : stop * inputs].reshape(inputs, stop - start)
-        there = min(stop, outputs) - start
-        block[:, :there] = matrix[start : start + there].T
-        block[:, there:] = 0
+    whole = outputs // panel * panel
+    panels = packed[: inputs * whole].reshape(-1, inputs, panel)
+    panels[...] = matrix[:whole].reshape(-1, panel, inputs).transpose(0, 2, 1)
+    if whole < outputs:
+        last = packed[inputs * whole :].reshape(inputs, padded - whole)
+        last[:, : outputs - whole] = matrix[whole:].T
+        last[:, outputs - whole :] = 0
     return packed
 
 

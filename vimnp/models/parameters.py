@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -91,6 +92,7 @@ class Loader(Generic[AnyConfig, Matrix]):
         self._pack = pack
         self._arena = Arena.of(config.num_parameters)
         self._tensors = config.tensors()
+        self._is_encoded = False  # until a matrix shows that they are
 
     def _matrix(self, name: str) -> Matrix:
         """A tensor (outputs, inputs), as products read it: every matrix is read here.
@@ -104,7 +106,15 @@ class Loader(Generic[AnyConfig, Matrix]):
         tensor: np.ndarray | Encoded = self._read(name)
         if isinstance(tensor, np.ndarray):
             return tensor.reshape(self._tensors[name].as_matrix or tensor.shape)
+        if not self._is_encoded:
+            self._is_encoded = True
+            self._arena.expect_less(self._saved())
         return tensor
+
+    def _saved(self) -> int:
+        """Floats that the arena need not hold where matrices of pictures have 8 bits a number."""
+        matrices = (tensor.as_matrix for tensor in self._tensors.values())
+        return sum(math.prod(matrix) * 3 // 4 for matrix in matrices if matrix is not None)
 
     def _packed(self, matrix: np.ndarray | Encoded) -> Matrix:
         return self._pack(matrix, self._arena.empty)

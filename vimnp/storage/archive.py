@@ -83,6 +83,7 @@ class Archive:
                 raise MemberError(info.filename, "stands twice; expected every member once")
             self.members[info.filename] = info
         self._places = sorted(info.header_offset for info in self.members.values())
+        self._begins: dict[str, int] = {}  # of the members that were located
 
     def check(self, name: str) -> None:
         """Raise MemberError unless a member is stored as it is, inside the file, and by itself."""
@@ -100,23 +101,31 @@ class Archive:
             raise MemberError(name, "reaches into the next member, so it cannot be read")
 
     def locate(self, name: str) -> int:
-        """Where in the file a member's bytes begin.
+        """Where in the file a member's bytes begin; looked for once.
 
         Raises
         ------
         MemberError
             As from :meth:`check`, or if the list and the member's own header differ.
         """
-        self.check(name)
+        begin = self._begins.get(name)
+        if begin is None:
+            self.check(name)
+            begin = self._begins[name] = self._find_begin(name)
+        return begin
+
+    def _find_begin(self, name: str) -> int:
+        """Read a member's own header, behind which its bytes begin."""
         info = self.members[name]
         self._file.seek(info.header_offset)
-        header = self._next(name, _HEADER.size)
-        signature, name_length, extra_length = _HEADER.unpack(header)
         encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
-        own_name = self._next(name, name_length).decode(encoding, errors="replace")
-        if signature != _SIGNATURE or own_name != info.orig_filename:
+        listed_name = info.orig_filename.encode(encoding, errors="replace")
+        header = self._next(name, _HEADER.size + len(listed_name))
+        signature, name_length, extra_length = _HEADER.unpack_from(header)
+        own_name = header[_HEADER.size :]
+        if signature != _SIGNATURE or name_length != len(own_name) or own_name != listed_name:
             raise MemberError(name, "cannot be read (the list and its own header differ)")
-        return info.header_offset + _HEADER.size + name_length + extra_length
+        return info.header_offset + len(header) + extra_length
 
     def read(self, name: str, size: int = -1) -> bytes:
         """The first bytes of a member; or all, which are then held against its CRC.

@@ -111,10 +111,10 @@ class WeightsFile:
                 raise self._error(name, "stands for NaN or infinity; expected finite weights")
             return decoded
         (member,) = self._members[name]
-        tensor = self._read_array(member)
-        if not np.isfinite(tensor).all():
+        tensor = self._read_array(member).astype(np.float32, copy=False)
+        if not np.isfinite(tensor).all():  # of float16, NumPy takes many times as long to tell
             raise self._error(member.name, "holds NaN or infinity; expected finite weights")
-        return tensor.astype(np.float32, copy=False)
+        return tensor
 
     def read_stored(self, name: str) -> np.ndarray | Encoded:
         """A tensor as it is stored: :meth:`read_encoded` where it is encoded, else :meth:`read`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,18 +77,27 @@ def members_of(name: str, tensor: Tensor, dtype: str, *, is_smoothed: bool = Fal
     is_smoothed : bool
         Whether what int8 has with a scale for each output is smoothed.
     """
+    return [
+        Member(f"{name}{end}", shape, stored)
+        for end, shape, stored in _endings(tensor, dtype, is_smoothed)
+    ]
+
+
+@functools.lru_cache(maxsize=64)  # the tensors of all layers have the same ones
+def _endings(tensor: Tensor, dtype: str, is_smoothed: bool) -> list[Member]:
+    """Of a tensor's members, what follows its name."""
     stored = stored_dtype(tensor, dtype)
     if not is_encoded(stored):
-        return [Member(f"{name}.npy", tensor.shape, np.dtype(stored).newbyteorder("<"))]
+        return [Member(".npy", tensor.shape, np.dtype(stored).newbyteorder("<"))]
     from vimnp.weights.encodings import PER_CHANNEL, layout  # plain files need it not
 
     outputs, inputs = matrix_shape(tensor)
     arrays = layout(stored, outputs, inputs)
     codes = np.dtype(arrays.codes_dtype).newbyteorder("<")
-    found = [Member(f"{name}.codes.npy", arrays.codes, codes)]
+    found = [Member(".codes.npy", arrays.codes, codes)]
     if arrays.scales is not None:
         scales = np.dtype(arrays.scales_dtype).newbyteorder("<")
-        found.append(Member(f"{name}.scales.npy", arrays.scales, scales))
+        found.append(Member(".scales.npy", arrays.scales, scales))
     if is_smoothed and stored == PER_CHANNEL:
-        found.append(Member(f"{name}.smooth.npy", (inputs,), np.dtype("<f4")))
+        found.append(Member(".smooth.npy", (inputs,), np.dtype("<f4")))
     return found
