@@ -2,11 +2,11 @@
  *
  *     cc -O2 -shared -fPIC .ci/imitate/avx_vnni.c -o avx_vnni.so
  *     CFLAGS=-DVIMNP_EMULATED_AVX_VNNI python setup.py build_ext --inplace
- *     LD_PRELOAD=./avx_vnni.so VIMNP_ISA=avxvnni python -m pytest tests/engine/test_per_channel_products.py
+ *     LD_PRELOAD=./avx_vnni.so VIMNP_ISA=avxvnni python -m pytest -p no:faulthandler -k avxvnni tests/engine/test_per_channel_products.py
  *
  * The processor raises SIGILL at the instruction; the handler does what Intel's manual says of it to the
- * registers that the system has saved, and goes on behind it. That takes a microsecond or more, and whatever else
- * is illegal stays so. Linux on x86-64 alone.
+ * registers that the system has saved, and goes on behind it. That takes some microseconds, and whatever else is
+ * illegal stays so. pytest's own handler would take the signal's place. Linux on x86-64 alone.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
