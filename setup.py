@@ -1,15 +1,21 @@
-"""Builds the extension; everything else stands in pyproject.toml."""
+"""Builds the extension; everything else stands in pyproject.toml.
+
+``VIMNP_NO_KERNELS=1`` leaves it out, on purpose: what is installed then runs in plain NumPy.
+"""
 
 import os
+import shlex
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, LinkError
+from setuptools.errors import CompileError, LinkError, PlatformError
+
+sys.path.insert(0, str(Path(__file__).parent))  # a build's front end does not look in this folder
+from setup_commands.same_bytes import Sdist, Wheel, settle_time
 
 STABLE_ABI = "0x030B0000"  # CPython 3.11: the first whose stable ABI has the buffer protocol
 
@@ -26,6 +32,9 @@ UNIX_FLAGS = [
 CFLAGS = os.environ.get("CFLAGS", "").split()
 # Python's own flags have -g, which would make the wheel twice as large.
 NO_DEBUG_INFORMATION = [] if "-g" in CFLAGS else ["-g0"]
+# Yours hold too where a trial links; Python's own have the folder of its libraries as a RPATH.
+LDFLAGS = shlex.split(os.environ.get("LDFLAGS", ""))
+RPATH = ("-Wl,-rpath,", "-Wl,-rpath=", "-Wl,-R")
 # GCC for AArch64: constants beside the code take one instruction to fetch, and not two; the scan
 # fetches 44 of them for each token.
 LITERALS_FLAG = "-mpc-relative-literal-loads"
@@ -37,11 +46,24 @@ TRIAL = "int main(void) { return 0; }"
 OPENMP_TRIAL = "#include <omp.h>\nint main(void) { return omp_get_num_threads(); }"
 POOL_TRIAL = "#include <pthread.h>\nint main(void) { return pthread_self() == 0; }"
 
+NO_KERNELS = "VIMNP_NO_KERNELS"
+NO_COMPILER = (
+    "vimnp's kernels need a C compiler: gcc or clang. Where there is none, install a wheel, or set "
+    f"{NO_KERNELS}=1 for vimnp in plain NumPy, which is many times slower"
+)
+
 
 class BuildKernels(build_ext):
     """Adds the compiler's own flags, and those for threads that a trial shows to work."""
 
     def build_extensions(self) -> None:
+        try:
+            self._add_flags()
+            super().build_extensions()
+        except (CompileError, LinkError, PlatformError) as error:
+            raise type(error)(f"{error}. {NO_COMPILER}") from error
+
+    def _add_flags(self) -> None:
         kind = self.compiler.compiler_type
         flags = ["/O2"] if kind == "msvc" else UNIX_FLAGS + NO_DEBUG_INFORMATION
         if "aarch64" in sysconfig.get_platform() and self._compiles_with([LITERALS_FLAG], TRIAL):
@@ -50,7 +72,11 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = flags + threads
             extension.extra_link_args = [] if kind == "msvc" else threads
-        super().build_extensions()
+        if kind == "unix":
+            # Where Python lies on the machine of the build is nothing for a wheel.
+            linker = self.compiler.linker_so
+            linker = [flag for flag in linker if flag in LDFLAGS or not flag.startswith(RPATH)]
+            self.compiler.set_executables(linker_so=linker)
 
     def _flags_for_threads(self) -> list[str]:
         """For OpenMP, or else for the pool of csrc/pool.h, which on Windows needs none."""
@@ -68,13 +94,24 @@ class BuildKernels(build_ext):
             source.write_text(trial)
             try:
                 objects = self.compiler.compile([str(source)], folder, extra_preargs=flags)
-                self.compiler.link_executable(objects, "trial", folder, extra_preargs=flags)
+                self.compiler.link_executable(
+                    objects, "trial", folder, extra_preargs=flags, extra_postargs=LDFLAGS
+                )
             except (CompileError, LinkError):
                 return False
         return True
 
 
+def wants_kernels() -> bool:
+    value = os.environ.get(NO_KERNELS, "")
+    if value not in ("", "0", "1"):
+        sys.exit(f"{NO_KERNELS} is {value!r}; expected 1, for vimnp in plain NumPy, or 0")
+    return value != "1"
+
+
 def kernels() -> list[Extension]:
+    from Cython.Build import cythonize  # for a compiler only
+
     version = Distribution({"name": "vimnp"})
     version.parse_config_files()
     extension = Extension(
@@ -96,8 +133,9 @@ def kernels() -> list[Extension]:
 if sysconfig.get_config_var("Py_GIL_DISABLED"):
     sys.exit("vimnp does not support free-threaded CPython: use the build with the GIL")
 
+settle_time()
 setup(
-    ext_modules=kernels(),
-    cmdclass={"build_ext": BuildKernels},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    ext_modules=kernels() if wants_kernels() else [],
+    cmdclass={"build_ext": BuildKernels, "sdist": Sdist, "bdist_wheel": Wheel},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if wants_kernels() else {},
 )

@@ -2,8 +2,10 @@
 
     python bench/builds.py --other PYTHON [--rounds 10] [--only PATTERN]
 
-PYTHON is one that has the other build. Each figure is the median over processes that take turns: of
-a process's median pass, or of what the process takes in all. Either build goes first as often.
+PYTHON is one that has the other build. Each figure is the median over pairs of processes, one of
+each build: of what a process takes in all, or of its median pass. To pass, both live side by side
+and take turns, since a machine's speed changes within the seconds that a process takes. Either
+build goes first as often.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -30,12 +33,13 @@ backend, threads, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 config = vimnp.VimConfig(img_size=(side, side))
 model = vimnp.VimTiny.random(config=config, backend=backend, num_threads=threads)
 image = numpy.random.default_rng(0).standard_normal((3, side, side)).astype(numpy.float32)
-seconds = []
-for _ in range(5 + 40 * 224 // side):
+for _ in range(5):
+    model(image)
+print("ready", flush=True)
+for _ in sys.stdin:
     start = time.perf_counter()
     model(image)
-    seconds.append(time.perf_counter() - start)
-print(1e3 * float(numpy.median(seconds[5:])))
+    print(1e3 * (time.perf_counter() - start), flush=True)
 """
 MEMORY = """
 import sys, numpy, vimnp
@@ -54,7 +58,67 @@ print(1e3 * (time.perf_counter() - start))
 
 DIGIT = next((Path(__file__).parents[1] / "tests" / "data").glob("digit_7_*.png"))
 
+Pair = tuple[float, float]
+
 ELSEWHERE = Path("/")  # in a checkout its own vimnp would come first
+
+
+REST = 0.004
+"""Seconds between two passes, in which the threads of the last one stop to look for work."""
+
+
+class PassingProcess:
+    """A process of a build that passes once whenever it is told to."""
+
+    def __init__(self, python: str, backend: str, threads: int, side: int) -> None:
+        command = [python, "-c", PASSES, backend, str(threads), str(side)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ELSEWHERE
+        )
+        self._line()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the process ended: {shlex.join(map(str, self._process.args))}")
+        return line
+
+    def milliseconds(self) -> float:
+        time.sleep(REST)
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def __enter__(self) -> PassingProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()
+
+
+def pass_in_turn(first: str, second: str, *, backend: str, threads: int, side: int) -> Pair:
+    """The median pass of a process of either build, in milliseconds."""
+    with (
+        PassingProcess(first, backend, threads, side) as one,
+        PassingProcess(second, backend, threads, side) as other,
+    ):
+        passes: list[Pair] = []
+        for turn in range(40 * 224 // side):
+            if turn % 2:
+                late = other.milliseconds()
+                passes.append((one.milliseconds(), late))
+            else:
+                early = one.milliseconds()
+                passes.append((early, other.milliseconds()))
+    ones, others = zip(*passes, strict=True)
+    return statistics.median(ones), statistics.median(others)
+
+
+def one_after_the_other(measure: Callable[..., float]) -> Callable[[str, str], Pair]:
+    """``measure(python=...)`` of both builds."""
+    return lambda first, second: (measure(python=first), measure(python=second))
 
 
 def printed(code: str, *arguments: object, python: str) -> float:
@@ -80,26 +144,31 @@ def megabytes(code: str, *arguments: object, python: str) -> float:
     return peak_memory(code, *arguments, python=python, cwd=ELSEWHERE) / 1e6
 
 
-MEASUREMENTS = {
+MEASUREMENTS: dict[str, Callable[[str, str], Pair]] = {
     **{
         f"{backend}, {threads} thread{'s' * (threads > 1)}, {side}x{side}, ms": partial(
-            printed, PASSES, backend, threads, side
+            pass_in_turn, backend=backend, threads=threads, side=side
         )
         for backend, side in (("native", 224), ("native", 448), ("numpy", 224))
         for threads in (1, 2)
     },
-    "peak memory, native, MB": partial(megabytes, MEMORY, "native"),
-    "peak memory, numpy, MB": partial(megabytes, MEMORY, "numpy"),
-    "import, load and one pass of the bundled model, ms": partial(printed, START),
-    "`vimnp predict` of a scan, the whole process, ms": partial(milliseconds, "predict", DIGIT),
+    "peak memory, native, MB": one_after_the_other(partial(megabytes, MEMORY, "native")),
+    "peak memory, numpy, MB": one_after_the_other(partial(megabytes, MEMORY, "numpy")),
+    "import, load and one pass of the bundled model, ms": one_after_the_other(
+        partial(printed, START)
+    ),
+    "`vimnp predict` of a scan, the whole process, ms": one_after_the_other(
+        partial(milliseconds, "predict", DIGIT)
+    ),
 }
 
 
-def measured_pair(measure: Callable[..., float], other: str, first: bool) -> tuple[float, float]:
+def measured_pair(measure: Callable[[str, str], Pair], other: str, first: bool) -> Pair:
     """What the other build takes, which may go first, and this one."""
-    order = (other, sys.executable) if first else (sys.executable, other)
-    found = [measure(python=python) for python in order]
-    return (found[0], found[1]) if first else (found[1], found[0])
+    if first:
+        return measure(other, sys.executable)
+    this, that = measure(sys.executable, other)
+    return that, this
 
 
 def rows(other: str, rounds: int, only: str) -> Iterator[tuple[str, ...]]:

@@ -171,7 +171,7 @@ def record(seconds=None):
         "steps": [
             {"isa": isa, "side": USUAL_SIDE, "scans": scans, "in_proj": 0.8}
             | {"float32": 40e-3, "int8": 30e-3}
-            for isa in ("avx512", "avx2", "baseline")
+            for isa in ("avx512vnni", "avx512", "avx2", "baseline")
         ],
         "digits": {"scans": 1797, "changed": 0},
     }

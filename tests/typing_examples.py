@@ -37,6 +37,8 @@ def networks(path: Path) -> None:
 
 def what_a_network_tells(model: VisionMamba) -> None:
     assert_type(model.labels, tuple[str, ...] | None)
+    assert_type(model.explain("cat.jpg", "tabby").label, str | None)
+    assert_type(model.hidden_attention("cat.jpg"), np.ndarray)
     assert_type(model.num_parameters, int)
     assert_type(model.summary(), str)
     assert_type(model.preprocess("cat.jpg"), np.ndarray)

@@ -81,7 +81,7 @@ cdef extern from "isa.h" nogil:
 
     struct conv2d_operation:
         Py_ssize_t height, width, channels
-        int kernel, silu
+        int kernel, silu, coarse
         const float *weight
         const float *bias
         program_array x, out
@@ -211,10 +211,11 @@ cdef class Program:
     cdef object ids  # how many there are, where the input is ids
     cdef Py_ssize_t out_floats, state_floats
     cdef const kernels *table
+    cdef int dots  # see struct instruction_set
     cdef list arrays  # keeps the parameters alive
 
     def __cinit__(self, Kernels chosen not None, object described not None):
-        self.table = chosen.table
+        self.table, self.dots = chosen.table, chosen.dots
         self.arrays = []
         self._lay_out(described)
         self._allocate(described)
@@ -418,7 +419,8 @@ cdef class Program:
 
     cdef int _fill_conv2d(self, conv2d_operation *to, object task) except -1:
         to.height, to.width = task.grid
-        to.channels, to.kernel, to.silu = task.x.channels, task.kernel, task.silu
+        to.channels, to.kernel = task.x.channels, task.kernel
+        to.silu, to.coarse = task.silu, task.coarse
         to.weight, to.bias = self._floats(task.filter.weight), self._floats(task.filter.bias)
         to.x, to.out = _array(task.x), _array(task.filter.out)
         return 0
@@ -454,13 +456,14 @@ cdef class Program:
         cdef matrix found
         found.inputs = found.outputs = 0
         found.dtype, found.panels, found.codes, found.scales = DTYPE_FLOAT32, NULL, NULL, NULL
-        found.scale_of_output = found.factors = NULL
+        found.scale_of_output, found.factors, found.dots = NULL, NULL, 0
         if packed is not None:
             weights = packed.panels if packed.encoded is None else packed.encoded
             found = _matrix(
                 weights, packed.factors, packed.inputs, packed.outputs, self.table.width, self.arrays,
                 "a parameter",
             )
+            found.dots = self.dots
         return found
 
     cdef const float *_floats(self, object array) except? NULL:

@@ -46,6 +46,7 @@ class Kernels:
         grid: tuple[int, int],
         silu: bool,
         num_threads: int,
+        coarse: bool = False,
     ) -> None: ...
     def gelu(self, x: np.ndarray, out: np.ndarray, *, num_threads: int) -> None: ...
     def fused_add_norm(

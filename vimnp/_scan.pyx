@@ -45,7 +45,7 @@ cdef extern from "isa.h" nogil:
     struct convolution_2d:
         Py_ssize_t height, width, channels
         extent tokens
-        int kernel, silu
+        int kernel, silu, coarse
         const float *x
         const float *weight
         const float *bias
@@ -76,6 +76,7 @@ cdef extern from "isa.h" nogil:
         const unsigned short *scales
         const float *scale_of_output
         const float *factors
+        int dots
 
     Py_ssize_t product_scratch(const matrix *m, Py_ssize_t rows)
 
@@ -169,7 +170,10 @@ cdef extern from "isa.h" nogil:
     struct instruction_set:
         const char *name
         const kernels *kernels
-        int available
+        int dots, available
+
+    enum:
+        MOST_SETS
 
     int list_instruction_sets(instruction_set *sets)
 
@@ -187,7 +191,7 @@ POOL = bool(VIMNP_POOL)  # of our own threads, where there is no OpenMP
 MAX_D_STATE = MAX_STATES
 MAX_D_CONV = MAX_TAPS
 
-cdef instruction_set _sets[4]
+cdef instruction_set _sets[MOST_SETS]
 cdef int _number_of_sets = list_instruction_sets(_sets)
 
 
@@ -211,13 +215,14 @@ cdef class Kernels:
     """
 
     cdef const kernels *table
+    cdef int dots  # see struct instruction_set
     cdef readonly str name
 
     def __cinit__(self, str name=None):
         for i in range(_number_of_sets):
             known = _sets[i].name.decode()
             if _sets[i].available and (name is None or name == known):
-                self.table, self.name = _sets[i].kernels, known
+                self.table, self.dots, self.name = _sets[i].kernels, _sets[i].dots, known
                 return
         raise KeyError(name)
 
@@ -292,12 +297,12 @@ cdef class Kernels:
 
     def conv2d(
         self, const float[:, :] x, const float[:, ::1] weight, const float[::1] bias, float[:, :] out,
-        *, tuple grid not None, bint silu, int num_threads,
+        *, tuple grid not None, bint silu, int num_threads, bint coarse=False,
     ):
         """Convolve a grid of tokens; see vimnp.ops.kernels."""
         cdef convolution_2d c
         c.height, c.width = grid
-        c.channels, c.silu = x.shape[1], silu
+        c.channels, c.silu, c.coarse = x.shape[1], silu, coarse
         _expect(c.height >= 0 and c.width >= 0 and c.height * c.width == x.shape[0], "grid")
         c.kernel = 1
         while c.kernel * c.kernel < weight.shape[0]:
@@ -431,6 +436,7 @@ cdef class Kernels:
         cdef list views = []  # keeps the weights alive
         factors = None if getattr(panels, "smooth", None) is None else 1 / panels.smooth
         p.weights = _matrix(panels, factors, x.shape[1], out.shape[1], width, views, "panels")
+        p.weights.dots = self.dots
         of_rows.begin, of_rows.end = rows
         of_columns.begin, of_columns.end = columns
         _expect_shape(x, out.shape[0], p.weights.inputs, "x")
@@ -475,7 +481,7 @@ cdef matrix _matrix(
     cdef const float[::1] of_inputs
     found.inputs, found.outputs, found.dtype = inputs, outputs, DTYPE_FLOAT32
     found.panels, found.codes, found.scales = NULL, NULL, NULL
-    found.scale_of_output = found.factors = NULL
+    found.scale_of_output, found.factors, found.dots = NULL, NULL, 0
     views.append(weights)
     if not hasattr(weights, "codes"):
         panels = weights

@@ -11,10 +11,10 @@ from tests.support.arrays import normal
 from tests.support.implementations import NATIVE_WAYS, only
 from tests.support.micro import MICRO
 from tests.support.options import OPTIONS
-from tests.support.programs import run
+from tests.support.programs import reading_tokens, run
 from tests.support.vmamba_networks import MICRO as MICRO_VMAMBA
 from vimnp.engine.packing import PackedMatrix, Packing, sizes_only
-from vimnp.engine.program import Conv1d, Program, Scan
+from vimnp.engine.program import Conv1d, Conv2d, Filter, Program, Scan
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.parameters import Parameters, load_parameters
@@ -63,6 +63,35 @@ class Small(PackedMatrix):
 def small(matrix: np.ndarray, empty: object = None) -> PackedMatrix:
     outputs, inputs = matrix.shape
     return Small(inputs, outputs, None, Packing(1, 1))
+
+
+def test_convolutions_in_two_dimensions_are_coarse_in_int8() -> None:
+    for pack, is_coarse in ((sizes_only, False), (small, True)):
+        parameters = load_vmamba(MICRO_VMAMBA, random_reader(MICRO_VMAMBA, 0), pack)
+        program = build_vmamba(MICRO_VMAMBA, parameters, "logits")
+        tasks = [operation.task for stage in program.stages for operation in stage.operations]
+        found = [task.coarse for task in tasks if isinstance(task, Conv2d)]
+        assert found == [is_coarse] * sum(MICRO_VMAMBA.depths)
+
+
+@only(NATIVE_WAYS)
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_a_program_convolves_a_grid_to_four_digits(kernel: int) -> None:
+    grid, channels = (6, 7), 21
+    x = normal(grid[0] * grid[1], channels)
+    weight, bias = normal(kernel * kernel, channels, seed=1), normal(channels, seed=2)
+
+    def convolved(*, coarse: bool, num_threads: int = 1) -> np.ndarray:
+        b, tokens = reading_tokens(*x.shape, x.shape, coarse=coarse)
+        with b.columns(channels, len(x)):
+            b.conv2d(tokens, Filter(weight, bias, b.out), grid=grid)
+        return run(b.program(), x[None], num_threads)
+
+    usual, found = convolved(coarse=False), convolved(coarse=True)
+    assert (np.abs(found - usual) <= 2e-4 * np.abs(usual) + 1e-30).all()
+    assert (found != usual).any()
+    np.testing.assert_array_equal(convolved(coarse=True, num_threads=3), found)
 
 
 def test_networks_in_int8_are_coarse() -> None:

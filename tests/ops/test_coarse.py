@@ -265,3 +265,27 @@ def test_a_convolution_errs_by_less(
     assert (np.abs(found - exact) <= 2e-4 * np.abs(exact) + 1e-30).all()
     plain = convolve(coarse=True, silu=False)
     np.testing.assert_array_equal(plain, convolve(coarse=False, silu=False))
+
+
+@examples
+@given(
+    grid=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    channels=st.integers(1, 40),
+    kernel=st.sampled_from([1, 3, 3, 5]),
+    num_threads=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_a_convolution_of_a_grid_errs_by_less(compiled, grid, channels, kernel, num_threads, seed):
+    x = normal(grid[0] * grid[1], channels, seed=seed)
+    filter = normal(kernel * kernel, channels, seed=seed + 1), normal(channels, seed=seed + 2)
+
+    def convolve(*, coarse: bool, silu: bool = True) -> np.ndarray:
+        out = aligned_empty(*x.shape)
+        settings = {"silu": silu, "num_threads": num_threads, "coarse": coarse}
+        compiled.conv2d(x, *filter, out, grid=grid, **settings)
+        return out
+
+    found, exact = convolve(coarse=True), convolve(coarse=False)
+    assert (np.abs(found - exact) <= 2e-4 * np.abs(exact) + 1e-30).all()
+    plain = convolve(coarse=True, silu=False)
+    np.testing.assert_array_equal(plain, convolve(coarse=False, silu=False))

@@ -10,7 +10,7 @@ from vimnp.runtime import extension
 
 NORMAL = 2.0**-100  # results below may be flushed to zero
 
-WITH_FMA = {"avx512", "avx2", "neon"}
+WITH_FMA = {"avx512vnni", "avx512", "avxvnni", "avx2", "neondotprod", "neon"}
 
 
 def largest_error(name: str, x: np.ndarray) -> np.ndarray:

@@ -13,7 +13,9 @@ CPUINFO = Path("/proc/cpuinfo")
 
 # Linux's names of what an instruction set needs; it names nothing that it does not let through.
 NEEDED = {
+    "avx512vnni": {"avx512f", "avx512bw", "avx2", "fma", "avx512_vnni"},
     "avx512": {"avx512f", "avx512bw", "avx2", "fma"},
+    "avxvnni": {"avx2", "fma", "avx_vnni"},
     "avx2": {"avx2", "fma"},
     "baseline": {"sse2"},
     "scalar": set(),

@@ -29,12 +29,14 @@ def run(
     return out.reshape(program.out)
 
 
-def reading_tokens(rows: int, channels: int, out: tuple[int, int]) -> tuple[Builder, Array]:
+def reading_tokens(
+    rows: int, channels: int, out: tuple[int, int], *, coarse: bool = False
+) -> tuple[Builder, Array]:
     """A builder whose input is tokens (1, rows, channels), and the array that has them then.
 
     They come as a picture of one column of patches, multiplied with the unit matrix.
     """
-    b = Builder((1, rows, channels), out)
+    b = Builder((1, rows, channels), out, coarse=coarse)
     tokens = b.array(rows, channels)
     with b.rows(rows):
         b.embed(

@@ -57,11 +57,22 @@ INLINE FN(shorts) FN(lower_halves)(FN(shorts) codes)
 #endif
 }
 
-#if ISA == ISA_AVX512
 /* The instruction by its name: gcc 12 copies and spills around its own function for it. */
+#undef ADD_DOT
+#if ISA == ISA_AVX512
+#define ADD_DOT(sum, codes, numbers) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(numbers))
+#else
+#define ADD_DOT(sum, codes, numbers) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(codes), "x"(numbers))
+#endif
+
+#if HAS_DOTS
 INLINE FN(ints) FN(dot)(FN(ints) sums, FN(shorts) codes, const int8_t *q)
 {
+#if ISA == ISA_AVX512
     __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(codes), "m"(*(const int32_t *)q));
+#else
+    ADD_DOT(sums, codes, FN(four_of)(q));
+#endif
     return sums;
 }
 #endif
@@ -94,7 +105,7 @@ INLINE void FN(block_sums)(
             UNROLL
             for (int r = 0; r < rows; r++) {
                 const int8_t *q = x[r][block].q;
-#if ISA == ISA_AVX512
+#if HAS_DOTS
                 if (dots && dtype == DTYPE_INT8) {
                     sums[r][v] = FN(dot)(sums[r][v], both, q + 4 * j);
                     continue;

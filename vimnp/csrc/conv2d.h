@@ -73,12 +73,17 @@ INLINE void FN(convolve_tokens)(
             c, weight, bias, corner, FN(taps_within)(y, c->height, kernel),
             FN(taps_within)(x, c->width, kernel), channel, lanes, kernel);
     }
-    if (c->silu)
+    if (c->silu && c->coarse)
+        FN(coarse_silu_divisors)(sums, divisors, number);
+    else if (c->silu)
         FN(silu_divisors)(sums, divisors, number);
-    for (int t = 0; t < number; t++)
-        FN(store)(
-            c->out + (first + t) * c->out_stride + channel, c->silu ? sums[t] / divisors[t] : sums[t],
-            lanes);
+    for (int t = 0; t < number; t++) {
+        float *out = c->out + (first + t) * c->out_stride + channel;
+        if (c->silu && c->coarse)
+            FN(store)(out, FN(coarse_quotient)(sums[t], divisors[t]), lanes);
+        else
+            FN(store)(out, c->silu ? sums[t] / divisors[t] : sums[t], lanes);
+    }
 }
 
 /* A vector of channels, of all tokens that are asked for. */

@@ -16,19 +16,20 @@
 
 struct cpu_features {
     int avx2, avx512; /* with FMA; the foundation, and bytes and words */
-    int dots;         /* sums of four products of bytes in one instruction */
+    /* Sums of four products of bytes in one instruction: of 64 bytes, of 32, and ARM's of 16. */
+    int avx512_vnni, avx_vnni, dotprod;
 };
 
 #if VIMNP_X86
 
 enum { EAX, EBX, ECX, EDX };
 
-static void read_cpuid(unsigned leaf, unsigned registers[4])
+static void read_cpuid(unsigned leaf, unsigned subleaf, unsigned registers[4])
 {
     __asm__ volatile("cpuid"
                      : "=a"(registers[EAX]), "=b"(registers[EBX]), "=c"(registers[ECX]),
                        "=d"(registers[EDX])
-                     : "a"(leaf), "c"(0));
+                     : "a"(leaf), "c"(subleaf));
 }
 
 /* The registers that the system saves when it changes threads. */
@@ -45,20 +46,29 @@ static struct cpu_features find_cpu_features(void)
 {
     const unsigned osxsave = 1u << 27, fma = 1u << 12; /* of leaf 1, ECX */
     const unsigned avx2 = 1u << 5, avx512 = 1u << 16 | 1u << 30; /* of leaf 7, EBX */
-    const unsigned vnni = 1u << 11;                              /* of leaf 7, ECX */
+    const unsigned avx512_vnni = 1u << 11;                       /* of leaf 7, ECX */
+    const unsigned avx_vnni = 1u << 4;                           /* of leaf 7's subleaf 1, EAX */
     const unsigned ymm = 0x06, zmm = 0xe6; /* SSE and AVX; and masks, and two halves */
-    struct cpu_features found = {0, 0, 0};
+    struct cpu_features found = {0};
     unsigned leaf[4];
-    read_cpuid(0, leaf);
+    read_cpuid(0, 0, leaf);
     const unsigned last_leaf = leaf[EAX];
-    read_cpuid(1, leaf);
+    read_cpuid(1, 0, leaf);
     if (last_leaf < 7 || (leaf[ECX] & osxsave) == 0 || (leaf[ECX] & fma) == 0)
         return found;
     const unsigned saved = read_saved_state();
-    read_cpuid(7, leaf);
+    read_cpuid(7, 0, leaf);
+    const unsigned last_subleaf = leaf[EAX];
     found.avx2 = (saved & ymm) == ymm && (leaf[EBX] & avx2) != 0;
     found.avx512 = found.avx2 && (saved & zmm) == zmm && (leaf[EBX] & avx512) == avx512;
-    found.dots = found.avx512 && (leaf[ECX] & vnni) != 0;
+    found.avx512_vnni = found.avx512 && (leaf[ECX] & avx512_vnni) != 0;
+    if (last_subleaf >= 1) {
+        read_cpuid(7, 1, leaf);
+        found.avx_vnni = found.avx2 && (leaf[EAX] & avx_vnni) != 0;
+    }
+#if defined(VIMNP_EMULATED_AVX_VNNI) /* by .ci/imitate/avx_vnni.c, for tests */
+    found.avx_vnni = found.avx2;
+#endif
     return found;
 }
 
@@ -66,12 +76,12 @@ static struct cpu_features find_cpu_features(void)
 
 static struct cpu_features find_cpu_features(void)
 {
-    struct cpu_features found = {0, 0, 0};
+    struct cpu_features found = {0};
 #if VIMNP_ARM && (defined(__APPLE__) || defined(__ARM_FEATURE_DOTPROD))
-    found.dots = 1;
+    found.dotprod = 1;
 #elif VIMNP_ARM && defined(__linux__)
     const unsigned long asimddp = 1ul << 20;
-    found.dots = (getauxval(AT_HWCAP) & asimddp) != 0;
+    found.dotprod = (getauxval(AT_HWCAP) & asimddp) != 0;
 #endif
     return found;
 }

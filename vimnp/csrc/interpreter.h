@@ -83,7 +83,7 @@ static void FN(run_conv2d)(
 {
     struct convolution_2d task = {
         .height = c->height, .width = c->width, .channels = c->channels, .kernel = c->kernel,
-        .silu = c->silu, .weight = c->weight, .bias = c->bias,
+        .silu = c->silu, .coarse = c->coarse, .weight = c->weight, .bias = c->bias,
         .x = first_row(worker, c->x), .x_stride = c->x.stride,
         .out = first_row(worker, c->out), .out_stride = c->out.stride};
     task.tokens = (struct extent){tokens_ready(&task, rows.begin), tokens_ready(&task, rows.end)};

@@ -35,10 +35,6 @@ struct kernels {
     void (*apply)(enum function, const float *x, float *out, ptrdiff_t length);
 };
 
-/* Whether this machine multiplies bytes and adds them up in one instruction (VNNI; SDOT): within an
- * instruction set, products with int8 and int4 alone differ by it, and not in what they compute. */
-static int has_dots;
-
 #define ISA_SCALAR 0
 #define ISA_SSE2 1
 #define ISA_AVX2 2
@@ -73,6 +69,12 @@ static int has_dots;
 #include <avx512bwintrin.h>
 #endif
 #define WITH_DOTS
+/* AVX-VNNI's instruction is written by its name: the assemblers that come with these compilers know it. */
+#if defined(__clang__)
+#define VIMNP_AVX_VNNI (__clang_major__ >= 13)
+#else
+#define VIMNP_AVX_VNNI (__GNUC__ >= 12)
+#endif
 #elif VIMNP_ARM
 #include <arm_neon.h>
 #if defined(__ARM_FEATURE_DOTPROD)
@@ -149,27 +151,36 @@ static int has_dots;
 #undef SUFFIX
 #endif
 
-/* An instruction set by name: compiled in or not, and whether this machine has it. */
+/* An instruction set by name, and whether this machine has it. Two of them may have their kernels in common:
+ * `dots` says that bytes are multiplied and added up in one instruction (VNNI; SDOT). Products with int8 and
+ * int4 alone differ by it, and not in what they compute. */
 struct instruction_set {
     const char *name;
     const struct kernels *kernels;
-    int available;
+    int dots, available;
 };
 
+#define MOST_SETS 6
+
 /* Fills `sets`, fastest first, and returns their number. */
-static int list_instruction_sets(struct instruction_set sets[4])
+static int list_instruction_sets(struct instruction_set sets[MOST_SETS])
 {
     int count = 0;
     const struct cpu_features has = find_cpu_features();
-    has_dots = has.dots;
 #if VIMNP_X86
-    sets[count++] = (struct instruction_set){"avx512", &kernels_avx512, has.avx512};
-    sets[count++] = (struct instruction_set){"avx2", &kernels_avx2, has.avx2};
-    sets[count++] = (struct instruction_set){"baseline", &kernels_baseline, 1};
-#elif VIMNP_ARM
-    sets[count++] = (struct instruction_set){"neon", &kernels_neon, 1};
+    sets[count++] = (struct instruction_set){"avx512vnni", &kernels_avx512, 1, has.avx512_vnni};
+    sets[count++] = (struct instruction_set){"avx512", &kernels_avx512, 0, has.avx512};
+#if VIMNP_AVX_VNNI
+    sets[count++] = (struct instruction_set){"avxvnni", &kernels_avx2, 1, has.avx_vnni};
 #endif
-    sets[count++] = (struct instruction_set){"scalar", &kernels_scalar, 1};
+    sets[count++] = (struct instruction_set){"avx2", &kernels_avx2, 0, has.avx2};
+    sets[count++] = (struct instruction_set){"baseline", &kernels_baseline, 0, 1};
+#elif VIMNP_ARM
+    sets[count++] = (struct instruction_set){"neondotprod", &kernels_neon, 1, has.dotprod};
+    sets[count++] = (struct instruction_set){"neon", &kernels_neon, 0, 1};
+#endif
+    sets[count++] = (struct instruction_set){"scalar", &kernels_scalar, 0, 1};
+    (void)has;
     return count;
 }
 

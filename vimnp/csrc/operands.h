@@ -55,6 +55,7 @@ struct matrix {
     const uint16_t *scales; /* of int8 and int4: bfloat16 */
     const float *scale_of_output; /* of int8_per_channel: (outputs,), and zeros to the panel's end */
     const float *factors;   /* of the same: by which its inputs (inputs,) are multiplied; NULL for ones */
+    int dots;               /* how bytes are multiplied: see struct instruction_set */
 };
 
 /* Rows of x that stay in the second-level cache while all panels pass over them: whole tiles. */
@@ -169,6 +170,7 @@ struct convolution_2d {
     ptrdiff_t height, width, channels;
     struct extent tokens; /* that are asked for; see tokens_ready() */
     int kernel, silu;     /* an odd number of lines and of columns */
+    int coarse;           /* SiLU by the functions of coarse.h */
     const float *x, *weight, *bias; /* bias may be NULL */
     float *out;
     ptrdiff_t x_stride, out_stride;

@@ -16,7 +16,7 @@
 #elif ISA == ISA_AVX2
 #define TALL 6
 #define WIDE 1
-#define HAS_DOTS 0
+#define HAS_DOTS VIMNP_AVX_VNNI
 #elif ISA == ISA_NEON
 #define TALL 4
 #define WIDE 2
@@ -145,7 +145,7 @@ WITH_DOTS static void FN(product_int4_dots)(
 static void FN(product_int8)(const struct product *p, struct extent rows, struct extent columns)
 {
 #if HAS_DOTS
-    if (has_dots) {
+    if (p->weights.dots) {
         FN(product_int8_dots)(p, rows, columns);
         return;
     }
@@ -156,7 +156,7 @@ static void FN(product_int8)(const struct product *p, struct extent rows, struct
 static void FN(product_int4)(const struct product *p, struct extent rows, struct extent columns)
 {
 #if HAS_DOTS
-    if (has_dots) {
+    if (p->weights.dots) {
         FN(product_int4_dots)(p, rows, columns);
         return;
     }

@@ -49,7 +49,6 @@ INLINE FN(ints) FN(two_codes)(const uint8_t *codes, const int second)
 #endif
 }
 
-#if ISA != ISA_AVX2
 /* Two neighbouring numbers of 16 bits, or four of 8, for every output. */
 INLINE FN(ints) FN(every_output)(const int8_t *numbers)
 {
@@ -57,7 +56,6 @@ INLINE FN(ints) FN(every_output)(const int8_t *numbers)
     memcpy(&bits, numbers, sizeof bits);
     return FN(set1_int)(bits);
 }
-#endif
 
 /* Adds numbers of a row, times the codes of each output, to the row's sums: two neighbours of 16 bits, or four
  * of 8. By their names: left to itself, gcc makes many products before it adds them up, and has no registers
@@ -113,21 +111,21 @@ INLINE void FN(channel_step)(
     const struct FN(sides) *of, ptrdiff_t k, const int dots, const int rows, const int vectors,
     FN(ints) sums[][PANEL])
 {
-#if ISA == ISA_AVX512
+#if HAS_DOTS
     if (dots) {
         FN(ints) four[PANEL];
         UNROLL
         for (int v = 0; v < vectors; v++) {
             const uint8_t *from = of->codes[v] + 16 * k;
             READ_AFTER(from, sums[rows - 1][v]);
-            four[v] = (FN(ints))_mm512_loadu_si512(from);
+            memcpy(&four[v], from, sizeof four[v]);
         }
         UNROLL
         for (int r = 0; r < rows; r++) {
             const FN(ints) numbers = FN(every_output)(of->numbers[r] + k);
             UNROLL
             for (int v = 0; v < vectors; v++)
-                __asm__("vpdpbusd %2, %1, %0" : "+v"(sums[r][v]) : "v"(four[v]), "v"(numbers));
+                ADD_DOT(sums[r][v], four[v], numbers);
         }
         return;
     }
@@ -366,8 +364,10 @@ ROWS_OF_VECTORS(channel_rows_4, 0, 4)
 #if HAS_DOTS
 WITH_DOTS ROWS_OF_VECTORS(dots_rows_1, 1, 1)
 WITH_DOTS ROWS_OF_VECTORS(dots_rows_2, 1, 2)
+#if CHANNEL_VECTORS(1) == 4
 WITH_DOTS ROWS_OF_VECTORS(dots_rows_3, 1, 3)
 WITH_DOTS ROWS_OF_VECTORS(dots_rows_4, 1, 4)
+#endif
 #endif
 
 static void FN(channel_vectors)(
@@ -379,8 +379,10 @@ static void FN(channel_vectors)(
         switch (vectors) {
         case 1: FN(dots_rows_1)(p, x, stride, rows, column); return;
         case 2: FN(dots_rows_2)(p, x, stride, rows, column); return;
+#if CHANNEL_VECTORS(1) == 4
         case 3: FN(dots_rows_3)(p, x, stride, rows, column); return;
-        default: FN(dots_rows_4)(p, x, stride, rows, column); return;
+        case 4: FN(dots_rows_4)(p, x, stride, rows, column); return;
+#endif
         }
 #endif
     switch (vectors) {
@@ -416,7 +418,7 @@ static void FN(channel_product)(
 
 static void FN(product_per_channel)(const struct product *p, struct extent rows, struct extent columns)
 {
-    FN(channel_product)(p, rows, columns, HAS_DOTS && has_dots);
+    FN(channel_product)(p, rows, columns, HAS_DOTS && p->weights.dots);
 }
 
 /* Rows for products that find them quantised: all take them in the same form. */
@@ -424,5 +426,5 @@ static void FN(quantise_for)(
     const struct matrix *m, const float *x, ptrdiff_t x_stride, float *out, ptrdiff_t out_stride,
     struct extent rows)
 {
-    FN(quantise_whole_rows)(m, x, x_stride, out, out_stride, rows, SHORTS(HAS_DOTS && has_dots));
+    FN(quantise_whole_rows)(m, x, x_stride, out, out_stride, rows, SHORTS(HAS_DOTS && m->dots));
 }

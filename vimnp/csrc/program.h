@@ -101,7 +101,7 @@ struct conv1d_operation {
 /* A depthwise convolution of a grid of tokens; see struct convolution_2d. */
 struct conv2d_operation {
     ptrdiff_t height, width, channels;
-    int kernel, silu;
+    int kernel, silu, coarse;
     const float *weight, *bias; /* (kernel * kernel, channels), (channels,) or NULL */
     struct array x, out;
 };

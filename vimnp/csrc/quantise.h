@@ -129,10 +129,15 @@ INLINE void FN(store_numbers)(const FN(ints) *whole, void *numbers, ptrdiff_t k,
     } else
         _mm_storeu_si128((__m128i *)((int8_t *)numbers + k), _mm512_cvtepi32_epi8((__m512i)whole[0]));
 #elif ISA == ISA_AVX2
-    (void)shorts;
     const __m256i both = _mm256_packs_epi32((__m256i)whole[0], (__m256i)whole[1]);
-    const __m256i half = _mm256_shufflelo_epi16(_mm256_permute4x64_epi64(both, 0xd8), 0xd8);
-    _mm256_storeu_si256((__m256i *)((int16_t *)numbers + k), _mm256_shufflehi_epi16(half, 0xd8));
+    const __m256i in_order = _mm256_permute4x64_epi64(both, 0xd8);
+    if (shorts) {
+        const __m256i half = _mm256_shufflelo_epi16(in_order, 0xd8);
+        _mm256_storeu_si256((__m256i *)((int16_t *)numbers + k), _mm256_shufflehi_epi16(half, 0xd8));
+        return;
+    }
+    const __m128i low = _mm256_castsi256_si128(in_order), high = _mm256_extracti128_si256(in_order, 1);
+    _mm_storeu_si128((__m128i *)((int8_t *)numbers + k), _mm_packs_epi16(low, high));
 #elif ISA == ISA_SSE2
     (void)shorts;
     for (int i = 0; i < 2; i++) {

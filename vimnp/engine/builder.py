@@ -71,8 +71,8 @@ class Builder:
     state : int
         Floats of what a pass goes on from, and leaves for the next.
     coarse : bool
-        Exponentials, softplus and SiLU of scans and of convolutions in one dimension have four
-        digits, in less time (``csrc/coarse.h``): for networks in int8, whose products err by more.
+        Exponentials, softplus and SiLU of scans and of depthwise convolutions have four digits, in
+        less time (``csrc/coarse.h``): for networks in int8, whose products err by more.
 
     Raises
     ------
@@ -536,7 +536,8 @@ class Builder:
         self._expect_split("columns", x, filter.out)
         results = x.rows * x.channels
         cost = costs.conv2d(results, kernel * kernel, silu).plus(costs.moved(results))
-        task = Conv2d(x=x, filter=filter, grid=grid, kernel=kernel, silu=silu)
+        coarse = self._coarse
+        task = Conv2d(x=x, filter=filter, grid=grid, kernel=kernel, silu=silu, coarse=coarse)
         self._add("conv2d", task, cost, [x], rows=(0, x.rows))
 
     def patches(

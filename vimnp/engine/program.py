@@ -224,6 +224,7 @@ class Conv2d(SimpleNamespace):
     grid: tuple[int, int]  # lines, columns
     kernel: int
     silu: bool
+    coarse: bool  # SiLU to four digits
 
 
 class TokenPatches(SimpleNamespace):

@@ -324,6 +324,19 @@ class VisionModel(Model):
             As for calling the model, or if the logits are not finite.
         """
         top_k = checked_count("top_k", top_k)
+        self._expect_classes()
+        logits = self(images)
+        if logits.ndim == 1:
+            with naming(name_of(images)) if is_picture_file(images) else nullcontext():
+                return self._best(logits, top_k)
+        answers = []
+        for index, row in enumerate(logits):
+            with naming(f"images[{index}]"):
+                answers.append(self._best(row, top_k))
+        return answers
+
+    def _expect_classes(self) -> None:
+        """Raise ConfigError if the network gives no logits for a whole picture."""
         if not self.config.num_classes:
             raise ConfigError(
                 "this network has no head, and so no classes to predict; expected one with a head: "
@@ -334,15 +347,6 @@ class VisionModel(Model):
                 "final_pool_type is 'all', so there are logits for every token, and none for the "
                 "picture; expected another one: call the model for the logits"
             )
-        logits = self(images)
-        if logits.ndim == 1:
-            with naming(name_of(images)) if is_picture_file(images) else nullcontext():
-                return self._best(logits, top_k)
-        answers = []
-        for index, row in enumerate(logits):
-            with naming(f"images[{index}]"):
-                answers.append(self._best(row, top_k))
-        return answers
 
     def _best(self, logits: np.ndarray, top_k: int) -> list[Prediction]:
         best = best_first(logits)[:top_k]

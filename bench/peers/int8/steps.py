@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from breakdown import peak_rate, step
-from instructions import lacking
 from limits import VECTOR_SETS, instruction_set
 
 import vimnp
@@ -104,5 +103,4 @@ def _int8_over_float32(isa: str | None) -> int:
     An instruction that adds up four products has as many lanes as one in float32; otherwise there
     are those of 16 bits, which add up two.
     """
-    has_dots = isa == "avx512" and not lacking(["VNNI"])
-    return 4 if has_dots else 2
+    return 4 if isa in ("avx512vnni", "avxvnni", "neondotprod") else 2

@@ -10,6 +10,7 @@ import numpy as np
 
 from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
+from vimnp.models.ranking import best_first
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.outputs import Kind, Layers, Output, shape_of
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from vimnp.engine.costs import Cost
     from vimnp.engine.network import Network
     from vimnp.engine.packing import PackMatrix
+    from vimnp.images.preprocessing import Picture
+    from vimnp.models.vim.explain import Explanation
     from vimnp.models.vision import Pictures
 
 
@@ -134,7 +137,7 @@ class VisionMamba(VisionModel):
         """The sequence's tokens (..., L, E) -> the patches', where they lie, (..., E, h, w)."""
         tokens = self._in_picture(tokens)
         patches = np.delete(tokens, list(self.config.class_tokens.values()), axis=-2)
-        grid = patches.reshape(*tokens.shape[:-2], *self.config.grid_size, self.config.embed_dim)
+        grid = patches.reshape(*tokens.shape[:-2], *self.config.grid_size, tokens.shape[-1])
         return np.ascontiguousarray(np.moveaxis(grid, -1, -3))
 
     def intermediate_features(
@@ -196,6 +199,130 @@ class VisionMamba(VisionModel):
                 "a pair each: 1, 3 and so on"
             )
         return found
+
+    # ---- Why it says so -------------------------------------------------------------------------
+
+    def explain(self, image: Picture, target: int | str | None = None) -> Explanation:
+        """What each patch contributes to a class, exactly, through the scans of every layer.
+
+        Parameters
+        ----------
+        image
+            A single picture, as for calling the model.
+        target : int or str, optional
+            The class, by its index or its label; by default the likeliest one.
+
+        Returns
+        -------
+        Explanation
+            Its ``map`` is an array (h, w) of logits: where it is above 0, patches speak for the
+            class. See :mod:`vimnp.models.vim.explain` for how it is found.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such class, or the network has no head, logits for every token, rotary
+            position embedding (``if_rope``), or precision "int8".
+        ImageError
+            As for calling the model.
+        """
+        from vimnp.models.vim import explain
+
+        explain.expect_linear_products(self.precision)
+        explain.expect_unrotated(self.config)
+        self._expect_classes()
+        pixels = self.preprocess(image)
+        logits = self._forward_inputs([pixels], 1, "logits")[0]
+        index = int(best_first(logits)[0]) if target is None else self._class_index(target)
+        last = Layers("residual", (self.config.num_active_layers - 1,))
+        stream = self._forward_inputs([pixels], 1, last)[0, 0]
+        plain = self._network.plain()
+        reading = explain.reading_of(self.config, plain, stream, index)
+        load = functools.partial(self._lay_out, plain)
+        of_tokens, rest = explain.contributions(
+            self.config, load, self.num_threads, pixels, reading
+        )
+        of_patches = self._maps(of_tokens)
+        return explain.Explanation(
+            index=index,
+            label=self.labels[index] if self.labels else None,
+            score=float(logits[index] - logits.mean(dtype=np.float64)),
+            contributions=of_patches,
+            rest=rest + float(of_tokens.sum(dtype=np.float64) - of_patches.sum(dtype=np.float64)),
+        )
+
+    def hidden_attention(self, image: Picture) -> np.ndarray:
+        """Where in the picture each layer finds what it adds to the tokens that the head reads.
+
+        Parameters
+        ----------
+        image
+            A single picture, as for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (layers, h, w)
+            The patches' shares, of absolute values in the sum over channels. With those of the
+            class tokens, which are left out, a layer's sum is 1.
+
+        Raises
+        ------
+        ConfigError
+            If the head reads every token, or their mean, or the precision is "int8".
+        ImageError
+            As for calling the model.
+        """
+        from vimnp.models.vim import explain
+
+        explain.expect_linear_products(self.precision)
+        if self.config.pooled_tokens is None:
+            raise ConfigError(
+                "the head of this network reads all tokens; expected one that reads a class token, "
+                "or the last one, whose attention can be shown"
+            )
+        load = functools.partial(self._lay_out, self._network.plain())
+        pixels = self.preprocess(image)
+        return self._maps(explain.hidden_attention(self.config, load, self.num_threads, pixels))
+
+    def step_sizes(self, image: Picture) -> np.ndarray:
+        """How large the scans' steps are, delta: how much of each patch goes into the states.
+
+        Parameters
+        ----------
+        image
+            A single picture, as for calling the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (layers, h, w)
+            The mean over channels and directions.
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
+        """
+        from vimnp.models.vim import explain
+
+        load = functools.partial(self._lay_out, self._network.plain())
+        pixels = self.preprocess(image)
+        return self._maps(explain.mean_step_sizes(self.config, load, self.num_threads, pixels))
+
+    def _class_index(self, target: int | str) -> int:
+        import difflib
+
+        if not isinstance(target, str):
+            return checked_count("target", target, self.config.num_classes - 1, least=0)
+        if self.labels is None:
+            raise ConfigError(
+                f"target is {target!r}, and the weights name no classes; expected an index, 0 to "
+                f"{self.config.num_classes - 1}"
+            )
+        if target not in self.labels:
+            near = difflib.get_close_matches(target, self.labels, n=3, cutoff=0.4)
+            hint = " or ".join(map(repr, near or self.labels[:3]))
+            raise ConfigError(f"there is no class {target!r}; expected one such as {hint}")
+        return self.labels.index(target)
 
     # ---- What the class says of itself to VisionModel -------------------------------------------
 
