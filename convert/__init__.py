@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from vimnp.convert.network import (
     refuse_other_model,
 )
 from vimnp.convert.settings import parse_settings, to_text
-from vimnp.errors import CheckpointError, ConfigError, WeightsError
+from vimnp.errors import CheckpointError, ConfigError, ImageError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
 from vimnp.weights.family import Configuration
 from vimnp.weights.metadata import BYTES, TOKENIZER, Metadata, OfPictures, OfText
@@ -53,12 +53,26 @@ class Conversion:
         Number of weights.
     size : int
         Of the written file, in bytes.
+    skipped : tuple of str
+        Of the files to calibrate with that were looked at, those that are no pictures which can be
+        read: the name of each, and why.
     """
 
     metadata: Metadata[Any]
     assumptions: tuple[str, ...]
     parameters: int
     size: int
+    skipped: tuple[str, ...] = ()
+
+
+class _Calibration(NamedTuple):
+    """What a network in int8 is smoothed by: a folder, or None for noise; and who hears what.
+
+    Of a file there that is no picture which can be read.
+    """
+
+    pictures: str | os.PathLike[str] | None
+    on_skipped: Callable[[ImageError], object]
 
 
 def convert_checkpoint(
@@ -135,8 +149,16 @@ def convert_checkpoint(
                 )
         if labels not in (None, "none"):
             metadata = dataclasses.replace(metadata, labels=_read_labels(labels, metadata.config))
-        size = _write(destination, metadata, network, beside.tokenizer, calibrate)
-    return Conversion(metadata, tuple(assumptions), metadata.config.num_parameters, size)
+        skipped: list[ImageError] = []
+        calibration = _Calibration(calibrate, skipped.append)
+        size = _write(destination, metadata, network, beside.tokenizer, calibration)
+    return Conversion(
+        metadata,
+        tuple(assumptions),
+        metadata.config.num_parameters,
+        size,
+        tuple(map(str, skipped)),
+    )
 
 
 def _open(source: Path, use_ema: bool) -> Source:
@@ -333,12 +355,12 @@ def _write(
     metadata: Metadata[Any],
     network: Network,
     tokenizer: bytes | None,
-    pictures: str | os.PathLike[str] | None,
+    calibration: _Calibration,
 ) -> int:
     """Write the weights file; its size in bytes."""
     source = network.checkpoint.path
     try:
-        smoothing = _find_smoothing(metadata, network, pictures)
+        smoothing = _find_smoothing(metadata, network, calibration)
         tensors = network.read_all(metadata.config.parameter_shapes())
         return write_weights(
             destination, metadata, tensors, tokenizer=tokenizer, smoothing=smoothing
@@ -355,13 +377,13 @@ def _write(
 
 
 def _find_smoothing(
-    metadata: Metadata[Any], network: Network, pictures: str | os.PathLike[str] | None
+    metadata: Metadata[Any], network: Network, calibration: _Calibration
 ) -> dict[str, np.ndarray]:
     if not metadata.is_smoothed:
         return {}
     from vimnp.convert.calibration import find_smoothing  # most conversions run no network
 
-    return find_smoothing(metadata, network.read, pictures)
+    return find_smoothing(metadata, network.read, *calibration)
 
 
 def _refuse_source(read: Iterable[Path], destination: Path) -> None:

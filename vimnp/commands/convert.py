@@ -103,6 +103,8 @@ def run(options: argparse.Namespace) -> int:
         tokenizer=options.tokenizer,
         calibrate=options.calibrate,
     )
+    for skipped in conversion.skipped:
+        say(f"not calibrated with {skipped}")
     for assumption in conversion.assumptions:
         print(f"assumed {printable(assumption)}")
     print(
