@@ -18,7 +18,7 @@ from vimnp.convert.formats.naming import listing, quoted
 from vimnp.convert.formats.safetensors_file import SafetensorsFile
 from vimnp.convert.formats.shards import Shards
 from vimnp.convert.formats.source import Source
-from vimnp.convert.labels import read_labels
+from vimnp.convert.labels import IMAGENET_CLASSES, IMAGENET_NAMES, read_labels
 from vimnp.convert.network import (
     Network,
     find_network,
@@ -103,7 +103,9 @@ def convert_checkpoint(
         in int8 multiplies whole numbers, and is smoothed for that
         (:mod:`vimnp.convert.calibration`).
     labels : path-like, optional
-        File with a name for each class; see :func:`vimnp.convert.labels.read_labels`.
+        File with a name for each class; see :func:`vimnp.convert.labels.read_labels`. Without it a
+        network of 1,000 classes gets ImageNet's names, which counts as an assumption, and with
+        "none" no network gets any.
     settings : mapping of str to str, optional
         What the weights do not tell; see :func:`vimnp.convert.settings.parse_settings`.
     use_ema : bool
@@ -139,7 +141,13 @@ def convert_checkpoint(
         )
         metadata = _with_calibration(metadata, calibrate)
         _refuse_source([*checkpoint.files, *beside.files], destination)
-        if labels is not None:
+        if labels is None and _has_imagenet_classes(metadata.config):
+            labels = IMAGENET_NAMES
+            if model is None:  # the published ones were trained on it
+                assumptions.append(
+                    "the classes are ImageNet's, as there are 1,000; --labels FILE names others"
+                )
+        if labels not in (None, "none"):
             metadata = dataclasses.replace(metadata, labels=_read_labels(labels, metadata.config))
         skipped: list[ImageError] = []
         calibration = _Calibration(calibrate, skipped.append)
@@ -330,6 +338,10 @@ def _left_out(network: Network) -> list[str]:
     what = "tensor" if len(names) == 1 else "tensors"
     left_out = f"{len(names)} {what} can be left out, as no part of the network: {listing(names)}"
     return [left_out] if names else []
+
+
+def _has_imagenet_classes(config: Configuration) -> bool:
+    return isinstance(config, OfPictures) and config.num_classes == IMAGENET_CLASSES
 
 
 def _read_labels(path: str | os.PathLike[str], config: Configuration) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import numpy as np
 version: str
 OPENMP: bool
 POOL: bool
+IMITATED: bool
 MAX_D_STATE: int
 MAX_D_CONV: int
 PROGRAM_LIMITS: dict[str, int]

@@ -181,6 +181,7 @@ cdef extern from "isa.h" nogil:
 
     const int VIMNP_OPENMP
     const int VIMNP_POOL
+    const int VIMNP_IMITATED
 
 cdef extern from *:
     const char *VIMNP_VERSION
@@ -188,6 +189,7 @@ cdef extern from *:
 version = VIMNP_VERSION.decode()  # of the sources that this was compiled from
 OPENMP = bool(VIMNP_OPENMP)
 POOL = bool(VIMNP_POOL)  # of our own threads, where there is no OpenMP
+IMITATED = bool(VIMNP_IMITATED)  # AVX-512, with AVX2: for tests
 MAX_D_STATE = MAX_STATES
 MAX_D_CONV = MAX_TAPS
 

@@ -23,6 +23,7 @@ from tests.support import golden_cases
 from tests.support.arrays import assert_same
 from tests.support.configurations import configurations, patch_sizes
 from tests.support.irregular import irregular as irregular
+from tests.support.links import needs_links
 from tests.support.processes import peak_memory
 from tests.support.random_weights import random_weights
 from tests.support.torch_format import save, training_dump
@@ -818,6 +819,7 @@ def test_too_large_for_float16(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["vim.pth"]
 
 
+@needs_links
 @pytest.mark.parametrize(
     ("destination", "culprit"),
     [

@@ -27,6 +27,7 @@ from tests.support.labelled import (
 )
 from tests.support.labelled import folder as folder
 from tests.support.labelled import model as model
+from tests.support.links import needs_links
 from tests.support.micro import MICRO
 from vimnp.errors import ConfigError
 from vimnp.evaluate.image_folder import Sample, find_pictures, read_classes, spread
@@ -66,6 +67,7 @@ def test_hidden_and_stray_files_are_left_out_and_others_are_pictures_whatever_th
     assert found.classes == {"1": 1, "3": 3}
 
 
+@needs_links
 def test_links_are_followed_and_a_broken_one_is_a_picture_that_cannot_be_read(
     model: VisionMamba, tmp_path: Path
 ) -> None:
@@ -84,6 +86,7 @@ def test_links_are_followed_and_a_broken_one_is_a_picture_that_cannot_be_read(
     )
 
 
+@needs_links
 def test_folders_that_link_to_each_other_are_walked_once(tmp_path: Path) -> None:
     """By every way there is, twenty of them would give 2^20 pictures and more."""
     root = write_folders(tmp_path / "val", ["4"])
@@ -99,6 +102,7 @@ def test_folders_that_link_to_each_other_are_walked_once(tmp_path: Path) -> None
     assert len({(root / sample.path).resolve() for sample in found.samples}) == 21
 
 
+@needs_links
 @pytest.mark.parametrize("target", ["shared", "1"])
 def test_a_folder_of_two_classes_is_refused(target: str, tmp_path: Path) -> None:
     root = write_folders(tmp_path / "val", ["1", "2"])
@@ -118,6 +122,7 @@ def test_what_is_no_regular_file_is_no_picture(tmp_path: Path) -> None:
     assert [path for path, _ in find_pictures(root, METADATA).samples] == ["1/a.png"]
 
 
+@needs_links
 def test_a_link_to_a_folder_above_it_is_refused(tmp_path: Path) -> None:
     root = write_folders(tmp_path / "val", ["4"])
     (root / "4" / "again").symlink_to(root / "4")

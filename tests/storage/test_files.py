@@ -14,12 +14,15 @@ from typing import IO
 
 import pytest
 
+from tests.support.links import needs_links
 from tests.support.processes import run
-from vimnp.storage.files import open_regular, whole_file
+from vimnp.storage.files import noticing_folders, open_regular, whole_file
+from vimnp.storage.locked_file import LockedFile
 
 unix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 
 
+@needs_links
 def test_a_regular_file_opens(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "link").symlink_to(tmp_path / "file")
@@ -51,6 +54,36 @@ def test_what_is_no_regular_file_is_refused(tmp_path, kind, words):
         open_regular(path)
     assert raised.value.filename == str(path)
     assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.fixture
+def folders_are_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where a folder that is opened as a file is one without permission."""
+    system_open = os.open
+
+    def denied(path, *arguments):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return system_open(path, *arguments)
+
+    monkeypatch.setattr(os, "open", denied)
+
+
+def test_a_folder_is_called_one_where_the_system_does_not(tmp_path, folders_are_denied):
+    with pytest.raises(OSError, match="a folder; expected a regular file") as raised:
+        open_regular(tmp_path)
+    assert raised.value.filename == str(tmp_path)
+    with pytest.raises(IsADirectoryError, match="Is a directory") as raised:
+        LockedFile(tmp_path)
+    assert raised.value.filename == str(tmp_path)
+
+
+def test_a_file_without_permission_is_called_no_folder(tmp_path):
+    with (
+        pytest.raises(PermissionError, match="Permission denied"),
+        noticing_folders(tmp_path / "file"),
+    ):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "file"))
 
 
 @unix_only
@@ -102,6 +135,7 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path, mode):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
+@needs_links
 @pytest.mark.parametrize("target", ["target", "missing"])
 def test_a_link_stays_and_its_target_is_written(tmp_path, target):
     (tmp_path / "folder").mkdir()
@@ -116,6 +150,7 @@ def test_a_link_stays_and_its_target_is_written(tmp_path, target):
     assert names(tmp_path / "folder") == sorted({"target", target})
 
 
+@needs_links
 def test_a_link_to_itself_is_refused(tmp_path):
     (tmp_path / "link").symlink_to("link")
     with pytest.raises(OSError, match="link"):
@@ -123,6 +158,7 @@ def test_a_link_to_itself_is_refused(tmp_path):
     assert names(tmp_path) == ["link"]
 
 
+@needs_links
 @pytest.mark.parametrize("name", [".", "folder", "folder/", "", "link"])
 def test_a_folder_is_refused_in_words(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from vimnp.errors import TextError
+from vimnp.storage.files import noticing_folders
 
 
 def read_text(path: str) -> str:
     """The text of a file; see :func:`as_text`."""
-    with open(path, "rb") as file:
+    with noticing_folders(path), open(path, "rb") as file:
         return as_text(path, file.read())
 
 

@@ -59,7 +59,10 @@ INLINE FN(shorts) FN(lower_halves)(FN(shorts) codes)
 
 /* The instruction by its name: gcc 12 copies and spills around its own function for it. */
 #undef ADD_DOT
-#if ISA == ISA_AVX512
+#if ISA == ISA_AVX512 && VIMNP_IMITATED
+#define ADD_DOT(sum, codes, numbers) \
+    ((sum) = (FN(ints))_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(codes), (__m512i)(numbers)))
+#elif ISA == ISA_AVX512
 #define ADD_DOT(sum, codes, numbers) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(numbers))
 #else
 #define ADD_DOT(sum, codes, numbers) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(codes), "x"(numbers))
@@ -68,7 +71,7 @@ INLINE FN(shorts) FN(lower_halves)(FN(shorts) codes)
 #if HAS_DOTS
 INLINE FN(ints) FN(dot)(FN(ints) sums, FN(shorts) codes, const int8_t *q)
 {
-#if ISA == ISA_AVX512
+#if ISA == ISA_AVX512 && !VIMNP_IMITATED
     __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(codes), "m"(*(const int32_t *)q));
 #else
     ADD_DOT(sums, codes, FN(four_of)(q));

@@ -10,8 +10,16 @@
 #endif
 #endif
 
+/* Set by .ci/imitate/avx512.h, which is included before all else in a build for tests: AVX-512 and VNNI are then
+ * imitated with AVX2. */
+#ifndef VIMNP_IMITATED
+#define VIMNP_IMITATED 0
+#endif
+
 #if VIMNP_ARM && defined(__linux__)
 #include <sys/auxv.h>
+#elif VIMNP_ARM && defined(_WIN32)
+#include "clock.h" /* includes windows.h as we want it */
 #endif
 
 struct cpu_features {
@@ -66,6 +74,9 @@ static struct cpu_features find_cpu_features(void)
         read_cpuid(7, 1, leaf);
         found.avx_vnni = found.avx2 && (leaf[EAX] & avx_vnni) != 0;
     }
+#if VIMNP_IMITATED
+    found.avx512 = found.avx512_vnni = found.avx2;
+#endif
 #if defined(VIMNP_EMULATED_AVX_VNNI) /* by .ci/imitate/avx_vnni.c, for tests */
     found.avx_vnni = found.avx2;
 #endif
@@ -82,6 +93,9 @@ static struct cpu_features find_cpu_features(void)
 #elif VIMNP_ARM && defined(__linux__)
     const unsigned long asimddp = 1ul << 20;
     found.dotprod = (getauxval(AT_HWCAP) & asimddp) != 0;
+#elif VIMNP_ARM && defined(_WIN32)
+    const DWORD dot_products = 43; /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers lack */
+    found.dotprod = IsProcessorFeaturePresent(dot_products) != 0;
 #endif
     return found;
 }

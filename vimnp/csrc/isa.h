@@ -129,7 +129,11 @@ struct kernels {
 #else
 #pragma GCC pop_options
 #pragma GCC push_options
+#if VIMNP_IMITATED
+#pragma GCC target("avx2,fma")
+#else
 #pragma GCC target("avx512f,avx512bw,prefer-vector-width=512")
+#endif
 #endif
 #define ISA ISA_AVX512
 #define SUFFIX avx512

@@ -72,11 +72,15 @@ INLINE FN(ints) FN(every_output)(const int8_t *numbers)
 INLINE void FN(add_products)(
     FN(ints) *sums, const int8_t *numbers, const FN(ints) *codes, const int vectors)
 {
-#if ISA == ISA_SSE2
+#if ISA == ISA_SSE2 || (ISA == ISA_AVX512 && VIMNP_IMITATED)
     const FN(ints) every = FN(every_output)(numbers);
     UNROLL
     for (int v = 0; v < vectors; v++) {
+#if ISA == ISA_SSE2
         sums[v] += (FN(ints))_mm_madd_epi16((__m128i)every, (__m128i)codes[v]);
+#else
+        sums[v] += (FN(ints))_mm512_madd_epi16((__m512i)every, (__m512i)codes[v]);
+#endif
         SETTLE(sums[v]);
     }
 #else

@@ -21,29 +21,28 @@ INLINE void FN(prefetch)(const void *from)
 #endif
 }
 
-/* Holds a sum where it is: left to itself, gcc makes many products before it adds them up, and has no
- * registers for them. */
-#undef SETTLE
-#if ISA == ISA_AVX512
-#define SETTLE(sum) __asm__("" : "+v"(sum))
+/* Where a vector is kept that __asm__ reads and writes. */
+#undef KEPT
+#if ISA == ISA_AVX512 && VIMNP_IMITATED
+#define KEPT "+m"
+#elif ISA == ISA_AVX512
+#define KEPT "+v"
 #elif ISA == ISA_AVX2 || ISA == ISA_SSE2
-#define SETTLE(sum) __asm__("" : "+x"(sum))
+#define KEPT "+x"
 #elif ISA == ISA_NEON
-#define SETTLE(sum) __asm__("" : "+w"(sum))
-#else
-#define SETTLE(sum) (void)(sum)
+#define KEPT "+w"
 #endif
 
-/* What is read from there is read when the sum is made. */
+/* SETTLE holds a sum where it is: left to itself, gcc makes many products before it adds them up, and has no
+ * registers for them. READ_AFTER: what is read from there is read when the sum is made. */
+#undef SETTLE
 #undef READ_AFTER
-#if ISA == ISA_AVX512
-#define READ_AFTER(from, sum) __asm__("" : "+r"(from), "+v"(sum))
-#elif ISA == ISA_AVX2 || ISA == ISA_SSE2
-#define READ_AFTER(from, sum) __asm__("" : "+r"(from), "+x"(sum))
-#elif ISA == ISA_NEON
-#define READ_AFTER(from, sum) __asm__("" : "+r"(from), "+w"(sum))
-#else
+#if ISA == ISA_SCALAR
+#define SETTLE(sum) (void)(sum)
 #define READ_AFTER(from, sum) (void)(from), (void)(sum)
+#else
+#define SETTLE(sum) __asm__("" : KEPT(sum))
+#define READ_AFTER(from, sum) __asm__("" : "+r"(from), KEPT(sum))
 #endif
 
 /* Writes a vector of finished sums. */

@@ -194,6 +194,8 @@ def _slowdowns() -> list[str]:
     fastest = extension.usable_instruction_sets()[0]
     if extension.instruction_set() != fastest:
         found.append(f"VIMNP_ISA keeps the kernels from {fastest}, which this machine has.")
+    if compiled.IMITATED:
+        found.append("The kernels imitate AVX-512 with AVX2: this build is for tests.")
     if not compiled.OPENMP and not compiled.POOL:
         found.append("The kernels were built for one thread.")
     if "OPENBLAS_CORETYPE" in os.environ:

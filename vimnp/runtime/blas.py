@@ -18,8 +18,10 @@ import ctypes
 import functools
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 VARIABLE = "OPENBLAS_NUM_THREADS"
@@ -115,27 +117,37 @@ _state = _State()
 
 @functools.cache
 def _find() -> _OpenBlas | None:
-    """By the names that its builds give it: plain, for 64-bit sizes, and SciPy's for the wheels.
+    """By the names that its builds give it: plain, for 64-bit sizes, and SciPy's for the wheels."""
+    for path in _libraries():
+        try:
+            library = ctypes.PyDLL(str(path))
+        except OSError:
+            continue
+        for prefix in ("scipy_", ""):
+            for suffix in ("64_", ""):
+                names = (f"{prefix}openblas_{verb}_num_threads{suffix}" for verb in ("get", "set"))
+                with contextlib.suppress(AttributeError):
+                    threads, set_threads = (getattr(library, name) for name in names)
+                    set_threads.argtypes, set_threads.restype = (ctypes.c_int,), None
+                    return _OpenBlas(threads, set_threads)
+    return None
+
+
+def _libraries() -> list[Path]:
+    """Where its functions are looked up.
 
     A library's symbols are looked up in those that it needs, too, so that NumPy's own extension
-    leads to the BLAS that it calls. Windows does not look there.
+    leads to the BLAS that it calls. Windows does not look there: the BLAS of NumPy's wheels lies in
+    a folder beside the package.
     """
     try:
         module = importlib.import_module("numpy._core._multiarray_umath")
     except ImportError:  # NumPy 1
         module = importlib.import_module("numpy.core._multiarray_umath")
-    try:
-        numpy_library = ctypes.PyDLL(str(module.__file__))
-    except OSError:
-        return None
-    for prefix in ("scipy_", ""):
-        for suffix in ("64_", ""):
-            names = (f"{prefix}openblas_{verb}_num_threads{suffix}" for verb in ("get", "set"))
-            with contextlib.suppress(AttributeError):
-                threads, set_threads = (getattr(numpy_library, name) for name in names)
-                set_threads.argtypes, set_threads.restype = (ctypes.c_int,), None
-                return _OpenBlas(threads, set_threads)
-    return None
+    extension = Path(str(module.__file__))
+    if sys.platform != "win32":
+        return [extension]
+    return sorted(extension.parents[2].glob("numpy.libs/*openblas*.dll"))
 
 
 if hasattr(os, "register_at_fork"):

@@ -42,16 +42,36 @@ def open_regular(path: str | os.PathLike[str]) -> int:
     """
     # Without O_NONBLOCK, opening a pipe would wait for its writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    try:
+        with noticing_folders(path):
+            descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    except IsADirectoryError:
+        raise _no_regular_file(path, stat.S_IFDIR) from None
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind != stat.S_IFREG:
-            what = _KINDS.get(kind, "no regular file")
-            raise OSError(errno.EINVAL, f"{what}; expected a regular file", os.fspath(path))
+            raise _no_regular_file(path, kind)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+@contextlib.contextmanager
+def noticing_folders(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise IsADirectoryError where Windows denies the permission to open a folder as a file."""
+    try:
+        yield
+    except PermissionError:
+        if not os.path.isdir(path):
+            raise
+        words = os.strerror(errno.EISDIR)
+        raise IsADirectoryError(errno.EISDIR, words, os.fspath(path)) from None
+
+
+def _no_regular_file(path: str | os.PathLike[str], kind: int) -> OSError:
+    what = _KINDS.get(kind, "no regular file")
+    return OSError(errno.EINVAL, f"{what}; expected a regular file", os.fspath(path))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import weakref
 from pathlib import Path
 
 from vimnp.errors import ConfigError
-from vimnp.storage.files import naming
+from vimnp.storage.files import naming, noticing_folders
 
 # Windows lets nobody read the bytes that are locked: so one that no file has.
 _BEYOND = 0x7FFF_FFFE
@@ -40,7 +40,8 @@ class LockedFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         for name in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
             flags |= getattr(os, name, 0)
-        self._descriptor = os.open(path, flags, 0o666)
+        with noticing_folders(path):
+            self._descriptor = os.open(path, flags, 0o666)
         self.close = weakref.finalize(self, os.close, self._descriptor)
         try:
             _lock(self._descriptor)
