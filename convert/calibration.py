@@ -41,6 +41,8 @@ class _Watched:
         The largest of each input so far; written.
     """
 
+    smooth = None
+
     def __init__(self, matrix: np.ndarray, largest: np.ndarray) -> None:
         self.outputs, self.inputs = matrix.shape
         self._matrix, self._largest = matrix, largest

@@ -18,8 +18,10 @@ from tests.support.neighbours import MEDMAMBA, VMUNET, lively
 from tests.support.options import OPTIONS
 from tests.support.processes import run
 from tests.support.random_weights import write_random
+from vimnp.engine.numpy_network import numpy_matrix
 from vimnp.models import network_of_pictures
 from vimnp.models.random_weights import random_reader
+from vimnp.models.vim.parameters import load_parameters
 from vimnp.runtime import extension
 from vimnp.weights import BUNDLED_DIGITS, BUNDLED_PYDOC, Metadata, WeightsFile, write_weights
 from vimnp.weights.encodings import PER_CHANNEL, encode
@@ -171,6 +173,31 @@ def test_smoothing_leaves_the_network_as_it_is(config: Any, tmp_path: Path) -> N
     assert relative(network.from_npz(path, **NATIVE)(images), found) < 0.02
     in_floats = network.from_npz(path, precision="float32", **NUMPY)
     assert 0 < relative(in_floats(images), expected) < 0.1
+
+
+@pytest.mark.parametrize("norms", [True, False], ids=["rms_norm", "layer_norm"])
+def test_what_smooths_in_proj_goes_into_its_norm(norms: bool, tmp_path: Path) -> None:
+    config = dataclasses.replace(MICRO, rms_norm=norms)
+    read = random_reader(config, 0)
+    smoothing = {
+        name: np.exp2(np.arange(tensor.as_matrix[1]) % 7 - 3).astype(np.float32)
+        for name, tensor in config.tensors().items()
+        if tensor.as_matrix is not None
+    }
+    model = vimnp.VisionMamba.random(config=config, **NUMPY)
+    path = write_int8(tmp_path / "int8.npz", model, smoothing=smoothing)
+    with WeightsFile(path) as file:
+        found = load_parameters(config, file.read_stored, numpy_matrix)
+    for index, layer in enumerate(found.layers):
+        prefix = f"layers.{index}"
+        smooth = smoothing[f"{prefix}.mixer.in_proj.weight"]  # powers of two, which cost nothing
+        assert layer.in_proj.inverse_smooth is None
+        assert layer.out_proj.inverse_smooth is not None
+        weight = read(f"{prefix}.norm.weight").astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(layer.norm.weight * smooth, weight)
+        if layer.norm.bias is not None:
+            bias = read(f"{prefix}.norm.bias").astype(np.float16).astype(np.float32)
+            np.testing.assert_array_equal(layer.norm.bias * smooth, bias)
 
 
 @every_backend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -133,6 +134,20 @@ class Loader(Generic[AnyConfig, Matrix]):
     def _state_matrix(self, name: str) -> np.ndarray:
         """A scan's A_log (channels, states) -> A (states, channels)."""
         return transposed(-np.exp(self._read(name)), self._arena.empty)
+
+    def _smoothed(self, norm: Norm, name: str) -> tuple[Norm, Matrix]:
+        """A norm, and the matrix that alone reads what it gives, by its name.
+
+        What smooths the matrix goes into the norm, which then has to be multiplied by once.
+        """
+        matrix = self._as_matrix(name)
+        if isinstance(matrix, np.ndarray) or matrix.smooth is None:
+            return norm, self._packed(matrix)
+        with np.errstate(over="ignore"):  # as where activations are smoothed, logits show it
+            for array in norm.weight, norm.bias:
+                if array is not None:
+                    array /= matrix.smooth
+        return norm, self._packed(dataclasses.replace(matrix, smooth=None))
 
     def _norm(self, prefix: str, epsilon: float) -> Norm:
         bias = self._optional(f"{prefix}.bias")

@@ -143,9 +143,11 @@ class _Loader(Loader[VimConfig, Matrix]):
 
     def _layer(self, index: int) -> Layer[Matrix]:
         prefix = f"layers.{index}"
+        norm = self._scaled_norm(f"{prefix}.norm", index)
+        norm, in_proj = self._smoothed(norm, f"{prefix}.mixer.in_proj.weight")
         return Layer(
-            norm=self._scaled_norm(f"{prefix}.norm", index),
-            in_proj=self._matrix(f"{prefix}.mixer.in_proj.weight"),
+            norm=norm,
+            in_proj=in_proj,
             in_proj_bias=self._optional(f"{prefix}.mixer.in_proj.bias"),
             directions=self._directions(f"{prefix}.mixer"),
             out_proj=self._out_proj(f"{prefix}.mixer", index),
