@@ -15,6 +15,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError, PlatformError
 
 sys.path.insert(0, str(Path(__file__).parent))  # a build's front end does not look in this folder
+from setup_commands import clang_cl, zig
 from setup_commands.same_bytes import Sdist, Wheel, settle_time
 
 STABLE_ABI = "0x030B0000"  # CPython 3.11: the first whose stable ABI has the buffer protocol
@@ -54,7 +55,7 @@ NO_COMPILER = (
 
 
 class BuildKernels(build_ext):
-    """Adds the compiler's own flags, and those for threads that a trial shows to work."""
+    """Finds the compiler, and adds its flags and those for threads that a trial shows to work."""
 
     def build_extensions(self) -> None:
         try:
@@ -64,8 +65,16 @@ class BuildKernels(build_ext):
             raise type(error)(f"{error}. {NO_COMPILER}") from error
 
     def _add_flags(self) -> None:
+        self.zig_target, self.threads_are_ours = zig.NAMED_TARGET, False
+        if self.compiler.compiler_type == "msvc" and not self.zig_target:
+            flags = self._choose_for_windows()
+        else:
+            flags = UNIX_FLAGS + NO_DEBUG_INFORMATION
+        if self.zig_target:
+            self.threads_are_ours = True
+            self.compiler = zig.compiler(self.zig_target, self.compiler, CFLAGS, LDFLAGS)
+            flags = [*UNIX_FLAGS, *NO_DEBUG_INFORMATION, *zig.FLAGS]
         kind = self.compiler.compiler_type
-        flags = ["/O2"] if kind == "msvc" else UNIX_FLAGS + NO_DEBUG_INFORMATION
         if "aarch64" in sysconfig.get_platform() and self._compiles_with([LITERALS_FLAG], TRIAL):
             flags = [*flags, LITERALS_FLAG]
         threads = self._flags_for_threads()
@@ -78,9 +87,41 @@ class BuildKernels(build_ext):
             linker = [flag for flag in linker if flag in LDFLAGS or not flag.startswith(RPATH)]
             self.compiler.set_executables(linker_so=linker)
 
+    def _choose_for_windows(self) -> list[str]:
+        """clang-cl where Visual Studio is, or else zig, or else cl: setuptools ignores CC there."""
+        found = clang_cl.find(self.plat_name)
+        if found and clang_cl.has_visual_studio(self.compiler, self.plat_name):
+            self.compiler.cc = found
+            self.threads_are_ours = True
+            return clang_cl.flags(UNIX_FLAGS, self.plat_name)
+        if zig.is_installed() and self.plat_name in zig.WINDOWS_TARGETS:
+            self.zig_target = zig.WINDOWS_TARGETS[self.plat_name]
+            return []
+        self.warn(
+            "Visual Studio's compiler has no vector extensions: the kernels will be scalar and "
+            "have one thread, and a pass will take several times as long. Install clang-cl, "
+            "which is among Visual Studio's components, or `pip install ziglang`, and build again"
+        )
+        return ["/O2"]
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """With the ending of the system that is built for, which may be another one than this."""
+        name = super().get_ext_filename(fullname)
+        if zig.NAMED_TARGET and name.endswith((".so", ".pyd")):
+            return name.split(".", 1)[0] + zig.extension_ending(zig.NAMED_TARGET)
+        return name
+
+    def get_libraries(self, extension: Extension) -> list[str]:
+        """For zig Python's own, which on Windows a linker of Visual Studio finds by itself."""
+        if self.zig_target:
+            return [*extension.libraries, *zig.libraries(self.zig_target)]
+        return super().get_libraries(extension)
+
     def _flags_for_threads(self) -> list[str]:
         """For OpenMP, or else for the pool of csrc/pool.h, which on Windows needs none."""
         kind = self.compiler.compiler_type
+        if self.threads_are_ours:  # clang-cl and zig bring no run-time of OpenMP
+            return [] if kind == "msvc" or "windows" in self.zig_target else [POOL_FLAG]
         openmp = [OPENMP_FLAG[kind]] if kind in OPENMP_FLAG else []
         if WITHOUT_OPENMP not in CFLAGS and self._compiles_with(openmp, OPENMP_TRIAL):
             return openmp

@@ -97,6 +97,14 @@ def ratios(seconds: dict[tuple[str, int, int], float]) -> Iterator[tuple[str, st
         for (side, num_threads), most in targets.items():
             what = f"native over {name}, {side}, {num_threads} threads"
             yield row(what, most, ("native", num_threads, side), (name, num_threads, side))
+    ours = "native, int8"
+    for num_threads, most in ((1, "0.52x"), (2, "0.56x")):
+        what = f"{ours}, over native, {num_threads} threads"
+        yield row(what, most, (ours, num_threads, 224), ("native", num_threads, 224))
+    for name in TRANSFORMERS:
+        for side, most in ((224, "1.25x"), (448, "0.74x"), (672, "0.47x")):
+            what = f"{ours}, over {name}, int8, {side}, 1 thread"
+            yield row(what, most, (ours, 1, side), (f"{name}, int8", 1, side))
 
 
 def steadiness(rounds: int) -> Iterator[tuple[str, str, str]]:

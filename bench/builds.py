@@ -163,12 +163,14 @@ MEASUREMENTS: dict[str, Callable[[str, str], Pair]] = {
 }
 
 
-def measured_pair(measure: Callable[[str, str], Pair], other: str, first: bool) -> Pair:
-    """What the other build takes, which may go first, and this one."""
-    if first:
-        return measure(other, sys.executable)
-    this, that = measure(sys.executable, other)
-    return that, this
+def measured_pair(
+    measure: Callable[[str, str], Pair], one: str, other: str, in_order: bool
+) -> Pair:
+    """What both builds take; the first of them may go last."""
+    if in_order:
+        return measure(one, other)
+    late, early = measure(other, one)
+    return early, late
 
 
 def rows(other: str, rounds: int, only: str) -> Iterator[tuple[str, ...]]:
@@ -176,7 +178,9 @@ def rows(other: str, rounds: int, only: str) -> Iterator[tuple[str, ...]]:
     for name, measure in MEASUREMENTS.items():
         if not re.search(only, name):
             continue
-        pairs = [measured_pair(measure, other, turn % 2 == 0) for turn in range(rounds)]
+        pairs = [
+            measured_pair(measure, other, sys.executable, turn % 2 == 0) for turn in range(rounds)
+        ]
         before, after = (statistics.median(values) for values in zip(*pairs, strict=True))
         ratio = statistics.median(b / a for a, b in pairs)
         yield name, f"{before:.1f}", f"{after:.1f}", f"{ratio:.3f}"

@@ -1,14 +1,14 @@
 """Estimates, without a Raspberry Pi, how long a picture takes on one: its products and its scans.
 
     python bench/cortex_a72.py
-    python bench/cortex_a72.py --cpu neoverse-n1 --gigahertz 2.4
-    python bench/cortex_a72.py --coarse
+    python bench/cortex_a72.py --int8
+    python bench/cortex_a72.py --int8 --cpu neoverse-n1 --gigahertz 2.4
 
 Compiles the kernels for AArch64 with the flags of setup.py, picks the loops of products and scans
 out of the assembly, and has llvm-mca count their cycles. The default is the Cortex-A72 of a
 Raspberry Pi 4. The Raspberry Pi 5's Cortex-A76 has no model of its own in LLVM 14 or 19; its server
-sibling, the Neoverse N1, has one in 19 but not in 14. --coarse takes the scan that int8 mode has;
-the products are those of float32 all the same.
+sibling, the Neoverse N1, has one in 19 but not in 14. --int8 takes the products and the scan that
+int8 mode has, with the instructions for dot products where the core has them.
 """
 
 from __future__ import annotations
@@ -57,6 +57,22 @@ void coarse_gate(vec_neon *z, vec_neon *divisors, int number)
     for (int i = 0; i < number; i++)
         z[i] = coarse_quotient_neon(z[i], divisors[i]);
 }
+void quantise(const float *x, ptrdiff_t inputs, struct quantised_row *to)
+{
+    quantise_whole_neon(x, NULL, inputs, to, 0);
+}
+void finish(const struct product *p, const float *scale, const ints_neon *sums, ptrdiff_t rows)
+{
+    struct product plain = *p;
+    plain.bias = NULL;
+    if (!plain.addend)
+        return;
+    for (ptrdiff_t row = 0; row < rows; row++)
+        for (int v = 0; v < PANEL; v++)
+            store_neon(
+                plain.out + row * plain.out_stride + v * W,
+                scaled_sums_neon(&plain, row, v * W, scale[row], sums[row * PANEL + v], W), W);
+}
 """
 
 # Vim-tiny: 384 channels of 16 states each, 4 channels in a vector; the 14 x 14 patches of a 224x224
@@ -73,13 +89,44 @@ guessed wrong. Delta and gate are the loops of softplus and SiLU; the short loop
 (bias, test of the bound, product with the gate, stores) are not counted.
 ms per image: {tokens} tokens x {blocks} blocks x directions x {layers} layers, spread evenly over
 {cores} cores at {gigahertz:g} GHz. The gate applies once, to the sum of both directions. A
-product's tile takes 5 tokens and 16 outputs one input further; all products of the network have
-{multiply_adds:.2f} billion multiply-adds, dt_proj among them. Convolutions, norms, loading and the
-picture's way into the network are not in the sum.
+tile of float32 takes 5 tokens and 16 outputs one input further; all products of the network have
+{multiply_adds:.2f} billion multiply-adds, dt_proj among them. Of the convolutions only the SiLU is
+in the sum; norms, loading and the picture's way into the network are not.
+"""
+ASSUMPTIONS_OF_INT8 = """\
+In int8 mode a product's tile is {tile}; dt_proj stays float32.
+The rows of each product are made whole numbers once: the largest of 16 numbers is sought, and they
+are rounded. The scales are those of 16 outputs of a row. What is expected has products that take
+{longer:g} times as long: measured int8 networks of others reach so much less than the loops of
+their libraries (ncnn on a Cortex-A72; on a Cortex-A76 Arm's ResNet-50, 20.7 of 29 multiply-adds a
+cycle).
 """
 
-# Outputs of a tile: ROWS x PANEL vectors of vimnp/csrc/product.h.
+# Outputs of a tile: ROWS x PANEL vectors of vimnp/csrc/product_float32.h.
 TILE = 5 * 4
+WITHOUT_DOTS = ("cortex-a53", "cortex-a57", "cortex-a72", "cortex-a73")
+LONGER = 1.35  # what a product takes, over its loop alone
+
+
+class Int8Tile(NamedTuple):
+    """A step of product_per_channel.h, on vectors of 4 outputs."""
+
+    function: str
+    mnemonic: str  # of what its products are added up by
+    rows: int
+    vectors: int
+    inputs: int
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.rows * self.vectors * VECTOR * self.inputs
+
+    def __str__(self) -> str:
+        return f"{self.rows} tokens, {self.vectors * VECTOR} outputs and {self.inputs} inputs"
+
+
+DOTS = Int8Tile("dots_rows_4_neon", "sdot", 5, 4, 16)
+PAIRS = Int8Tile("channel_rows_2_neon", "sadalp", 4, 2, 8)
 
 
 class Estimate(NamedTuple):
@@ -94,11 +141,10 @@ class Estimate(NamedTuple):
 def main() -> None:
     options = parse_arguments()
     assembly = compile_kernels(options.compiler)
-    scan, prefix = ("scan_rows_coarsely", "coarse_") if options.coarse else ("scan_rows", "")
+    scan, prefix = ("scan_rows_coarsely", "coarse_") if options.int8 else ("scan_rows", "")
     states = states_loop(function(assembly, f"{scan}_neon"))
     delta = straight_loops(function(assembly, f"{prefix}delta"))
     gate = straight_loops(function(assembly, f"{prefix}gate"))
-    tile = product_loop(assembly)
     print(f"compiler: {run([options.compiler, '--version']).splitlines()[0]}")
     print(f"llvm-mca: {llvm_version(options.llvm_mca)}, -mcpu={options.cpu}")
     print(f"model:    {model(simulate(options, states), options.cpu)}\n")
@@ -107,14 +153,22 @@ def main() -> None:
     total = print_phase("states", [states], DIRECTIONS, options)
     total += print_phase("delta", delta, DIRECTIONS, options)
     total += print_phase("gate", gate, 1, options)
-    total += print_products(tile, options)
-    print(f"{'sum':67}  {total:12.1f}\n")
-    print(
-        ASSUMPTIONS.format(
-            gigahertz=options.gigahertz, multiply_adds=multiply_adds() / 1e9, **NETWORK
-        ),
-        end="",
+    total += print_phase("conv SiLU", gate, DIRECTIONS, options)
+    products = print_int8(assembly, options) if options.int8 else 0.0
+    floats = multiply_adds("dt_proj") if options.int8 else multiply_adds()
+    products += print_part(
+        "float32" if options.int8 else "products",
+        product_loop(assembly),
+        floats / (TILE * VECTOR),
+        options,
     )
+    print(f"{'sum':67}  {total + products:12.1f}")
+    if options.int8:
+        print(f"{'expected':67}  {total + LONGER * products:12.1f}")
+    figures = {"gigahertz": options.gigahertz, "multiply_adds": multiply_adds() / 1e9, **NETWORK}
+    print("\n" + ASSUMPTIONS.format(**figures), end="")
+    if options.int8:
+        print(ASSUMPTIONS_OF_INT8.format(tile=int8_tile(options.cpu), longer=LONGER), end="")
 
 
 def print_phase(
@@ -128,13 +182,32 @@ def print_phase(
     return time
 
 
-def print_products(tile: list[str], options: argparse.Namespace) -> float:
-    """A line for a tile; returns milliseconds per image of all products."""
-    each = estimate(simulate(options, tile))
-    tiles = multiply_adds() / (TILE * VECTOR)
-    time = each.cycles * tiles / NETWORK["cores"] / (options.gigahertz * 1e6)
-    print_row("products", each, "", time)
+def print_part(name: str, loop: list[str], times: float, options: argparse.Namespace) -> float:
+    """A line for a loop that an image goes through so often; returns milliseconds per image."""
+    each = estimate(simulate(options, loop))
+    time = each.cycles * times / NETWORK["cores"] / (options.gigahertz * 1e6)
+    print_row(name, each, "", time)
     return time
+
+
+def int8_tile(cpu: str) -> Int8Tile:
+    return PAIRS if cpu in WITHOUT_DOTS else DOTS
+
+
+def print_int8(assembly: list[str], options: argparse.Namespace) -> float:
+    """Lines for the products of int8 mode; returns milliseconds per image of them all."""
+    tile, tokens = int8_tile(options.cpu), NETWORK["tokens"]
+    whole = multiply_adds() - multiply_adds("dt_proj")
+    loop = most_of(straight_loops(function(assembly, tile.function)), tile.mnemonic)
+    time = print_part("products", loop, whole / tile.multiply_adds, options)
+    loops = straight_loops(function(assembly, "quantise"))
+    largest, rounded = (most_of(loops, mnemonic) for mnemonic in ("smax", "fcvtns"))
+    numbers = tokens * sum(inputs for _, inputs in matrices_of_int8())
+    time += print_part("largest", largest, numbers / 16, options)
+    time += print_part("rounding", rounded, numbers / 16, options)
+    outputs = tokens * sum(outputs for outputs, _ in matrices_of_int8())
+    scales = most_of(straight_loops(function(assembly, "finish")), "scvtf")
+    return time + print_part("scales", scales, outputs / 16, options)
 
 
 def print_row(name: str, each: Estimate, directions: int | str, time: float) -> None:
@@ -144,13 +217,22 @@ def print_row(name: str, each: Estimate, directions: int | str, time: float) -> 
     )
 
 
-def multiply_adds() -> float:
-    """Of all products of Vim-tiny with a picture of 224x224 pixels."""
-    of_token = sum(
-        math.prod(shape)
+def matrices() -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of all that tokens of Vim-tiny are multiplied with."""
+    return {
+        name: (shape[0], math.prod(shape[1:]))
         for name, shape in VIM_TINY.parameter_shapes().items()
         if name.endswith("weight") and len(shape) in (2, 4) and name != "head.weight"
-    )
+    }
+
+
+def matrices_of_int8() -> list[tuple[int, int]]:
+    return [shape for name, shape in matrices().items() if "dt_proj" not in name]
+
+
+def multiply_adds(part: str = "") -> float:
+    """Of all products with a picture of 224x224 pixels, or of those whose names have this part."""
+    of_token = sum(math.prod(shape) for name, shape in matrices().items() if part in name)
     return float(of_token * NETWORK["tokens"])
 
 
@@ -161,7 +243,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--llvm-mca", help="default: the first of llvm-mca, llvm-mca-30, ... -13")
     parser.add_argument("--cpu", default="cortex-a72", help=f"-mcpu of llvm-mca, {default}")
     parser.add_argument("--gigahertz", type=float, default=1.5, help=f"clock, {default}")
-    parser.add_argument("--coarse", action="store_true", help="the scan of int8 mode")
+    parser.add_argument("--int8", action="store_true", help="products and scans of int8 mode")
     options = parser.parse_args()
     options.llvm_mca = options.llvm_mca or next(filter(shutil.which, LLVM_MCA), LLVM_MCA[0])
     for tool in (options.compiler, options.llvm_mca):
@@ -242,9 +324,17 @@ def states_loop(assembly: list[str]) -> list[str]:
 def product_loop(assembly: list[str]) -> list[str]:
     """The loop over inputs of a whole tile: nothing but loads and its multiply-adds."""
     for loop in straight_loops(assembly):
-        if count(loop, "fmla") == TILE and not count(loop, "fmul", "fadd", "fsub", "shl"):
+        if count(loop, "fmla") == TILE and not count(loop, "fmul", "fadd", "fsub", "shl", "st"):
             return loop
     sys.exit(f"the assembly has no loop of {TILE} multiply-adds alone")
+
+
+def most_of(loops: list[list[str]], mnemonic: str) -> list[str]:
+    """The loop that has most of these instructions."""
+    found = max(loops, key=lambda loop: count(loop, mnemonic), default=[])
+    if not count(found, mnemonic):
+        sys.exit(f"the assembly has no loop with {mnemonic}")
+    return found
 
 
 def count(loop: list[str], *mnemonics: str) -> int:

@@ -18,6 +18,7 @@ from onnx import numpy_helper  # noqa: E402
 from onnx_graph import Graph  # noqa: E402
 from onnx_int8 import in_int8  # noqa: E402
 from peers.int8 import command  # noqa: E402
+from peers.int8.boards import estimates  # noqa: E402
 from peers.int8.digits import changed_classes  # noqa: E402
 from peers.int8.networks import DEITS, NETWORKS, VIM_FILE, VIM_INT8_FILE  # noqa: E402
 from peers.int8.report import markdown  # noqa: E402
@@ -235,6 +236,25 @@ def test_the_table_has_every_network_and_target():
     assert "| SSE2 | 40.0 ms | 30.0 ms | 0.75x | 400 us | 300 us | 0.75x | 80% |" in page
 
 
+def test_estimates_of_boards_are_targets():
+    results = record() | {"boards": {"Pi 4": 80e-3, "Pi 5": 30e-3}}
+    cells = {target.what: target.cells for target in targets(results)}
+    assert cells["estimate for a Raspberry Pi 4"][1:] == ("at most 85.0 ms", "80.0 ms")
+    assert cells["estimate for a Raspberry Pi 5"][1:] == ("at most 27.0 ms", "**30.0 ms**")
+
+
+def test_files_and_memory_are_told_for_every_side():
+    results = record()
+    for table in ("start", "files", "predict"):
+        results[table] += [row | {"side": 448} for row in results[table]]
+    page = markdown(results)
+    assert "Files for pictures of 224, 448 pixels, 2 threads" in page
+    for network in NETWORKS.values():
+        for side in (224, 448):
+            assert page.count(f"| {network.label} | {side} | 9.0 MB |") == 1
+    assert "45 MB with a file in int8; 448 pixels: 70 MB with" in " ".join(page.split())
+
+
 def test_redraw_makes_the_table_of_a_record(tmp_path, capsys):
     results = record()
     (tmp_path / "results.json").write_text(json.dumps(results))
@@ -266,6 +286,11 @@ def test_all_is_measured_and_written(tmp_path, capsys):
         assert row["in_proj"] > 0
     if results["digits"] is not None:
         assert results["digits"] == {"scans": 1797, "changed": 0}
+
+
+def test_without_tools_no_board_is_estimated(monkeypatch):
+    monkeypatch.setattr("peers.int8.boards.LLVM_MCA", ["nowhere-mca"])
+    assert estimates() == {"Pi 4": None, "Pi 5": None}
 
 
 def test_without_the_scans_no_class_is_counted(monkeypatch):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from vimnp.convert.formats.naming import listing, quoted
 from vimnp.convert.formats.safetensors_file import SafetensorsFile
 from vimnp.convert.formats.shards import Shards
 from vimnp.convert.formats.source import Source
-from vimnp.convert.labels import read_labels
+from vimnp.convert.labels import IMAGENET_CLASSES, IMAGENET_NAMES, read_labels
 from vimnp.convert.network import (
     Network,
     find_network,
@@ -26,7 +26,7 @@ from vimnp.convert.network import (
     refuse_other_model,
 )
 from vimnp.convert.settings import parse_settings, to_text
-from vimnp.errors import CheckpointError, ConfigError, WeightsError
+from vimnp.errors import CheckpointError, ConfigError, ImageError, WeightsError
 from vimnp.images.preprocessing import Preprocessing
 from vimnp.weights.family import Configuration
 from vimnp.weights.metadata import BYTES, TOKENIZER, Metadata, OfPictures, OfText
@@ -53,12 +53,26 @@ class Conversion:
         Number of weights.
     size : int
         Of the written file, in bytes.
+    skipped : tuple of str
+        Of the files to calibrate with that were looked at, those that are no pictures which can be
+        read: the name of each, and why.
     """
 
     metadata: Metadata[Any]
     assumptions: tuple[str, ...]
     parameters: int
     size: int
+    skipped: tuple[str, ...] = ()
+
+
+class _Calibration(NamedTuple):
+    """What a network in int8 is smoothed by: a folder, or None for noise; and who hears what.
+
+    Of a file there that is no picture which can be read.
+    """
+
+    pictures: str | os.PathLike[str] | None
+    on_skipped: Callable[[ImageError], object]
 
 
 def convert_checkpoint(
@@ -89,7 +103,9 @@ def convert_checkpoint(
         in int8 multiplies whole numbers, and is smoothed for that
         (:mod:`vimnp.convert.calibration`).
     labels : path-like, optional
-        File with a name for each class; see :func:`vimnp.convert.labels.read_labels`.
+        File with a name for each class; see :func:`vimnp.convert.labels.read_labels`. Without it a
+        network of 1,000 classes gets ImageNet's names, which counts as an assumption, and with
+        "none" no network gets any.
     settings : mapping of str to str, optional
         What the weights do not tell; see :func:`vimnp.convert.settings.parse_settings`.
     use_ema : bool
@@ -125,10 +141,24 @@ def convert_checkpoint(
         )
         metadata = _with_calibration(metadata, calibrate)
         _refuse_source([*checkpoint.files, *beside.files], destination)
-        if labels is not None:
+        if labels is None and _has_imagenet_classes(metadata.config):
+            labels = IMAGENET_NAMES
+            if model is None:  # the published ones were trained on it
+                assumptions.append(
+                    "the classes are ImageNet's, as there are 1,000; --labels FILE names others"
+                )
+        if labels not in (None, "none"):
             metadata = dataclasses.replace(metadata, labels=_read_labels(labels, metadata.config))
-        size = _write(destination, metadata, network, beside.tokenizer, calibrate)
-    return Conversion(metadata, tuple(assumptions), metadata.config.num_parameters, size)
+        skipped: list[ImageError] = []
+        calibration = _Calibration(calibrate, skipped.append)
+        size = _write(destination, metadata, network, beside.tokenizer, calibration)
+    return Conversion(
+        metadata,
+        tuple(assumptions),
+        metadata.config.num_parameters,
+        size,
+        tuple(map(str, skipped)),
+    )
 
 
 def _open(source: Path, use_ema: bool) -> Source:
@@ -310,6 +340,10 @@ def _left_out(network: Network) -> list[str]:
     return [left_out] if names else []
 
 
+def _has_imagenet_classes(config: Configuration) -> bool:
+    return isinstance(config, OfPictures) and config.num_classes == IMAGENET_CLASSES
+
+
 def _read_labels(path: str | os.PathLike[str], config: Configuration) -> tuple[str, ...]:
     if not isinstance(config, OfPictures) or not config.num_classes:
         raise CheckpointError(f"{path}: labels for a network without classes; leave them out")
@@ -321,12 +355,12 @@ def _write(
     metadata: Metadata[Any],
     network: Network,
     tokenizer: bytes | None,
-    pictures: str | os.PathLike[str] | None,
+    calibration: _Calibration,
 ) -> int:
     """Write the weights file; its size in bytes."""
     source = network.checkpoint.path
     try:
-        smoothing = _find_smoothing(metadata, network, pictures)
+        smoothing = _find_smoothing(metadata, network, calibration)
         tensors = network.read_all(metadata.config.parameter_shapes())
         return write_weights(
             destination, metadata, tensors, tokenizer=tokenizer, smoothing=smoothing
@@ -343,13 +377,13 @@ def _write(
 
 
 def _find_smoothing(
-    metadata: Metadata[Any], network: Network, pictures: str | os.PathLike[str] | None
+    metadata: Metadata[Any], network: Network, calibration: _Calibration
 ) -> dict[str, np.ndarray]:
     if not metadata.is_smoothed:
         return {}
     from vimnp.convert.calibration import find_smoothing  # most conversions run no network
 
-    return find_smoothing(metadata, network.read, pictures)
+    return find_smoothing(metadata, network.read, *calibration)
 
 
 def _refuse_source(read: Iterable[Path], destination: Path) -> None:

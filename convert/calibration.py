@@ -10,7 +10,7 @@ the network, over noise or pictures; it depends little on which.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,7 +61,10 @@ class _Watched:
 
 
 def find_smoothing(
-    metadata: Metadata[Any], read: ReadTensor, pictures: str | os.PathLike[str] | None = None
+    metadata: Metadata[Any],
+    read: ReadTensor,
+    pictures: str | os.PathLike[str] | None = None,
+    on_skipped: Callable[[ImageError], object] = lambda _: None,
 ) -> dict[str, np.ndarray]:
     """What to divide the inputs of each matrix by that int8 has in whole numbers.
 
@@ -74,6 +77,8 @@ def find_smoothing(
     pictures : path-like, optional
         A folder of pictures, also in the folders in it, of which 64 are looked at; without it,
         pictures of noise.
+    on_skipped : callable, optional
+        Is told of each file there that is no picture which can be read; others take no part.
 
     Returns
     -------
@@ -99,7 +104,7 @@ def find_smoothing(
         return _Watched(matrix, activations[name])
 
     model = _watching(metadata, read_watched)
-    for inputs in _inputs(model, pictures):
+    for inputs in _inputs(model, pictures, on_skipped):
         model(inputs)
     return {name: _factors(activations[name], weights[name]) for name in weights}
 
@@ -121,7 +126,11 @@ def _watching(metadata: Metadata[Any], read: ReadTensor) -> VisionModel:
     return found
 
 
-def _inputs(model: VisionModel, pictures: str | os.PathLike[str] | None) -> Iterator[np.ndarray]:
+def _inputs(
+    model: VisionModel,
+    pictures: str | os.PathLike[str] | None,
+    on_skipped: Callable[[ImageError], object],
+) -> Iterator[np.ndarray]:
     """What the network is to look at, normalised: (channels, H, W) each."""
     if pictures is None:
         shape = (model.config.channels, *model.config.img_size)
@@ -133,7 +142,8 @@ def _inputs(model: VisionModel, pictures: str | os.PathLike[str] | None) -> Iter
     for path in _spread(_files(Path(pictures))):
         try:
             inputs = model.preprocess(read_image(path))
-        except ImageError:  # a label, or a picture that is damaged: others tell as much
+        except ImageError as error:  # a label, or a picture that is damaged: others tell as much
+            on_skipped(error)
             continue
         is_read = True
         yield inputs

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from vimnp.errors import CheckpointError
 from vimnp.storage.files import open_regular
 from vimnp.storage.json_text import parse_json
+
+IMAGENET_CLASSES = 1000
+
+IMAGENET_NAMES = Path(__file__).with_name("imagenet_names.txt")
+"""The names of ImageNet's classes, as WordNet has them; the file beside it says more."""
 
 
 def read_labels(path: str | os.PathLike[str], num_classes: int) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from setuptools import Distribution
 
-LICENSE = [{"license": {"id": "Apache-2.0"}}]
+LICENSE = [{"license": {"id": "Apache-2.0"}}]  # Cython's, and our own
 
 
 def write_sbom(information: Path, distribution: Distribution) -> None:
@@ -31,6 +31,8 @@ def _contents(distribution: Distribution) -> dict[str, object]:
     inside = [_model(path) for path in sorted(Path("vimnp", "data").glob("*.npz"))]
     if distribution.has_ext_modules():
         inside.insert(0, _cython())
+        if getattr(distribution.get_command_obj("build_ext"), "zig_target", ""):
+            inside.insert(1, _zig())
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -57,6 +59,15 @@ def _cython() -> dict[str, object]:
     return _package("Cython", version("Cython")) | {
         "description": description,
         "licenses": LICENSE,
+    }
+
+
+def _zig() -> dict[str, object]:
+    """Its run-time library is linked into what it builds, and on Windows mingw-w64's start."""
+    description = "run-time code, linked into vimnp/_scan"
+    return _package("ziglang", version("ziglang")) | {
+        "description": description,
+        "licenses": [{"license": {"id": "MIT"}}],
     }
 
 

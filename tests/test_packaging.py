@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -181,3 +183,73 @@ def test_where_there_is_no_compiler_the_error_says_how_to_do_without(tmp_path: P
     assert done.returncode != 0
     assert "vimnp's kernels need a C compiler" in done.stderr
     assert "VIMNP_NO_KERNELS=1" in done.stderr
+
+
+FAKE_ZIG = """import pathlib, sys
+with open({calls!r}, "a") as calls:
+    calls.write(" ".join(sys.argv[1:]) + "\\n")
+pathlib.Path(sys.argv[sys.argv.index("-o") + 1]).write_bytes(b"")
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "extension", "options"),
+    [
+        ("x86_64-windows-gnu", "vimnp/_scan.pyd", {"-lpython3"}),
+        ("aarch64-macos.11.0", "vimnp/_scan.abi3.so", {"-Wl,-undefined,dynamic_lookup", "-fPIC"}),
+        ("x86_64-linux-musl", "vimnp/_scan.abi3.so", {"-pthread", "-fPIC"}),
+    ],
+)
+def test_zig_builds_for_the_system_that_is_named(
+    tmp_path: Path, target: str, extension: str, options: set[str]
+) -> None:
+    folder, compiler, calls = checkout_with_compiler(tmp_path, fails="yes")
+    package = tmp_path / "modules" / "ziglang"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(FAKE_ZIG.format(calls=str(calls)))
+    wheel = made(
+        folder,
+        "wheel",
+        CC=str(compiler),
+        VIMNP_ZIG_TARGET=target,
+        PYTHONPATH=str(package.parent),
+        CFLAGS="-I/mine/include",
+        LDFLAGS="-L/mine/lib",
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        assert [n for n in archive.namelist() if n.endswith((".so", ".pyd"))] == [extension]
+    compiled, linked = calls.read_text().splitlines()[-2:]
+    for call in (compiled, linked):
+        assert call.startswith(f"cc -target {target} ")
+    assert "-fno-sanitize=all" in compiled  # which would be traps
+    assert "-I/mine/include" in compiled
+    assert "-L/mine/lib" in linked
+    assert options <= {*compiled.split(), *linked.split()}
+
+
+def test_without_zig_the_error_says_what_to_install(tmp_path: Path) -> None:
+    folder, compiler, _ = checkout_with_compiler(tmp_path, fails="no")
+    if importlib.util.find_spec("ziglang"):
+        pytest.skip("zig is installed")
+    done = build(folder, "wheel", CC=str(compiler), VIMNP_ZIG_TARGET="x86_64-linux-musl")
+    assert done.returncode != 0
+    assert "pip install ziglang" in done.stderr
+
+
+def test_clang_is_found_among_the_components_of_visual_studio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("setuptools", "77", reason="needs setuptools, to build")
+    monkeypatch.syspath_prepend(str(ROOT))
+    clang_cl = importlib.import_module("setup_commands.clang_cl")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PROGRAMFILES", str(tmp_path))
+    assert clang_cl.find("win-amd64") is None
+    visual_studio = tmp_path / "Microsoft Visual Studio" / "2022" / "Community"
+    compilers = [visual_studio / "VC/Tools/Llvm" / m / "bin/clang-cl.exe" for m in ("x64", "ARM64")]
+    for compiler in compilers:
+        compiler.parent.mkdir(parents=True)
+        compiler.touch()
+    assert clang_cl.find("win-amd64") == str(compilers[0])
+    assert clang_cl.find("win-arm64") == str(compilers[1])

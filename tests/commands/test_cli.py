@@ -577,13 +577,22 @@ def slowdowns(run: Run) -> list[str]:
 
 def is_fast() -> bool:
     compiled = extension.loaded()
-    return compiled is not None and bool(compiled.OPENMP or compiled.POOL)
+    return compiled is not None and bool(compiled.OPENMP or compiled.POOL) and not compiled.IMITATED
 
 
 def test_info_finds_nothing_slow_where_nothing_is(command: Command) -> None:
     if not is_fast():
         pytest.skip("this build is slow by itself")
     assert slowdowns(command("info")) == []
+
+
+@pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
+def test_info_says_that_instructions_are_imitated(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extension.loaded(), "IMITATED", True)
+    sentences = slowdowns(command("info"))
+    assert "The kernels imitate AVX-512 with AVX2: this build is for tests." in sentences
 
 
 @pytest.mark.parametrize(

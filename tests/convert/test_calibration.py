@@ -153,3 +153,33 @@ def test_the_command(checkpoint: Path, pictures: Path, tmp_path: Path, command: 
     assert "int8 per output, activations int8 per token, smoothed by pictures" in run.out
     run = command("convert", checkpoint, out, "--calibrate", pictures)
     assert_refused(run, "nothing to calibrate")
+
+
+def test_files_that_are_no_pictures_are_told(
+    checkpoint: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    """A folder of pictures that cannot be read would else calibrate with a few of them alone."""
+    out = tmp_path / "out.npz"
+    whole = (pictures / "a.png").read_bytes()
+    (pictures / "a.png").write_bytes(whole[: len(whole) // 2])
+    conversion = convert_checkpoint(checkpoint, out, dtype="int8", calibrate=pictures)
+    assert [skipped.partition(": ")[0] for skipped in conversion.skipped] == [
+        str(pictures / "a.png"),
+        str(pictures / "names.txt"),
+    ]
+    run = command("convert", checkpoint, out, "--dtype", "int8", "--calibrate", pictures)
+    assert run.code == 0
+    lines = run.err.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["vimnp", "vimnp"]
+    assert lines == [f"vimnp: not calibrated with {skipped}" for skipped in conversion.skipped]
+
+
+def test_nothing_is_told_of_pictures_that_are_read(
+    checkpoint: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "names.txt").unlink()
+    for folder in (pictures, None):
+        conversion = convert_checkpoint(
+            checkpoint, tmp_path / "out.npz", dtype="int8", calibrate=folder
+        )
+        assert conversion.skipped == ()

@@ -24,6 +24,10 @@ NEEDED = {
 
 @pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
 @pytest.mark.skipif(
+    extension.loaded() is not None and extension.loaded().IMITATED,
+    reason="the build imitates what the processor may lack",
+)
+@pytest.mark.skipif(
     platform.machine() != "x86_64" or not CPUINFO.exists(), reason="needs Linux on x86-64"
 )
 def test_an_instruction_set_is_usable_where_linux_says_so():

@@ -21,7 +21,7 @@ DESCRIPTION = (
     "needs the package safetensors. Of a language model, give the folder: its config.json and its "
     "tokenizer are read, too."
 )
-EXAMPLE = "vimnp convert vim_t_midclstok_76p1acc.pth vim_tiny.npz --labels names.txt"
+EXAMPLE = "vimnp convert vim_t_midclstok_76p1acc.pth vim_tiny.npz"
 
 _NAME = "vimnp.convert"
 
@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels",
         type=file_name,
         metavar="FILE",
-        help="class names: one a line, or JSON (list, or by index)",
+        help="class names: one a line, or JSON (list, or by index); or none (ImageNet's, where "
+        "there are 1,000 classes)",
     )
     parser.add_argument(
         "--model",
@@ -102,6 +103,8 @@ def run(options: argparse.Namespace) -> int:
         tokenizer=options.tokenizer,
         calibrate=options.calibrate,
     )
+    for skipped in conversion.skipped:
+        say(f"not calibrated with {skipped}")
     for assumption in conversion.assumptions:
         print(f"assumed {printable(assumption)}")
     print(

@@ -18,6 +18,8 @@
 
 #if VIMNP_ARM && defined(__linux__)
 #include <sys/auxv.h>
+#elif VIMNP_ARM && defined(_WIN32)
+#include "clock.h" /* includes windows.h as we want it */
 #endif
 
 struct cpu_features {
@@ -91,6 +93,9 @@ static struct cpu_features find_cpu_features(void)
 #elif VIMNP_ARM && defined(__linux__)
     const unsigned long asimddp = 1ul << 20;
     found.dotprod = (getauxval(AT_HWCAP) & asimddp) != 0;
+#elif VIMNP_ARM && defined(_WIN32)
+    const DWORD dot_products = 43; /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers lack */
+    found.dotprod = IsProcessorFeaturePresent(dot_products) != 0;
 #endif
     return found;
 }

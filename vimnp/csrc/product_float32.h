@@ -83,14 +83,21 @@ INLINE void FN(product_tile)(
         }
     }
     if (p->activation != ACTIVATION_NONE) {
-        FN(vec) values[ROWS * PANEL]; /* a copy, or the sums would be in memory all along */
+        /* A copy, or the sums would be in memory all along: by rows, for loops of more than 16 are not written out. */
+        FN(vec) values[ROWS * PANEL];
         UNROLL
-        for (int i = 0; i < rows * vectors; i++)
-            values[i] = sums[i / vectors][i % vectors];
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                values[r * vectors + v] = sums[r][v];
+        }
         FN(activate_tile)(values, rows * vectors, p->activation);
         UNROLL
-        for (int i = 0; i < rows * vectors; i++)
-            sums[i / vectors][i % vectors] = values[i];
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                sums[r][v] = values[r * vectors + v];
+        }
     }
     UNROLL
     for (int r = 0; r < rows; r++) {

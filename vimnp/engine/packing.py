@@ -146,9 +146,10 @@ def pack(width: int, panel: int, matrix: np.ndarray, empty: Allocate = aligned_e
     outputs, inputs = matrix.shape
     padded = -(-outputs // width) * width
     packed = empty(inputs * padded)
-    whole = outputs // panel * panel
-    panels = packed[: inputs * whole].reshape(-1, inputs, panel)
-    panels[...] = matrix[:whole].reshape(-1, panel, inputs).transpose(0, 2, 1)
+    number = outputs // panel
+    whole = number * panel
+    panels = packed[: inputs * whole].reshape(number, inputs, panel)
+    panels[...] = matrix[:whole].reshape(number, panel, inputs).transpose(0, 2, 1)
     if whole < outputs:
         last = packed[inputs * whole :].reshape(inputs, padded - whole)
         last[:, : outputs - whole] = matrix[whole:].T

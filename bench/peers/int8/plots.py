@@ -19,4 +19,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     }
     labels = {name: network.label for name, network in NETWORKS.items()}
     memory = partial(memory_by_network, title="Peak memory of a process", labels=labels)
-    return save({**latencies, "memory.png": memory}, results, folder)
+    least = min(row["side"] for row in results["start"])
+    of_least = [row for row in results["start"] if row["side"] == least]
+    plots = save({**latencies}, results, folder)
+    return plots + save({"memory.png": memory}, results | {"start": of_least}, folder)

@@ -32,7 +32,7 @@ not smoothed."""
 SEVEN_BITS = ", and have 7 bits, because its products would overflow without VNNI"
 
 FILES = """\
-Files for pictures of {side} pixels, {threads}: their size; the time to load one that is in memory
+Files for pictures of {sides} pixels, {threads}: their size; the time to load one that is in memory
 already, with everything imported; and of a process that imports, loads the file and classifies a
 picture, its highest resident memory and the time from its start to its end."""
 
@@ -50,12 +50,10 @@ def markdown(results: Results) -> str:
         print(_method(results), end="\n\n")
         columns = ("network", "parameters", "threads", *(f"{side} px" for side in sides(results)))
         print_table(columns, latency_rows(results))
-        of_all = results["start"][0]
-        text = FILES.format(side=of_all["side"], threads=threads(of_all["threads"]))
-        print(textwrap.fill(text, WIDTH), end="\n\n")
-        columns = ("network", "file", "load", "peak memory", "cold start")
+        print(textwrap.fill(_files(results), WIDTH), end="\n\n")
+        columns = ("network", "pixels", "file", "load", "peak memory", "cold start")
         print_table(columns, _file_rows(results))
-        print(_predictions(results), end="\n\n")
+        print(textwrap.fill(_predictions(results), WIDTH), end="\n\n")
         print(textwrap.fill(STEPS.format(side=results["steps"][0]["side"]), WIDTH), end="\n\n")
         columns = ("instructions", "pass, float32", "pass, int8", "int8 over float32")
         columns += ("scan, float32", "scan, int8", "int8 over float32", "in_proj")
@@ -76,12 +74,19 @@ def _method(results: Results) -> str:
     return textwrap.fill(text, WIDTH)
 
 
+def _files(results: Results) -> str:
+    of_all = results["start"][0]
+    sides = ", ".join(dict.fromkeys(str(row["side"]) for row in results["start"]))
+    return FILES.format(sides=sides, threads=threads(of_all["threads"]))
+
+
 def _file_rows(results: Results) -> Iterator[tuple[str, ...]]:
-    starts = {row["network"]: row for row in results["start"]}
+    starts = {(row["network"], row["side"]): row for row in results["start"]}
     for row in results["files"]:
-        start = starts[row["network"]]
+        start = starts[row["network"], row["side"]]
         yield (
             NETWORKS[row["network"]].label,
+            str(row["side"]),
             f"{row['file_size'] / 1e6:.1f} MB",
             milliseconds(row["load"]),
             megabytes(start["peak_memory"]),
@@ -90,11 +95,16 @@ def _file_rows(results: Results) -> Iterator[tuple[str, ...]]:
 
 
 def _predictions(results: Results) -> str:
-    peaks = ", ".join(
-        f"{megabytes(row['peak_memory'])} with a file in {row['precision']}"
-        for row in results["predict"]
-    )
-    return f"Highest resident memory of `vimnp predict`: {peaks}."
+    text = "Highest resident memory of `vimnp predict`"
+    of_sides: dict[int, list[str]] = {}
+    for row in results["predict"]:
+        peak = f"{megabytes(row['peak_memory'])} with a file in {row['precision']}"
+        of_sides.setdefault(row["side"], []).append(peak)
+    sentences = []
+    for side, peaks in of_sides.items():
+        where = f"; {side} pixels" if sentences else ""
+        sentences.append(f"{where}: {', '.join(peaks)}")
+    return f"{text}{''.join(sentences)}."
 
 
 def _step_rows(results: Results) -> Iterator[tuple[str, ...]]:
