@@ -21,6 +21,7 @@ from tests.support.commands import SLOWING, Command, Run, assert_refused, facts
 from tests.support.digits import SCANS
 from tests.support.micro import MICRO
 from tests.support.random_weights import random_weights, write_random
+from tests.support.reasons import NO_FILE, NO_FOLDER
 from tests.support.torch_format import save
 from vimnp.cli import COMMANDS
 from vimnp.commands import info
@@ -351,7 +352,7 @@ WRONG_USE: list[tuple[str, list[str], list[str]]] = [
     ("set: contradiction", ["convert", "{pth}", "{new}", "--set", "bimamba_type=v1"], ["v1", "v2"]),
     ("ema: none there", ["convert", "{pth}", "{new}", "--ema"], ["model_ema"]),
     ("labels: missing", ["convert", "{pth}", "{new}", "--labels", "no.txt"], ["no.txt"]),
-    ("into a missing folder", ["convert", "{pth}", "{dir}/no/x.npz"], ["x.npz", "No such file"]),
+    ("into a missing folder", ["convert", "{pth}", "{dir}/no/x.npz"], ["x.npz", NO_FOLDER]),
 ]
 
 
@@ -430,7 +431,7 @@ def test_an_error_of_the_system_is_the_file_and_the_reason(
 
     monkeypatch.setattr(info, "describe_machine", fail)
     run = command("info", micro_npz)
-    assert run == (2, "", "vimnp: elsewhere: No such file or directory\n")
+    assert run == (2, "", f"vimnp: elsewhere: {NO_FILE}\n")
 
 
 def test_predict_with_a_network_without_a_head_is_one_line_on_stderr(
@@ -749,6 +750,7 @@ def test_neither_predict_nor_info_loads_torch_or_scipy(picture: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows' names are texts and no bytes")
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_names_that_the_terminal_cannot_show_are_escaped(
     encoding: str, picture: Path, micro_npz: Path

@@ -29,6 +29,7 @@ from tests.support.labelled import folder as folder
 from tests.support.labelled import model as model
 from tests.support.links import needs_links
 from tests.support.micro import MICRO
+from tests.support.reasons import NO_FOLDER
 from vimnp.errors import ConfigError
 from vimnp.evaluate.image_folder import Sample, find_pictures, read_classes, spread
 from vimnp.models.vim.model import VisionMamba
@@ -133,7 +134,7 @@ def test_a_link_to_a_folder_above_it_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        pytest.param(None, "val: No such file or directory; expected", id="missing"),
+        pytest.param(None, f"val: {NO_FOLDER}; expected", id="missing"),
         pytest.param([], "val: there is no folder in it; expected", id="empty"),
         pytest.param(["a.png"], "val: there is no folder in it; expected", id="pictures alone"),
         pytest.param(["1/", "2/"], "val: there is no picture in its folders", id="empty folders"),
@@ -186,8 +187,8 @@ def test_what_is_no_folder_is_refused(name: str, tmp_path: Path) -> None:
         ),
         pytest.param(
             METADATA,
-            {name: index for index, name in enumerate("ABCDabc")},
-            "'A' holds class 0, 'c' class 6$",
+            {name: index for index, name in enumerate("BCDEafg")},
+            "'B' holds class 0, 'g' class 6$",
             id="all, without labels",
         ),
     ],

@@ -231,6 +231,7 @@ print("after")
 """
 
 
+@needs_links
 @pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="there is no /dev/stdout")
 @pytest.mark.parametrize("to_file", [True, False])
 def test_standard_output_by_its_name(tmp_path, to_file):
@@ -310,6 +311,7 @@ def test_a_process_that_is_asked_to_end_leaves_nothing(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
+@needs_links
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_full_device_is_named(tmp_path):
     (tmp_path / "full").symlink_to("/dev/full")
