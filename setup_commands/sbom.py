@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from setuptools import Distribution
@@ -64,9 +64,12 @@ def _cython() -> dict[str, object]:
 
 def _zig() -> dict[str, object]:
     """Its run-time library is linked into what it builds, and on Windows mingw-w64's start."""
-    description = "run-time code, linked into vimnp/_scan"
-    return _package("ziglang", version("ziglang")) | {
-        "description": description,
+    try:
+        zig = _package("ziglang", version("ziglang"))
+    except PackageNotFoundError:  # a module that no installer knows of
+        zig = {"type": "library", "bom-ref": "ziglang", "name": "ziglang"}
+    return zig | {
+        "description": "run-time code, linked into vimnp/_scan",
         "licenses": [{"license": {"id": "MIT"}}],
     }
 
