@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -103,6 +103,21 @@ def times(first: str, second: str, rounds: int) -> Iterator[tuple[str, str, str,
         yield f"Vim-tiny, {threads} threads", f"{one:.1f}", f"{other:.1f}", ratio - 1
 
 
+def printed_and_largest(
+    columns: tuple[str, str, str, str], rows: Iterable[tuple[str, str, str, float]], form: str
+) -> float:
+    """Prints each row as soon as it is there; gives the largest of their numbers."""
+    numbers = []
+
+    def noted() -> Iterator[tuple[str, ...]]:
+        for *what, number in rows:
+            numbers.append(number)
+            yield *what, form.format(number)
+
+    print_table(columns, noted())
+    return max(numbers)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("first", type=Path, metavar="FIRST.whl")
@@ -115,20 +130,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         first = install(options.first.resolve(), Path(folder, "first"))
         second = install(options.second.resolve(), Path(folder, "second"))
-        found = list(differences(first, second))
-        print_table(
-            ("instruction set", "threads", "network", "difference of the largest logit"),
-            ((*what, f"{difference:.1e}") for *what, difference in found),
-        )
-        if max(difference for *_, difference in found) > LOGITS:
+        columns = ("instruction set", "threads", "network", "difference of the largest logit")
+        if printed_and_largest(columns, differences(first, second), "{:.1e}") > LOGITS:
             failed.append(f"logits differ by more than {LOGITS:g} of the largest")
         if not options.logits_only:
-            taken = list(times(first, second, options.rounds))
-            print_table(
-                ("what", "first, ms", "second, ms", "the second takes longer by, %"),
-                ((*what, f"{100 * more:+.1f}") for *what, more in taken),
-            )
-            if max(more for *_, more in taken) > TIME:
+            columns = ("what", "first, ms", "second, ms", "the second takes longer by")
+            taken = times(first, second, options.rounds)
+            if printed_and_largest(columns, taken, "{:+.1%}") > TIME:
                 failed.append(f"the second wheel's pass takes over {TIME:.0%} longer")
     if failed:
         sys.exit("; ".join(failed))
