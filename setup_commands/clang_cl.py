@@ -32,4 +32,5 @@ def has_visual_studio(compiler: Any, plat_name: str) -> bool:
 def flags(unix_flags: list[str], plat_name: str) -> list[str]:
     """It speaks cl's language, and passes on what stands behind /clang: (-O3 after /O2)."""
     machine = ["--target=arm64-pc-windows-msvc"] if plat_name == "win-arm64" else []
-    return [*machine, "/O2", *(f"/clang:{flag}" for flag in unix_flags)]
+    honoring = "-ffp-contract=fast-honor-pragmas"  # as in zig.py
+    return [*machine, "/O2", *(f"/clang:{flag}" for flag in [*unix_flags, honoring])]

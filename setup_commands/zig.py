@@ -19,6 +19,9 @@ WINDOWS_TARGETS = {"win-amd64": "x86_64-windows-gnu", "win-arm64": "aarch64-wind
 
 FLAGS = [
     "-fno-sanitize=all",  # by default zig has traps where C leaves the behaviour undefined
+    # With plain "fast" clang ignores the pragma of isa.h that keeps scalar sums from being
+    # fused, and on ARM their bits would depend on how a product is cut.
+    "-ffp-contract=fast-honor-pragmas",
     "-Wno-incompatible-pointer-types-discards-qualifiers",
 ]
 

@@ -21,7 +21,15 @@ from tests.support.processes import is_ours
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ["vimnp", "convert", "setup_commands"]
-FILES = ["setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md"]
+FILES = [
+    "setup.py",
+    "vimnp_command.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+]
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "setup.py").exists(), reason="the tests lie beside no checkout"
@@ -207,6 +215,9 @@ def test_zig_builds_for_the_system_that_is_named(
     package = tmp_path / "modules" / "ziglang"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
+    metadata = package.parent / "ziglang-0.17.1.dist-info" / "METADATA"  # for the SBOM
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: ziglang\nVersion: 0.17.1\n")
     (package / "__main__.py").write_text(FAKE_ZIG.format(calls=str(calls)))
     wheel = made(
         folder,
