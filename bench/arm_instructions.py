@@ -21,28 +21,28 @@ from pathlib import Path
 from layer_arrays import add_norm, convolution, scan
 from surroundings import print_table
 
-from vimnp.engine.settings import BACKENDS
+from vimnp.models.precision import PRECISIONS
 
 ASK = 4242  # count_instructions.c
 CORES = {"cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
 TOKENS, LAYERS = 197, 24
 KERNELS = {"scan": scan, "convolutions": convolution, "norm": add_norm}
+PASSES = [(backend, precision) for precision in PRECISIONS for backend in ("numpy", "native")]
+CALLS = (*KERNELS, *(f"{backend}, {precision}" for backend, precision in PASSES))
 
 
-def calls() -> dict[str, Callable[[], object]]:
-    """One layer's kernels, and whole passes of Vim-tiny, each on one thread."""
+def calls() -> Iterator[Callable[[], object]]:
+    """One layer's kernels, and whole passes of Vim-tiny, each on one thread, as in CALLS."""
     from limits import forward_pass, network
 
-    return {
-        **{name: kernel(TOKENS, 1) for name, kernel in KERNELS.items()},
-        **{name: forward_pass(*network(224, 1, name)) for name in BACKENDS},
-    }
+    yield from (kernel(TOKENS, 1) for kernel in KERNELS.values())
+    yield from (forward_pass(*network(224, 1, *way)) for way in PASSES)
 
 
 def count() -> None:
     """In the emulated Python: ask before and after each call, once it is warm."""
     ask = ctypes.CDLL(None).syscall
-    for label, call in enumerate(calls().values(), 1):
+    for label, call in enumerate(calls(), 1):
         call()
         ask(ASK, 0)
         call()
@@ -63,7 +63,7 @@ def counted(python: str, core: str, plugin: Path) -> dict[str, int]:
     if done.returncode:
         sys.exit(done.stderr)
     found = dict(re.findall(r"^instructions (\d+) (\d+)$", done.stderr, re.MULTILINE))
-    return {name: int(found[str(label)]) for label, name in enumerate((*KERNELS, *BACKENDS), 1)}
+    return {name: int(found[str(label)]) for label, name in enumerate(CALLS, 1)}
 
 
 def main() -> None:
@@ -87,7 +87,7 @@ def rows(found: list[dict[str, int]]) -> Iterator[tuple[str, ...]]:
         yield f"{name} of one layer", *(f"{counts[name] / 1e6:.2f}" for counts in found)
     sums = (LAYERS * sum(counts[name] for name in KERNELS) for counts in found)
     yield f"all three, {LAYERS} layers", *(f"{total / 1e6:.0f}" for total in sums)
-    for name in BACKENDS:
+    for name in CALLS[len(KERNELS) :]:
         yield f"a pass, {name}", *(f"{counts[name] / 1e6:.0f}" for counts in found)
 
 

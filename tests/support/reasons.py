@@ -8,6 +8,7 @@ import os
 import sys
 
 if sys.platform == "win32":
-    NO_FILE, NO_FOLDER = ctypes.FormatError(2), ctypes.FormatError(3)
+    # Python leaves out the full stop that a sentence of the system's may end in.
+    NO_FILE, NO_FOLDER = (ctypes.FormatError(code).rstrip(".") for code in (2, 3))
 else:
     NO_FILE = NO_FOLDER = os.strerror(errno.ENOENT)
