@@ -16,6 +16,7 @@ token of a layer stands for what the convolution and the layers before have gath
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -178,6 +179,16 @@ def linear_reading(norm: Norm, token: np.ndarray, weights: np.ndarray) -> tuple[
     return centred / np.sqrt(x.var() + norm.epsilon), float(weights @ norm.bias)
 
 
+class Subject(NamedTuple):
+    """A picture, and the network that looks at it."""
+
+    config: VimConfig
+    plain: parameters.Parameters[np.ndarray]  # matrices are (inputs, outputs)
+    lay_out: Callable[..., parameters.Parameters]  # for a backend, from `plain`
+    num_threads: int
+    pixels: np.ndarray  # (channels, H, W), normalised
+
+
 class Reading(NamedTuple):
     """How a class's score follows from the tokens after the last layer."""
 
@@ -185,26 +196,23 @@ class Reading(NamedTuple):
     constant: float
 
 
-def reading_of(
-    config: VimConfig, plain: parameters.Parameters[np.ndarray], stream: np.ndarray, index: int
-) -> Reading:
+def reading_of(subject: Subject, stream: np.ndarray, index: int) -> Reading:
     """The reading of a class's score, the logit less the mean of all logits.
 
     Parameters
     ----------
-    config : VimConfig
-    plain : Parameters
-        Matrices are (inputs, outputs).
+    subject : Subject
     stream : ndarray of float32, shape (L, E)
         The tokens after the last layer, before the last norm.
     index : int
         The class.
     """
+    plain, pooled = subject.plain, subject.config.pooled_tokens
     assert plain.head is not None
     assert plain.head_bias is not None
     of_features = plain.head[:, index] - plain.head.mean(axis=1)
     constant = float(plain.head_bias[index] - plain.head_bias.mean())
-    rows = range(len(stream)) if config.pooled_tokens is None else config.pooled_tokens
+    rows = range(len(stream)) if pooled is None else pooled
     weights = np.zeros(stream.shape)
     for row in rows:
         of_token, addend = linear_reading(plain.norm_f, stream[row], of_features)
@@ -213,96 +221,79 @@ def reading_of(
     return Reading(weights.astype(np.float32), constant)
 
 
-def contributions(
-    config: VimConfig,
-    load: parameters.Load,
-    num_threads: int,
-    pixels: np.ndarray,
-    reading: Reading,
-) -> tuple[np.ndarray, float]:
+def contributions(subject: Subject, reading: Reading) -> tuple[np.ndarray, float]:
     """What each token of each layer contributes to a reading, and what comes past the scans.
 
     Parameters
     ----------
-    config : VimConfig
-    load, num_threads
-        As for :class:`vimnp.models.vim.network.NumpyVim`.
-    pixels : ndarray of float32, shape (channels, H, W)
+    subject : Subject
     reading : Reading
 
     Returns
     -------
     ndarray of float32, shape (L, layers), and float
     """
-    found = np.empty((config.num_tokens, config.num_active_layers), np.float32)
     past = [reading.constant]
 
-    def look(w: Pass, layer: Layer) -> None:
+    def look(w: Pass, layer: Layer) -> np.ndarray:
         if w.layer == 0:  # the residual stream is what the picture was embedded in
             past.append(float(np.vdot(reading.weights, w.residual)))
         if layer.out_proj_bias is not None:
             past.append(float(reading.weights.sum(axis=0) @ layer.out_proj_bias))
         weights = reading.weights @ _out_proj(layer).T
-        found[:, w.layer] = contributions_to_outputs(config, w, layer, weights).sum(axis=1)
+        of_tokens: np.ndarray = contributions_to_outputs(subject.config, w, layer, weights)
+        return of_tokens.sum(axis=1)
 
-    _look_at(config, load, num_threads, pixels, look)
+    found = _look_at(subject, look)
     return found, sum(past)
 
 
-def hidden_attention(
-    config: VimConfig, load: parameters.Load, num_threads: int, pixels: np.ndarray
-) -> np.ndarray:
+def hidden_attention(subject: Subject) -> np.ndarray:
     """Shares of the tokens in what each layer adds to the tokens that the head reads.
 
     Parameters
     ----------
-    config, load, num_threads, pixels
-        As for :func:`contributions`.
+    subject : Subject
 
     Returns
     -------
     ndarray of float32, shape (L, layers)
         Of absolute values, summed over the layer's channels: 0 or more, and 1 in a layer's sum.
     """
-    found = np.empty((config.num_tokens, config.num_active_layers), np.float32)
+    config = subject.config
     rows = config.pooled_tokens
     assert rows is not None
 
-    def look(w: Pass, layer: Layer) -> None:
+    def look(w: Pass, layer: Layer) -> np.ndarray:
         shares = np.zeros(config.num_tokens)
         for row in rows:
             weights = np.zeros_like(w.z)
             weights[row] = 1
             of_row = contributions_to_outputs(config, w, layer, weights) @ _out_proj(layer)
             shares += np.abs(of_row).sum(axis=1) / np.abs(of_row).sum()
-        found[:, w.layer] = shares / len(rows)
+        return shares / len(rows)
 
-    _look_at(config, load, num_threads, pixels, look)
-    return found
+    return _look_at(subject, look)
 
 
-def mean_step_sizes(
-    config: VimConfig, load: parameters.Load, num_threads: int, pixels: np.ndarray
-) -> np.ndarray:
+def mean_step_sizes(subject: Subject) -> np.ndarray:
     """The step size delta of each token and layer, in the mean of channels and directions.
 
     Parameters
     ----------
-    config, load, num_threads, pixels
-        As for :func:`contributions`.
+    subject : Subject
 
     Returns
     -------
     ndarray of float32, shape (L, layers)
     """
-    found = np.empty((config.num_tokens, config.num_active_layers), np.float32)
 
-    def look(w: Pass, layer: Layer) -> None:
+    def look(w: Pass, layer: Layer) -> np.ndarray:
         scans = zip(layer.directions, w.directions, strict=True)
-        found[:, w.layer] = np.mean([step_sizes(p, d).mean(axis=1) for p, d in scans], axis=0)
+        mean: np.ndarray = np.mean([step_sizes(p, d).mean(axis=1) for p, d in scans], axis=0)
+        return mean
 
-    _look_at(config, load, num_threads, pixels, look)
-    return found
+    return _look_at(subject, look)
 
 
 def _out_proj(layer: Layer) -> np.ndarray:
@@ -311,15 +302,19 @@ def _out_proj(layer: Layer) -> np.ndarray:
     return layer.out_proj
 
 
-def _look_at(
-    config: VimConfig,
-    load: parameters.Load,
-    num_threads: int,
-    pixels: np.ndarray,
-    look: Callable[[Pass, Layer], None],
-) -> None:
+def _look_at(subject: Subject, look: Callable[[Pass, Layer], np.ndarray]) -> np.ndarray:
+    """What `look` gives, (L,), in each layer: float32, shape (L, layers)."""
+    config = subject.config
+    found = np.empty((config.num_tokens, config.num_active_layers), np.float32)
+
+    def keep(w: Pass, layer: Layer) -> None:
+        found[:, w.layer] = look(w, layer)
+
+    load = functools.partial(subject.lay_out, subject.plain)
     features = np.empty((1, *shape_of(config, "features")), np.float32)
-    LookingVim(config, load, num_threads, look).forward([pixels], features, output="features")
+    network = LookingVim(config, load, subject.num_threads, keep)
+    network.forward([subject.pixels], features, output="features")
+    return found
 
 
 def expect_unrotated(config: VimConfig) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vimnp.engine.network import Network
     from vimnp.engine.packing import PackMatrix
     from vimnp.images.preprocessing import Picture
-    from vimnp.models.vim.explain import Explanation
+    from vimnp.models.vim.explain import Explanation, Subject
     from vimnp.models.vision import Pictures
 
 
@@ -231,17 +231,13 @@ class VisionMamba(VisionModel):
         explain.expect_linear_products(self.precision)
         explain.expect_unrotated(self.config)
         self._expect_classes()
-        pixels = self.preprocess(image)
-        logits = self._forward_inputs([pixels], 1, "logits")[0]
+        subject = self._subject(image)
+        logits = self._forward_inputs([subject.pixels], 1, "logits")[0]
         index = int(best_first(logits)[0]) if target is None else self._class_index(target)
         last = Layers("residual", (self.config.num_active_layers - 1,))
-        stream = self._forward_inputs([pixels], 1, last)[0, 0]
-        plain = self._network.plain()
-        reading = explain.reading_of(self.config, plain, stream, index)
-        load = functools.partial(self._lay_out, plain)
-        of_tokens, rest = explain.contributions(
-            self.config, load, self.num_threads, pixels, reading
-        )
+        stream = self._forward_inputs([subject.pixels], 1, last)[0, 0]
+        reading = explain.reading_of(subject, stream, index)
+        of_tokens, rest = explain.contributions(subject, reading)
         of_patches = self._maps(of_tokens)
         return explain.Explanation(
             index=index,
@@ -280,9 +276,7 @@ class VisionMamba(VisionModel):
                 "the head of this network reads all tokens; expected one that reads a class token, "
                 "or the last one, whose attention can be shown"
             )
-        load = functools.partial(self._lay_out, self._network.plain())
-        pixels = self.preprocess(image)
-        return self._maps(explain.hidden_attention(self.config, load, self.num_threads, pixels))
+        return self._maps(explain.hidden_attention(self._subject(image)))
 
     def step_sizes(self, image: Picture) -> np.ndarray:
         """How large the scans' steps are, delta: how much of each patch goes into the states.
@@ -304,9 +298,14 @@ class VisionMamba(VisionModel):
         """
         from vimnp.models.vim import explain
 
-        load = functools.partial(self._lay_out, self._network.plain())
+        return self._maps(explain.mean_step_sizes(self._subject(image)))
+
+    def _subject(self, image: Picture) -> Subject:
+        from vimnp.models.vim.explain import Subject
+
         pixels = self.preprocess(image)
-        return self._maps(explain.mean_step_sizes(self.config, load, self.num_threads, pixels))
+        plain = self._network.plain()
+        return Subject(self.config, plain, self._lay_out, self.num_threads, pixels)
 
     def _class_index(self, target: int | str) -> int:
         import difflib
