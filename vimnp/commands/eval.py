@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from vimnp.commands.model_options import (
     add_way,
     add_weights,
     load_model,
-    precision_of,
     say_if_bundled,
+    weights_settings,
 )
 from vimnp.commands.options import add_count, file_name
 from vimnp.commands.progress import progress_bar
@@ -25,7 +24,6 @@ from vimnp.evaluate.image_folder import ImageFolder, Sample, find_pictures, spre
 from vimnp.evaluate.results import ResultsFile
 from vimnp.models.precision import PRECISIONS
 from vimnp.models.vision import VisionModel
-from vimnp.weights.file import BUNDLED_DIGITS
 
 if TYPE_CHECKING:
     from vimnp.evaluate.comparison import Comparison
@@ -110,15 +108,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace, model: VisionModel) -> dict[str, Any]:
     """What the results depend on, beside the classes."""
-    with open(options.weights or BUNDLED_DIGITS, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "weights_sha256": digest,
-        "img_size": list(model.config.img_size),
-        "scan": model.scan,
-        "backend": model.backend,
+        **weights_settings(options, model),
         "folder": str(Path(options.folder).resolve()),
-        **precision_of(model),
     }
 
 

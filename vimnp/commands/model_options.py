@@ -126,6 +126,21 @@ def say_if_bundled(options: argparse.Namespace) -> None:
         say("no --weights given: using the bundled model of handwritten digits, 0 to 9")
 
 
+def weights_settings(options: argparse.Namespace, model: VisionModel) -> dict[str, Any]:
+    """What results depend on that come of a weights file: what it holds, and how it runs."""
+    import hashlib
+
+    with open(options.weights or BUNDLED_DIGITS, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "weights_sha256": digest,
+        "img_size": list(model.config.img_size),
+        "scan": model.scan,
+        "backend": model.backend,
+        **precision_of(model),
+    }
+
+
 def random_name(options: argparse.Namespace) -> str | None:
     """The published network whose weights are to be random; None if there is a weights file."""
     return options.random or (options.default_random if options.weights is None else None)

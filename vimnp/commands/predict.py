@@ -1,10 +1,12 @@
-"""``vimnp predict``: what is in a picture."""
+"""``vimnp predict``: what is in a picture, or in many."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import sys
+from typing import Any
 
 from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.model_options import (
@@ -15,17 +17,26 @@ from vimnp.commands.model_options import (
     say_if_bundled,
 )
 from vimnp.commands.options import add_count, file_name
-from vimnp.errors import ImageError
+from vimnp.errors import ImageError, VimnpError
 from vimnp.images import preprocessing as image
+from vimnp.jobs.pictures import find_pictures
 from vimnp.models.vision import Prediction
 
-DESCRIPTION = "Say what is in each picture: the likeliest classes, best first."
-EXAMPLE = "vimnp predict cat.jpg dog.png --weights vim_tiny.npz --top-k 3"
+DESCRIPTION = (
+    "Say what is in each picture: the likeliest classes, best first. A folder stands for the "
+    "pictures in it and below it, a pattern such as 'pictures/**/*.jpg' for those that it fits, "
+    "and - for those that the standard input names, a line each."
+)
+EXAMPLE = "vimnp predict cat.jpg pictures --weights vim_tiny.npz --output classes.csv"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     images = parser.add_argument(
-        "images", nargs="+", type=file_name, metavar="IMAGE", help="a file: %(formats)s"
+        "images",
+        nargs="+",
+        type=file_name,
+        metavar="IMAGE",
+        help="a file, a folder, a pattern, or -: %(formats)s",
     )
     vars(images)["formats"] = _Formats()
     add_weights(parser)
@@ -34,6 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print JSON, which says how the network ran, too"
     )
+    parser.add_argument(
+        "--output",
+        type=file_name,
+        metavar="FILE",
+        help="print nothing, but write a table with a row for each picture: .jsonl, .csv, or "
+        ".parquet, which takes pyarrow; what is done stands in FILE.part until all is",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where FILE.part ends; pictures that could not be read are tried again",
+    )
+    add_count(parser, "--batch", "pictures that the network is given at once, to a table (8)")
 
 
 class _Formats:
@@ -44,9 +68,16 @@ class _Formats:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.output is not None:
+        from vimnp.commands.predict_table import run_to_table
+
+        return run_to_table(options)
+    for option in ("resume", "batch"):
+        if getattr(options, option):
+            raise VimnpError(f"--{option} is for a table; expected --output FILE beside it")
     model = load_model(options)
-    answers = []
-    for path in options.images:
+    answers: list[dict[str, Any]] = []
+    for path in find_pictures(options.images, sys.stdin):
         try:
             best = model.predict(path, top_k=options.top_k)
         except ImageError as error:  # the other pictures still get their answer

@@ -1,0 +1,1 @@
+"""Many pictures: which they are, what comes of each, and the table that it is written to."""

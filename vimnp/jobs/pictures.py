@@ -1,0 +1,96 @@
+"""The pictures that somebody names: files, folders, patterns, and lists of names."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+from vimnp.errors import ImageError
+
+ENDINGS = (
+    *(".avif", ".avifs", ".bmp", ".dib", ".gif", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc"),
+    *(".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif"),
+    *(".tiff", ".webp"),
+)
+"""What names of pictures end in, in the formats that are read; in a folder, others are none."""
+
+STANDARD_INPUT = "-"
+
+
+def find_pictures(names: Iterable[str], lines: IO[str] | None = None) -> list[str]:
+    """The files that are meant, each once, in the order of the names.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Files, which need not exist; folders, in which and below which all files count whose names
+        end as pictures' do, but hidden ones, in the order of their names; patterns such as
+        ``pictures/**/*.jpg``, where no file of that name exists; and "-", for the names that
+        `lines` has.
+    lines : file, optional
+        A name a line.
+
+    Raises
+    ------
+    ImageError
+        If there is no picture in a folder, none that a pattern fits, or "-" without `lines`.
+    OSError
+        If a folder cannot be read.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if name == STANDARD_INPUT:
+            found |= dict.fromkeys(_listed(lines))
+        elif os.path.isdir(name):
+            found |= dict.fromkeys(_in_folder(name))
+        elif glob.has_magic(name) and not os.path.lexists(name):
+            found |= dict.fromkeys(_that_fit(name))
+        else:
+            found[name] = None
+    return list(found)
+
+
+def _listed(lines: IO[str] | None) -> Iterator[str]:
+    if lines is None:
+        raise ImageError("-: there is no standard input; expected names of pictures, a line each")
+    for line in lines:
+        name = line.rstrip("\r\n")
+        if name:
+            yield name
+
+
+def _in_folder(folder: str) -> list[str]:
+    """Links to folders are followed, to each folder once."""
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        status = os.stat(here)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += sorted(
+            os.path.join(here, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in ENDINGS
+        )
+    if not found:
+        raise ImageError(
+            f"{folder}: there is no picture in this folder; expected files that end in "
+            f"{', '.join(ENDINGS)}"
+        )
+    return found
+
+
+def _that_fit(pattern: str) -> list[str]:
+    found = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
+    if not found:
+        raise ImageError(f"{pattern}: no file fits this pattern; expected a picture that does")
+    return found

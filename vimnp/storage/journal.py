@@ -1,0 +1,176 @@
+"""Results that are added to a file line by line, so that work which was interrupted can go on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+from vimnp.errors import ConfigError, excerpt
+from vimnp.storage.files import open_regular
+from vimnp.storage.json_text import parse_json
+from vimnp.storage.locked_file import LockedFile
+
+
+class Words(NamedTuple):
+    """What messages call a journal and what is in it."""
+
+    content: str  # "results of an evaluation"
+    command: str  # that writes it
+    line: str  # what a line holds: "a picture's rank"
+
+
+class Journal:
+    """A file of JSON, a line each: first what the results depend on, then the results.
+
+    A line that the process did not live to finish is dropped.
+
+    Parameters
+    ----------
+    path : path-like
+        A new file, or one that was written with the same `header`.
+    header : dict
+        What the results depend on; values as JSON has them.
+
+    Raises
+    ------
+    ConfigError
+        If the file holds something else, or results that depend on something else. It then stays
+        as it is.
+    OSError
+        If it cannot be read, or is no regular file.
+
+    Notes
+    -----
+    Only one process, and one object of it, writes to a file: the first :meth:`add` locks it
+    until :meth:`close`, the end of a ``with`` block, or the object's end.
+    """
+
+    _words: ClassVar[Words]
+
+    def __init__(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self._header = header
+        self._lock: LockedFile | None = None
+        content = b""
+        with contextlib.suppress(FileNotFoundError), open(open_regular(path), "rb") as file:
+            content = file.read()
+        self._seen: bytes | None = content  # until the file is locked
+        self._end = self._read(content)
+        self._is_unfinished = self._end < len(content)
+
+    def _take(self, line: Any) -> None:
+        """Keep what is wanted of a line, old or new. Raises ValueError if it holds no result."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others write to the file."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock, self._seen = None, None
+
+    def add(self, results: Iterable[dict[str, Any]]) -> None:
+        """Add results; when it returns, the operating system has them.
+
+        Raises
+        ------
+        ConfigError
+            If another process writes to the file, or what one wrote since it was read is refused.
+        OSError
+            If it cannot be written. It names the file, in which no result is lost.
+        """
+        results = list(results)
+        file = self._locked()
+        lines = [] if self._end else [_line(self._header)]
+        lines += map(_line, results)
+        if self._is_unfinished:
+            file.truncate(self._end)
+        self._is_unfinished = True  # if the disk is full in the middle of a line
+        self._end += file.write(b"".join(lines))
+        self._is_unfinished = False
+        for result in results:
+            self._take(result)
+
+    def _locked(self) -> LockedFile:
+        """The file, of which nobody else is a writer, and whose content is known."""
+        if self._lock is None:
+            lock = LockedFile(self.path)
+            try:
+                content = lock.read()
+                if content != self._seen:  # another process was faster
+                    self._end = self._read(content)
+                    self._is_unfinished = self._end < len(content)
+            except BaseException:
+                lock.close()
+                raise
+            self._lock, self._seen = lock, None
+        return self._lock
+
+    def _read(self, content: bytes) -> int:
+        """Take what the file holds; returns where its last whole line ends."""
+        first, *others = content.split(b"\n")
+        if not others:  # new, or the process ended before the first line did
+            if not _line(self._header).startswith(first):
+                raise self._not_ours()
+            return 0
+        self._check_header(first)
+        unfinished = others.pop()
+        for number, line in enumerate(others, start=2):
+            try:
+                self._take(parse_json(line))
+            except ValueError as error:
+                raise ConfigError(
+                    f"{self.path}: line {number} is damaged ({excerpt(error)}); expected "
+                    f"{self._words.line}: remove the line, and the picture is looked at again"
+                ) from None
+        return len(content) - len(unfinished)
+
+    def _check_header(self, line: bytes) -> None:
+        try:
+            found = parse_json(line)
+        except ValueError:
+            raise self._not_ours() from None
+        if not isinstance(found, dict) or found.keys() != self._header.keys():
+            raise self._not_ours()
+        for name, expected in self._header.items():
+            if not is_same(found[name], expected):
+                raise ConfigError(
+                    f"{self.path}: {_difference(name, found[name], expected)}; expected the same: "
+                    "take another file for these results"
+                )
+
+    def _not_ours(self) -> ConfigError:
+        return ConfigError(
+            f"{self.path}: not {self._words.content}; expected a new file, or one that "
+            f"`{self._words.command}` wrote"
+        )
+
+
+def is_same(found: object, expected: object) -> bool:
+    """Whether both are the same in JSON, where true is not 1."""
+    return json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return json.dumps(values).encode() + b"\n"  # ASCII: names of files need not be Unicode
+
+
+def _difference(name: str, found: object, expected: object) -> str:
+    """What differs between two runs, in a few words."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        keys = (
+            key for key in [*expected, *found] if not is_same(found.get(key), expected.get(key))
+        )
+        key = next(keys)
+        return _difference(f"{name}[{key!r}]", found.get(key), expected.get(key))
+    before, now = (excerpt(json.dumps(value)) for value in (found, expected))
+    return f"{excerpt(name)} was {before} and is {now} now"
