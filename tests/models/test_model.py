@@ -637,10 +637,17 @@ def test_a_native_model_stays_on_the_instruction_set_that_it_was_made_for(monkey
 
 
 def allocated_by_a_second_pass(side: int, **options) -> int:
-    """Peak of what one forward pass allocates, in bytes, once the workspace is there."""
+    """Peak of what a forward pass allocates, in bytes, once the workspace is there.
+
+    What Python makes once, at a moment of its own, is not in the least of some passes.
+    """
     config = dataclasses.replace(MICRO, img_size=(side, side), **options)
     model, pixels = vimnp.VisionMamba.random(config=config), normalised(size=(side, side))
     model(pixels)
+    return min(allocated_by_a_pass(model, pixels) for _ in range(3))
+
+
+def allocated_by_a_pass(model: vimnp.VisionMamba, pixels: np.ndarray) -> int:
     tracemalloc.start()
     try:
         model(pixels)
