@@ -24,6 +24,7 @@ ROOMS = (
     {"engine"},
     {"models"},
     {"config", "reference", "evaluate", "measure", "convert", "jobs"},
+    {"hub"},  # what it fetches it converts
     {"__init__"},
     {"commands"},
     {"cli"},
