@@ -16,7 +16,14 @@ import vimnp
 from vimnp.runtime import extension
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "README.md"]
+PAGES = [
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+    ),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "bench" / "README.md",
+]
 TOLD = [page for page in PAGES if page.parent != ROOT / "bench"]
 """Pages whose blocks run, or say why they do not."""
 FOLDERS = [ROOT / name for name in ("vimnp", "convert", "tests", "bench", "docs", ".ci", ".github")]
