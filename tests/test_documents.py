@@ -157,3 +157,11 @@ def run_commands(code: str, folder: Path) -> None:
 def test_the_front_page_has_blocks_that_run() -> None:
     for page in (ROOT / "README.md", ROOT / "docs" / "adding_a_family.md"):
         assert any(block.reason is None for block in blocks_of(page))
+
+
+@pytest.mark.skipif(extension.loaded() is None, reason="the pages speak of the compiled kernels")
+@pytest.mark.parametrize("script", ["draw.py", "session.py"])
+def test_the_drawings_are_what_their_scripts_draw(script: str) -> None:
+    command = [sys.executable, str(ROOT / "docs" / "drawings" / script), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
