@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from vimnp.errors import ConfigError
-from vimnp.jobs.rows import Row
+from vimnp.jobs.operation import Row
 from vimnp.storage.files import whole_file
 
 _Write = Callable[[IO[bytes], Sequence[Row], int], None]

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from vimnp.errors import ConfigError, excerpt
 from vimnp.storage.files import open_regular
@@ -49,7 +49,7 @@ class Journal:
     until :meth:`close`, the end of a ``with`` block, or the object's end.
     """
 
-    _words: ClassVar[Words]
+    _words: Words
 
     def __init__(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
         self.path = Path(path)
