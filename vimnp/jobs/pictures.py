@@ -20,7 +20,12 @@ STANDARD_INPUT = "-"
 
 
 def find_pictures(names: Iterable[str], lines: IO[str] | None = None) -> list[str]:
-    """The files that are meant, each once, in the order of the names.
+    """The files that are meant, each once: as :func:`named_pictures`, without repetitions."""
+    return list(dict.fromkeys(named_pictures(names, lines)))
+
+
+def named_pictures(names: Iterable[str], lines: IO[str] | None = None) -> Iterator[str]:
+    """The files that are meant, in the order of the names, and as often as they are named.
 
     Parameters
     ----------
@@ -39,17 +44,15 @@ def find_pictures(names: Iterable[str], lines: IO[str] | None = None) -> list[st
     OSError
         If a folder cannot be read.
     """
-    found: dict[str, None] = {}
     for name in names:
         if name == STANDARD_INPUT:
-            found |= dict.fromkeys(_listed(lines))
+            yield from _listed(lines)
         elif os.path.isdir(name):
-            found |= dict.fromkeys(_in_folder(name))
+            yield from _in_folder(name)
         elif glob.has_magic(name) and not os.path.lexists(name):
-            found |= dict.fromkeys(_that_fit(name))
+            yield from _that_fit(name)
         else:
-            found[name] = None
-    return list(found)
+            yield name
 
 
 def _listed(lines: IO[str] | None) -> Iterator[str]:
