@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 from vimnp.errors import ImageError
+from vimnp.storage.folders import walk
 
 ENDINGS = (
     *(".avif", ".avifs", ".bmp", ".dib", ".gif", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc"),
@@ -65,25 +66,11 @@ def _listed(lines: IO[str] | None) -> Iterator[str]:
 
 
 def _in_folder(folder: str) -> list[str]:
-    """Links to folders are followed, to each folder once."""
-    found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        status = os.stat(here)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += sorted(
-            os.path.join(here, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in ENDINGS
-        )
+    found = [
+        os.path.join(folder, *name.split("/"))
+        for name in walk(folder)
+        if os.path.splitext(name)[1].lower() in ENDINGS
+    ]
     if not found:
         raise ImageError(
             f"{folder}: there is no picture in this folder; expected files that end in "
