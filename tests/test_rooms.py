@@ -25,6 +25,7 @@ ROOMS = (
     {"models"},
     {"jobs"},  # accuracy over a folder is one
     {"config", "reference", "evaluate", "measure", "convert"},
+    {"hub"},  # what it fetches it converts
     {"__init__"},
     {"commands"},
     {"cli"},

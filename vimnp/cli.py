@@ -34,6 +34,8 @@ COMMANDS = {
     "chat": "talk with a language model",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
+    "fetch": "fetch published weights by name",
+    "cache": "list or remove what was fetched",
     "eval": "measure top-1 and top-5 accuracy over a folder of pictures",
     "eval-text": "measure how likely a language model finds a text",
     "bench": "time forward passes in every way",
