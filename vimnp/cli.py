@@ -29,6 +29,7 @@ COMMANDS = {
     "explain": "say which patches of a picture speak for a class",
     "generate": "have a language model go on from a text",
     "chat": "talk with a language model",
+    "serve": "serve networks over HTTP: a page, and what other clients ask for",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
     "eval": "measure top-1 and top-5 accuracy over a folder of pictures",

@@ -242,14 +242,34 @@ class GenerationStream(Iterator[str]):
 
     def __next__(self) -> str:
         while self._given == len(self._row.pieces):
-            if not self._batch.has_read:
-                self._batch.read_prompts()
-            elif self._batch.is_running:
-                self._batch.step()
-            else:
+            if not self.advance():
                 raise StopIteration
         self._given += 1
         return self._row.pieces[self._given - 1]
+
+    def advance(self) -> bool:
+        """Read the prompt and write the first token, or write the next; false if it is over.
+
+        What is certain thereafter is told by :meth:`pieces`.
+        """
+        if not self._batch.has_read:
+            self._batch.read_prompts()
+        elif self._batch.is_running:
+            self._batch.step()
+        else:
+            return False
+        return True
+
+    def pieces(self) -> list[str]:
+        """Those that are certain, and were not given yet."""
+        found = self._row.pieces[self._given :]
+        self._given += len(found)
+        return found
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        """What it goes on from."""
+        return self._row.prompt.ids
 
     @property
     def result(self) -> Generation:
