@@ -26,9 +26,13 @@ from vimnp.errors import VimnpError
 
 COMMANDS = {
     "predict": "say what is in a picture",
+    "embed": "write the features of pictures",
+    "similar": "find the pictures that look most like one",
+    "merge": "make one table of a job that ran in shards",
     "explain": "say which patches of a picture speak for a class",
     "generate": "have a language model go on from a text",
     "chat": "talk with a language model",
+    "serve": "serve networks over HTTP, with a page",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
     "fetch": "fetch published weights by name",

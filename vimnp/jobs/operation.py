@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -119,3 +120,47 @@ class Operation(abc.ABC):
     def row(self, file: str, result: Any | None, error: str | None) -> Row:
         """A picture's row, of which either the result or the error is None."""
         return {"file": file, self.result: result, "error": error}
+
+
+class Tabulated(Operation):
+    """An operation whose rows become a table."""
+
+    lacking: ClassVar[str]
+    """What a picture with an error has none of."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def expect_table(path: str | os.PathLike[str]) -> None:
+        """Make sure that such a table can be written: asked before hours of work.
+
+        Raises
+        ------
+        ConfigError
+            If the name ends as no table's does, or a library is missing.
+        """
+
+    @staticmethod
+    def errors_in(path: str) -> str:
+        """The file that has the errors' column of such a table."""
+        return path
+
+    @abc.abstractmethod
+    def write(
+        self, path: str | os.PathLike[str], rows: Sequence[Row], settings: dict[str, Any]
+    ) -> None:
+        """Write the table, whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+        rows : sequence of Row
+        settings : dict
+            What the rows depend on beside the operation; values as JSON has them.
+
+        Raises
+        ------
+        ConfigError
+            As from :meth:`expect_table`, or if the table cannot take a picture's name.
+        OSError
+            If the file cannot be written.
+        """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,12 +11,13 @@ import numpy as np
 
 from vimnp.errors import ImageError
 from vimnp.images.image_file import read_image
-from vimnp.jobs.operation import Operation, Row
+from vimnp.jobs.operation import Row, Tabulated
+from vimnp.jobs.tables import write_table, writer_of
 from vimnp.models.vision import Prediction, VisionModel
 
 
 @dataclasses.dataclass(frozen=True)
-class Predict(Operation):
+class Predict(Tabulated):
     """The likeliest classes of each picture, best first: ``index``, ``label`` and ``score`` each.
 
     Parameters
@@ -26,6 +28,7 @@ class Predict(Operation):
 
     name: ClassVar[str] = "predict"
     result: ClassVar[str] = "predictions"
+    lacking: ClassVar[str] = "classes"
 
     top_k: int = 5
 
@@ -47,6 +50,17 @@ class Predict(Operation):
     def is_result(self, value: object) -> bool:
         """A list of classes."""
         return isinstance(value, list) and all(map(_is_class, value))
+
+    @staticmethod
+    def expect_table(path: str | os.PathLike[str]) -> None:
+        """One of ``.jsonl``, ``.csv`` and ``.parquet``."""
+        writer_of(path)
+
+    def write(
+        self, path: str | os.PathLike[str], rows: Sequence[Row], settings: dict[str, Any]
+    ) -> None:
+        """Write columns for each class; the settings are not written."""
+        write_table(path, rows, self.top_k)
 
     def _alone(self, model: VisionModel, pixels: Any) -> Any:
         try:

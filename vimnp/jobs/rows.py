@@ -66,6 +66,11 @@ def header(operation: Operation, settings: dict[str, Any]) -> dict[str, Any]:
     return named | settings | operation.settings()
 
 
+def is_header(value: object) -> bool:
+    """Whether this is what :func:`header` gives, of any operation."""
+    return isinstance(value, dict) and value.get("vimnp_rows") == ROWS_VERSION
+
+
 def checked_row(operation: Operation, value: Any) -> Row:
     """A row as it was read. Raises ValueError if it is none of the operation's."""
     match value:
