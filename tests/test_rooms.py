@@ -24,7 +24,8 @@ ROOMS = (
     {"engine"},
     {"models"},
     {"jobs"},  # accuracy over a folder is one
-    {"config", "reference", "evaluate", "measure", "convert"},
+    {"config", "reference", "evaluate", "measure", "convert", "serve"},
+    {"hub"},  # what it fetches it converts
     {"__init__"},
     {"commands"},
     {"cli"},
