@@ -114,7 +114,7 @@ class _Embedder:
                 name, there, here = difference(name, of_table.get(name), settings.get(name))
                 raise VimnpError(
                     f"{options.table}: {name} is {there} there, and {here} of this network; "
-                    "expected the --weights, --img-size and --precision that `vimnp embed` had"
+                    "expected the network, --img-size and --precision that `vimnp embed` had"
                 )
         say_if_bundled(options)
 
