@@ -1,4 +1,4 @@
-"""Are pictures whose features are similar of the same class? The nearest digits, by what finds them.
+"""Are pictures with similar features of one class? The nearest digits, by what finds them.
 
     python bench/nearest.py
 
