@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, overload
 
 from vimnp.jobs.operation import Operation, Row
@@ -56,7 +56,8 @@ class Rows(Journal):
 
     def of(self, files: Sequence[str]) -> Sequence[Row]:
         """The rows of these pictures, which all have one: each is read when it is asked for."""
-        return _Stored(self.path, self._operation, [self._places[file] for file in files])
+        path = str(self.path)
+        return StoredRows(self._operation, [(path, self._places[file]) for file in files])
 
     def remove(self) -> None:
         """Remove the file, where the table is written."""
@@ -73,11 +74,19 @@ class Rows(Journal):
             self._errors.add(file)
 
 
-class _Stored(Sequence[Row]):
-    """Rows that begin at these bytes of a file."""
+class StoredRows(Sequence[Row]):
+    """Rows in files, each of which is read when it is asked for.
 
-    def __init__(self, path: Path, operation: Operation, places: Sequence[int]) -> None:
-        self._path, self._operation, self._places = path, operation, places
+    Parameters
+    ----------
+    operation : Operation
+        What they are results of.
+    places : sequence of (str, int)
+        Each one's file, and the byte where it begins there.
+    """
+
+    def __init__(self, operation: Operation, places: Sequence[tuple[str, int]]) -> None:
+        self._operation, self._places = operation, places
 
     def __len__(self) -> int:
         return len(self._places)
@@ -88,16 +97,18 @@ class _Stored(Sequence[Row]):
     def __getitem__(self, index: slice) -> Sequence[Row]: ...
     def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
         if isinstance(index, slice):
-            return _Stored(self._path, self._operation, self._places[index])
-        (row,) = self._read([self._places[index]])
+            return StoredRows(self._operation, self._places[index])
+        (row,) = StoredRows(self._operation, [self._places[index]])
         return row
 
     def __iter__(self) -> Iterator[Row]:
-        return self._read(self._places)
-
-    def _read(self, places: Sequence[int]) -> Iterator[Row]:
-        with open(self._path, "rb") as file:
-            for place in places:
+        with contextlib.ExitStack() as files:
+            last = None
+            for path, place in self._places:
+                if path != last:  # there may be more files than a process can have open
+                    files.close()
+                    file = files.enter_context(open(path, "rb"))
+                    last = path
                 file.seek(place)
                 yield checked_row(self._operation, parse_json(file.readline()))
 
