@@ -32,7 +32,7 @@ COMMANDS = {
     "explain": "say which patches of a picture speak for a class",
     "generate": "have a language model go on from a text",
     "chat": "talk with a language model",
-    "serve": "serve networks over HTTP: a page, and what other clients ask for",
+    "serve": "serve networks over HTTP, with a page",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
     "fetch": "fetch published weights by name",
