@@ -12,6 +12,7 @@ from vimnp.commands.console import say
 from vimnp.commands.ending import Ended
 from vimnp.commands.options import add_count
 from vimnp.commands.running_options import add_backend_and_threads
+from vimnp.commands.weights_option import file_of
 from vimnp.errors import VimnpError
 from vimnp.models import BUNDLED, load
 
@@ -32,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="[NAME=]WHAT",
-        help="a weights file from `vimnp convert`, or digits or pydoc, which are bundled; clients "
-        "ask for it by NAME (the file's); can be given several times (digits)",
+        help="a weights file from `vimnp convert`, a published network's name that `vimnp fetch` "
+        "lists, or digits or pydoc, which are bundled; clients ask for it by NAME (the file's); "
+        "can be given several times (digits)",
     )
     parser.add_argument(
         "--host",
@@ -120,7 +122,8 @@ def _load(options: argparse.Namespace) -> dict[str, Any]:
                 f"--model {asked}: there is a model {name!r} already; expected NAME={what} with "
                 "another name"
             )
-        found[name] = load(what, num_threads=options.threads, backend=options.backend)
+        file = what if what in BUNDLED else file_of(what)
+        found[name] = load(file, num_threads=options.threads, backend=options.backend)
     return found
 
 

@@ -24,15 +24,14 @@ def add_weights_and_model(
     without : str
         What is said of there being none; it stands behind other words.
     *short : str
-        Other names of the option that takes a name.
+        Other names of the option that takes a file.
     """
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--weights", type=file_name, metavar="W.npz", help=f"from `vimnp convert`{without}"
+        "--weights", *short, type=file_name, metavar="W.npz", help=f"from `vimnp convert`{without}"
     )
     group.add_argument(
         "--model",
-        *short,
         type=file_name,
         metavar="NAME",
         help="published weights, fetched the first time: a name that `vimnp fetch` lists, "
@@ -53,17 +52,30 @@ def weights_of(options: argparse.Namespace) -> str | None:
     """
     name = getattr(options, "model", None)
     if name is not None:
-        options.weights, options.model = _found(name, options), None
+        settings = {key: getattr(options, key, None) for key in ("dtype", "precision")}
+        if settings["precision"] == _ALL:
+            settings["precision"] = None
+        options.weights, options.model = file_of(name, stored_as(settings)), None
     found: str | None = options.weights
     return found
 
 
-def _found(name: str, options: argparse.Namespace) -> str:
+def file_of(name: str, dtype: str | None = None) -> str:
+    """The weights file that is meant: a file's own name, or that of published weights.
+
+    Parameters
+    ----------
+    name : str
+    dtype : str, optional
+        What published weights are stored as.
+
+    Raises
+    ------
+    HubError
+        If published weights cannot be had.
+    """
     if os.path.isfile(name) or (name.endswith(".npz") and not is_address(name)):
         return name
     from vimnp.hub import find_weights  # most commands are given a file, or none
 
-    settings = {key: getattr(options, key, None) for key in ("dtype", "precision")}
-    if settings["precision"] == _ALL:
-        settings["precision"] = None
-    return str(find_weights(name, dtype=stored_as(settings), notice=say))
+    return str(find_weights(name, dtype=dtype, notice=say))
