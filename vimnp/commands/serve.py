@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     try:
         from vimnp.serve.app import make_app
-        from vimnp.serve.server import address_of, listen
+        from vimnp.serve.server import address_of, listen, make_server
         from vimnp.serve.server import run as serve
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] == "vimnp":
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     with listen(options.host, options.port) as listener:
         address = address_of(listener)
         with contextlib.suppress(KeyboardInterrupt, Ended):  # all was ended in order
-            serve(app, listener, announce=lambda: print(f"{address}/", flush=True))
+            serve(make_server(app), listener, announce=lambda: print(f"{address}/", flush=True))
     return 0
 
 
