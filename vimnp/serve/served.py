@@ -79,10 +79,13 @@ class ServedPictures:
 
     def facts(self) -> dict[str, Any]:
         """What clients are told of it."""
+        preprocessing = self.model.metadata.preprocessing
+        assert preprocessing is not None  # metadata of a network of pictures have it
         return {
             "task": "image-classification",
             "classes": self.model.config.num_classes,
             "img_size": list(self.model.config.img_size),
+            "crop_pct": preprocessing.crop_pct,
             "explains": self.explains,
         }
 
