@@ -13,8 +13,9 @@ import pytest
 from tests.support.digits import SCANS
 from tests.support.micro_language import MICRO_LANGUAGE
 
-for name in ("starlette", "uvicorn", "python_multipart"):
-    pytest.importorskip(name, reason=f"needs the extra serve: {name}")
+pytest.importorskip("starlette", reason="needs the extra serve: starlette")
+pytest.importorskip("uvicorn", reason="needs the extra serve: uvicorn")
+pytest.importorskip("python_multipart", reason="needs the extra serve: python-multipart")
 
 import vimnp
 from tests.support.server import Client, form, networks_are_busy, serving, seven

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Told: TypeAlias = "tuple[int, TokenLogprob | None]"
 """A token and how likely it was; the first one of a prompt that is echoed has no such number."""
 
+_PART = "\ufffd"  # what stands for half a character
 _LARGEST_SEED = (1 << 64) - 1
 
 
@@ -153,6 +154,7 @@ class Whole(NamedTuple):
 
 
 def token_text(served: ServedText, token: int) -> str:
-    """What a token is by itself."""
+    """What a token is by itself: a name with its id where that is no whole character."""
     tokenizer = served.model.tokenizer
-    return str(token) if tokenizer is None else tokenizer.decode([token])
+    text = _PART if tokenizer is None else tokenizer.decode([token])
+    return f"token_id:{token}" if _PART in text else text
