@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vimnp.errors import (
     CheckpointError,
     ConfigError,
+    HubError,
     ImageError,
     StateError,
     TextError,
@@ -23,6 +24,7 @@ from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VimBase, VimSmall, VimTiny, VisionMamba
 from vimnp.models.vision import Prediction
 from vimnp.version import __version__ as __version__
+from vimnp.weights.by_name import register_finder as _register_finder
 
 if TYPE_CHECKING:
     from vimnp import config as config
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from vimnp.runtime import threads as threads
     from vimnp.text.tokenizer import Tokenizer
 
+_register_finder("vimnp.hub")  # which knows the networks: they cannot know it
+
 _MODULES = {
     "config": "vimnp.config",
     "costs": "vimnp.engine.costs",
@@ -101,6 +105,7 @@ __all__ = [
     "ConfigError",
     "Direction",
     "Generation",
+    "HubError",
     "ImageError",
     "MambaConfig",
     "MambaLM",

@@ -272,6 +272,20 @@ class GenerationStream(Iterator[str]):
         return self._row.prompt.ids
 
     @property
+    def num_written(self) -> int:
+        """Tokens that were drawn so far."""
+        return len(self._row.ids)
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """As that of :attr:`result`."""
+        return self._row.finish_reason
+
+    def logprobs_from(self, start: int) -> list[TokenLogprob | None]:
+        """Those of :attr:`result`, where they are asked for, without the first ones."""
+        return self._row.logprobs_from(start)
+
+    @property
     def result(self) -> Generation:
         """All that there is so far."""
         return self._batch.results()[0]
@@ -389,6 +403,10 @@ class _Row:
         """How likely a token was."""
         settings = self._settings
         return token_logprob(logits, token, settings.logprobs or 0, settings.vocab_size)
+
+    def logprobs_from(self, start: int) -> list[TokenLogprob | None]:
+        """Those that there are, without the first ones."""
+        return self._logprobs[start:]
 
     def begin(self) -> None:
         """End before anything is written, where nothing is to be."""

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from vimnp.errors import ConfigError, VimnpError
 from vimnp.models.language import LanguageModel
 from vimnp.models.vision import VisionModel
-from vimnp.serve import classify, status
+from vimnp.serve import chat, classify, completions, embeddings, status
 from vimnp.serve.admission import Admission
 from vimnp.serve.bounds import Bounds
 from vimnp.serve.errors import RequestError, error_response, phrase
@@ -114,6 +114,9 @@ def routes() -> list[BaseRoute]:
         Route("/models/{name:path}", classify.classify, methods=["POST"]),
         Route("/explain/{name:path}", classify.explain, methods=["POST"]),
         Route("/v1/vision/custom/{name:path}", classify.classify_as_deepstack, methods=["POST"]),
+        Route("/v1/completions", completions.complete, methods=["POST"]),
+        Route("/v1/chat/completions", chat.chat, methods=["POST"]),
+        Route("/v1/embeddings", embeddings.embed, methods=["POST"]),
         Route("/", _page),
         Route("/{file}", _page),
     ]

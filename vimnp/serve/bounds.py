@@ -73,10 +73,10 @@ class Bounds:
             await error_response(scope["path"], error)(scope, receive, answer)
         except TimeoutError:
             if answer.status is None:
-                error = RequestError(
+                late = RequestError(
                     504, f"there was no answer within {seconds:g} seconds", code="timeout"
                 )
-                await error_response(scope["path"], error)(scope, receive, answer)
+                await error_response(scope["path"], late)(scope, receive, answer)
             # Else the connection is closed in the midst of the answer, since nothing ended it.
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from vimnp.serve.workers import Workers
 if TYPE_CHECKING:
     from vimnp.models.generation import GenerationStream
     from vimnp.models.vim.explain import Explanation
+
+Result = TypeVar("Result")
 
 
 class ServedPictures:
@@ -133,6 +135,10 @@ class ServedText:
             )
         self._metrics.tokens.add(count, model=self.name, kind="read")
         return writing
+
+    async def work(self, call: Callable[[], Result]) -> Result:
+        """Have something done that takes the tokenizer, and no network."""
+        return await self._workers.read(call)
 
     async def advance(self, writing: GenerationStream) -> bool:
         """Write one token more, after the prompt was read; false if the text is over."""
