@@ -23,7 +23,7 @@ ROOMS = (
     {"weights"},  # a file says what its network does to pictures
     {"engine"},
     {"models"},
-    {"config", "reference", "evaluate", "measure", "convert", "jobs"},
+    {"config", "reference", "evaluate", "measure", "convert", "jobs", "watch"},
     {"__init__"},
     {"commands"},
     {"cli"},

@@ -26,6 +26,7 @@ from vimnp.errors import VimnpError
 
 COMMANDS = {
     "predict": "say what is in a picture",
+    "watch": "say what a camera sees, whenever that changes",
     "explain": "say which patches of a picture speak for a class",
     "generate": "have a language model go on from a text",
     "chat": "talk with a language model",
