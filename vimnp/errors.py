@@ -17,6 +17,10 @@ class CheckpointError(VimnpError):
     """A PyTorch checkpoint cannot be read safely or is not a supported Vision Mamba."""
 
 
+class HubError(VimnpError):
+    """A name means no weights, or they cannot be fetched, or are not what they should be."""
+
+
 class StateError(VimnpError):
     """A language model's state is of other weights, or a pass with it was interrupted."""
 

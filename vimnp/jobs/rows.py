@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, TypeAlias
+from typing import Any
 
+from vimnp.jobs.operation import Operation, Row
 from vimnp.storage.journal import Journal, Words
 
-Row: TypeAlias = "dict[str, Any]"
-"""``file``, ``predictions`` (best first: ``index``, ``label`` and ``score`` each) and ``error``; of
-the last two one is None."""
-
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 
 PART = ".part"
 """What the name of a table that is not complete ends in."""
@@ -25,8 +22,10 @@ class Rows(Journal):
     table : path-like
         The file that the table is to be written to; the rows are in one whose name ends in
         ``.part`` besides.
+    operation : Operation
+        What the rows are results of.
     settings : dict
-        What the rows depend on; values as JSON has them.
+        What the rows depend on beside it; values as JSON has them.
 
     Attributes
     ----------
@@ -39,11 +38,17 @@ class Rows(Journal):
         As for every :class:`vimnp.storage.journal.Journal`.
     """
 
-    _words = Words("rows of pictures", "vimnp predict", "a picture's row")
-
-    def __init__(self, table: str | os.PathLike[str], settings: dict[str, Any]) -> None:
+    def __init__(
+        self, table: str | os.PathLike[str], operation: Operation, settings: dict[str, Any]
+    ) -> None:
         self.rows: dict[str, Row] = {}
-        super().__init__(f"{os.fspath(table)}{PART}", {"vimnp_rows": ROWS_VERSION, **settings})
+        self._operation = operation
+        self._words = Words("rows of pictures", f"vimnp {operation.name}", "a picture's row")
+        super().__init__(f"{os.fspath(table)}{PART}", header(operation, settings))
+
+    def has_result(self, file: str) -> bool:
+        """Whether a picture has a row, and in that a result and no error."""
+        return file in self.rows and self.rows[file]["error"] is None
 
     def remove(self) -> None:
         """Remove the file, where the table is written."""
@@ -51,10 +56,28 @@ class Rows(Journal):
         self.path.unlink()
 
     def _take(self, line: Any) -> None:
-        match line:
-            case {"file": str(file), "predictions": list(), "error": None}:
-                self.rows[file] = line
-            case {"file": str(file), "predictions": None, "error": str()}:
-                self.rows[file] = line
-            case _:
-                raise ValueError("neither predictions nor an error")
+        row = checked_row(self._operation, line)
+        self.rows[row["file"]] = row
+
+
+def header(operation: Operation, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the first line of rows in a file says."""
+    named = {"vimnp_rows": ROWS_VERSION, "operation": operation.name}
+    return named | settings | operation.settings()
+
+
+def is_header(value: object) -> bool:
+    """Whether this is what :func:`header` gives, of any operation."""
+    return isinstance(value, dict) and value.get("vimnp_rows") == ROWS_VERSION
+
+
+def checked_row(operation: Operation, value: Any) -> Row:
+    """A row as it was read. Raises ValueError if it is none of the operation's."""
+    match value:
+        case {"file": str(), "error": None, **others} if len(others) == 1:
+            if operation.is_result(others.get(operation.result)):
+                row: Row = value
+                return row
+        case {"file": str(), "error": str(), **others} if others == {operation.result: None}:
+            return value
+    raise ValueError(f"neither {operation.result} nor an error")

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from vimnp.errors import ConfigError, excerpt
 from vimnp.storage.files import open_regular
@@ -49,7 +49,7 @@ class Journal:
     until :meth:`close`, the end of a ``with`` block, or the object's end.
     """
 
-    _words: ClassVar[Words]
+    _words: Words
 
     def __init__(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
         self.path = Path(path)
@@ -143,8 +143,9 @@ class Journal:
             raise self._not_ours()
         for name, expected in self._header.items():
             if not is_same(found[name], expected):
+                name, before, now = difference(name, found[name], expected)
                 raise ConfigError(
-                    f"{self.path}: {_difference(name, found[name], expected)}; expected the same: "
+                    f"{self.path}: {name} was {before} and is {now} now; expected the same: "
                     "take another file for these results"
                 )
 
@@ -164,13 +165,10 @@ def _line(values: dict[str, Any]) -> bytes:
     return json.dumps(values).encode() + b"\n"  # ASCII: names of files need not be Unicode
 
 
-def _difference(name: str, found: object, expected: object) -> str:
-    """What differs between two runs, in a few words."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        keys = (
-            key for key in [*expected, *found] if not is_same(found.get(key), expected.get(key))
-        )
+def difference(name: str, first: object, second: object) -> tuple[str, str, str]:
+    """The first thing that differs between two values of JSON: its name, and what it is in both."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = (key for key in [*second, *first] if not is_same(first.get(key), second.get(key)))
         key = next(keys)
-        return _difference(f"{name}[{key!r}]", found.get(key), expected.get(key))
-    before, now = (excerpt(json.dumps(value)) for value in (found, expected))
-    return f"{excerpt(name)} was {before} and is {now} now"
+        return difference(f"{name}[{key!r}]", first.get(key), second.get(key))
+    return excerpt(name), excerpt(json.dumps(first)), excerpt(json.dumps(second))
