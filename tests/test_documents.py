@@ -160,7 +160,7 @@ def test_the_front_page_has_blocks_that_run() -> None:
 
 
 @pytest.mark.skipif(extension.loaded() is None, reason="the pages speak of the compiled kernels")
-@pytest.mark.parametrize("script", ["draw.py", "session.py"])
+@pytest.mark.parametrize("script", ["chart.py", "draw.py", "session.py"])
 def test_the_drawings_are_what_their_scripts_draw(script: str) -> None:
     command = [sys.executable, str(ROOT / "docs" / "drawings" / script), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -29,6 +29,7 @@ COMMANDS = {
     "embed": "write the features of pictures",
     "similar": "find the pictures that look most like one",
     "merge": "make one table of a job that ran in shards",
+    "watch": "say what a camera sees, whenever that changes",
     "explain": "say which patches of a picture speak for a class",
     "generate": "have a language model go on from a text",
     "chat": "talk with a language model",

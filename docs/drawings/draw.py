@@ -16,7 +16,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 STYLE = """
   text { font: 13px sans-serif; fill: #1f2937; text-anchor: middle; dominant-baseline: central }
   .note { font-size: 12px; fill: #6b7280 }
-  .left { text-anchor: start }
+  .left { text-anchor: start } .right { text-anchor: end } .title { font-weight: bold }
   rect { fill: #f3f4f6; stroke: #9ca3af; rx: 4px }
   .product { fill: #dbeafe; stroke: #3b82f6 }
   .scan { fill: #fde68a; stroke: #d97706 }

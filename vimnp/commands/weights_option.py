@@ -24,14 +24,15 @@ def add_weights_and_model(
     without : str
         What is said of there being none; it stands behind other words.
     *short : str
-        Other names of the option that takes a file.
+        Other names of the option that takes a name.
     """
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--weights", *short, type=file_name, metavar="W.npz", help=f"from `vimnp convert`{without}"
+        "--weights", type=file_name, metavar="W.npz", help=f"from `vimnp convert`{without}"
     )
     group.add_argument(
         "--model",
+        *short,
         type=file_name,
         metavar="NAME",
         help="published weights, fetched the first time: a name that `vimnp fetch` lists, "
@@ -52,30 +53,24 @@ def weights_of(options: argparse.Namespace) -> str | None:
     """
     name = getattr(options, "model", None)
     if name is not None:
-        settings = {key: getattr(options, key, None) for key in ("dtype", "precision")}
-        if settings["precision"] == _ALL:
-            settings["precision"] = None
-        options.weights, options.model = file_of(name, stored_as(settings)), None
+        options.weights, options.model = weights_named(name, options), None
     found: str | None = options.weights
     return found
 
 
-def file_of(name: str, dtype: str | None = None) -> str:
-    """The weights file that is meant: a file's own name, or that of published weights.
-
-    Parameters
-    ----------
-    name : str
-    dtype : str, optional
-        What published weights are stored as.
+def weights_named(name: str, options: argparse.Namespace) -> str:
+    """The weights file of this name; published weights are fetched unless the cache has them.
 
     Raises
     ------
     HubError
-        If published weights cannot be had.
+        If they cannot be had.
     """
     if os.path.isfile(name) or (name.endswith(".npz") and not is_address(name)):
         return name
     from vimnp.hub import find_weights  # most commands are given a file, or none
 
-    return str(find_weights(name, dtype=dtype, notice=say))
+    settings = {key: getattr(options, key, None) for key in ("dtype", "precision")}
+    if settings["precision"] == _ALL:
+        settings["precision"] = None
+    return str(find_weights(name, dtype=stored_as(settings), notice=say))
