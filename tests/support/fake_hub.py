@@ -36,6 +36,8 @@ class FakeHub:
         How often that happens.
     log : list of str
         Method and path of each request.
+    begins : list of int
+        Where parts of files began that were asked for.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class FakeHub:
         self.cut_after: dict[str, int] = {}
         self.cuts = 1_000_000
         self.log: list[str] = []
+        self.begins: list[int] = []
         self.address = ""
 
     def fetched(self, name: str) -> int:
@@ -144,6 +147,7 @@ def serving(hub: FakeHub) -> Iterator[str]:
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             if status == 200 and asked:
                 begin = int(asked[1])
+                hub.begins.append(begin)
                 headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
                 status, data = 206, data[begin:]
             self.send_response(status)
