@@ -60,7 +60,8 @@ class FakeHub:
     def answer(self, path: str) -> tuple[int, bytes, dict[str, str]]:
         """Status, content and headers, for a request of the whole."""
         if path in self.releases:
-            return 200, self.releases[path], {}
+            data = self.releases[path]
+            return 200, data, {"ETag": f'"{_git_blob(data)}"'}
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(/revision/([^?]+))?(\?.*)?", path):
             return self._describe(found[1], found[3] or "main")
         if found := re.fullmatch(r"/cdn/([^/]+/[^/]+)/(.+)", path):
