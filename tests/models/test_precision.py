@@ -18,8 +18,10 @@ from tests.support.neighbours import MEDMAMBA, VMUNET, lively
 from tests.support.options import OPTIONS
 from tests.support.processes import run
 from tests.support.random_weights import write_random
+from vimnp.engine.int8_product import Int8Matrix
 from vimnp.engine.numpy_network import numpy_matrix
 from vimnp.models import network_of_pictures
+from vimnp.models.parameters import Loader
 from vimnp.models.random_weights import random_reader
 from vimnp.models.vim.parameters import load_parameters
 from vimnp.runtime import extension
@@ -198,6 +200,47 @@ def test_what_smooths_in_proj_goes_into_its_norm(norms: bool, tmp_path: Path) ->
         if layer.norm.bias is not None:
             bias = read(f"{prefix}.norm.bias").astype(np.float16).astype(np.float32)
             np.testing.assert_array_equal(layer.norm.bias * smooth, bias)
+
+
+@pytest.mark.parametrize(
+    ("network", "config"),
+    [
+        (vimnp.VMamba, dataclasses.replace(vmamba_networks.MICRO, **vmamba_networks.WITH_MLP)),
+        (vimnp.VMamba, dataclasses.replace(vmamba_networks.MICRO, downsample="v1")),
+        (vimnp.MedMamba, MEDMAMBA),
+        (vimnp.VMUNet, VMUNET),
+    ],
+    ids=["vmamba_with_mlp", "vmamba_merging", "medmamba", "vmunet"],
+)
+def test_what_smooths_a_matrix_after_a_norm_goes_into_it(
+    network: Any, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Powers of two cost nothing: with and without it the numbers are the same."""
+    powers = {
+        name: np.exp2(np.arange(tensor.as_matrix[1]) % 7 - 3).astype(np.float32)
+        for name, tensor in config.tensors().items()
+        if tensor.as_matrix is not None
+    }
+    of_floats = network.random(config=config, **NUMPY)
+    path = write_int8(tmp_path / "int8.npz", of_floats, smoothing=powers)
+    smoothed = []
+    original = Int8Matrix.__init__
+
+    def counted(self: Int8Matrix, encoded: Any) -> None:
+        original(self, encoded)
+        smoothed.append(self.inverse_smooth is not None)
+
+    monkeypatch.setattr(Int8Matrix, "__init__", counted)
+    images = pixels(config)
+    found = [network.from_npz(path, **backend)(images) for backend in (NUMPY, NATIVE)]
+    after_no_norm = ("x_proj_weight", "mlp.fc2.weight")
+    assert len(smoothed) == len(powers)
+    assert sum(smoothed) == sum(name.endswith(after_no_norm) for name in powers)
+
+    monkeypatch.setattr(Loader, "_smoothed", lambda self, norm, name: (norm, self._matrix(name)))
+    for outputs, backend in zip(found, (NUMPY, NATIVE), strict=True):
+        np.testing.assert_array_equal(network.from_npz(path, **backend)(images), outputs)
+    assert all(smoothed[len(powers) :])
 
 
 @every_backend

@@ -134,6 +134,13 @@ def test_gelu_is_right_where_it_is_small(implementation):
     np.testing.assert_array_less(np.abs(vimnp.gelu(x) - truth), 1e-5 * np.abs(truth) + 1e-40)
 
 
+@pytest.mark.parametrize("x", [-11.085128, -11.456779, -11.396393])
+def test_gelu_is_right_where_the_square_is_large(implementation, x):
+    """Half a unit in the last place of x^2 is many of exp(-x^2 / 2)."""
+    alone = np.asarray(np.float32(x))
+    assert_close(vimnp.gelu(alone), exact_gelu(alone))
+
+
 def test_gelu_in_double_precision_is_exact_to_its_last_places():
     x = np.linspace(-30, 9, 1001)
     np.testing.assert_allclose(reference.gelu(x), exact_gelu(x), rtol=1e-12, atol=0)

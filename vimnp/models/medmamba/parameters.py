@@ -73,9 +73,10 @@ class _Loader(VMambaLoader[Matrix]):
 
     def block(self, prefix: str, stage: int) -> Any:
         """A :class:`Block`, where a VMamba has its own."""
+        norm, op = self.normed_scan(prefix, stage)
         return Block(
-            norm=self._layer_norm(f"{prefix}.norm"),
-            op=self.cross_scan(f"{prefix}.op", stage),
+            norm=norm,
+            op=op,
             branch=self._branch(f"{prefix}.{BRANCH}"),
         )
 

@@ -126,7 +126,7 @@ def load_cross_scan(
         What the network has before the names.
     """
     loader = VMambaLoader(config, lambda name: read(name.removeprefix(prefix)), pack)
-    return loader.cross_scan(prefix.removesuffix("."), 0)
+    return loader.cross_scan(prefix.removesuffix("."), 0, loader._matrix(f"{prefix}in_proj.weight"))
 
 
 def lay_out(
@@ -195,9 +195,7 @@ class VMambaLoader(Loader[VMambaConfig, Matrix]):
         prefix = f"layers.{stage}.downsample"
         if self._config.downsample != "v1":
             return self._convolution(f"{prefix}.1", f"{prefix}.3")
-        return Merging(
-            self._layer_norm(f"{prefix}.norm"), self._matrix(f"{prefix}.reduction.weight")
-        )
+        return Merging(*self._normed(f"{prefix}.norm", f"{prefix}.reduction.weight"))
 
     def _convolution(self, name: str, norm: str) -> Convolution[Matrix]:
         """A convolution of tokens, whose weight is (outputs, channels, y, x) in the state dict."""
@@ -209,25 +207,32 @@ class VMambaLoader(Loader[VMambaConfig, Matrix]):
         )
 
     def block(self, prefix: str, stage: int) -> Block[Matrix]:
+        norm, op = self.normed_scan(prefix, stage)
         return Block(
-            norm=self._layer_norm(f"{prefix}.norm"),
-            op=self.cross_scan(f"{prefix}.op", stage),
+            norm=norm,
+            op=op,
             mlp=self._mlp(prefix) if self._config.mlp_channels[stage] else None,
         )
 
-    def cross_scan(self, prefix: str, stage: int) -> CrossScan[Matrix]:
+    def normed_scan(self, prefix: str, stage: int) -> tuple[Norm, CrossScan[Matrix]]:
+        """A block's operation, and the norm of what it reads."""
+        norm, in_proj = self._normed(f"{prefix}.norm", f"{prefix}.op.in_proj.weight")
+        return norm, self.cross_scan(f"{prefix}.op", stage, in_proj)
+
+    def cross_scan(self, prefix: str, stage: int, in_proj: Matrix) -> CrossScan[Matrix]:
         d_inner = self._config.d_inner[stage]
         filters = self._read(f"{prefix}.conv2d.weight").reshape(d_inner, 9)
         D = self._read(f"{prefix}.Ds").reshape(DIRECTIONS, d_inner)
+        out_norm, out_proj = self._normed(f"{prefix}.out_norm", f"{prefix}.out_proj.weight")
         return CrossScan(
-            in_proj=self._matrix(f"{prefix}.in_proj.weight"),
+            in_proj=in_proj,
             conv_weight=transposed(filters, self._arena.empty),
             conv_bias=self._optional(f"{prefix}.conv2d.bias"),
             x_proj=self._matrix(f"{prefix}.x_proj_weight"),
             directions=self._directions(prefix, d_inner),
             D=self._arena.copy(D.sum(axis=0, dtype=np.float64)),
-            out_norm=self._layer_norm(f"{prefix}.out_norm"),
-            out_proj=self._matrix(f"{prefix}.out_proj.weight"),
+            out_norm=out_norm,
+            out_proj=out_proj,
         )
 
     def _directions(self, prefix: str, d_inner: int) -> tuple[DirectionParameters[Matrix], ...]:
@@ -244,13 +249,18 @@ class VMambaLoader(Loader[VMambaConfig, Matrix]):
         )
 
     def _mlp(self, prefix: str) -> Mlp[Matrix]:
+        norm, fc1 = self._normed(f"{prefix}.norm2", f"{prefix}.mlp.fc1.weight")
         return Mlp(
-            norm=self._layer_norm(f"{prefix}.norm2"),
-            fc1=self._matrix(f"{prefix}.mlp.fc1.weight"),
+            norm=norm,
+            fc1=fc1,
             fc1_bias=self._vector(f"{prefix}.mlp.fc1.bias"),
             fc2=self._matrix(f"{prefix}.mlp.fc2.weight"),
             fc2_bias=self._vector(f"{prefix}.mlp.fc2.bias"),
         )
+
+    def _normed(self, norm: str, matrix: str) -> tuple[Norm, Matrix]:
+        """A norm, and the matrix that alone reads what it gives (where gated, times the gate)."""
+        return self._smoothed(self._layer_norm(norm), matrix)
 
     def _layer_norm(self, prefix: str) -> Norm:
         return self._norm(prefix, self._config.norm_epsilon)
