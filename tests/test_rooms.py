@@ -24,7 +24,7 @@ ROOMS = (
     {"engine"},
     {"models"},
     {"jobs"},  # accuracy over a folder is one
-    {"config", "reference", "evaluate", "measure", "convert", "serve"},
+    {"config", "reference", "evaluate", "measure", "convert", "serve", "watch"},
     {"hub"},  # what it fetches it converts
     {"__init__"},
     {"commands"},

@@ -1,7 +1,10 @@
 """Vision Mamba on a CPU with NumPy and compiled kernels, without PyTorch.
 
->>> model = vimnp.load("vim_tiny.npz")
->>> logits = model("cat.jpg")
+>>> model = vimnp.load("digits")
+>>> model("tests/data/digit_3_45.png").shape
+(10,)
+>>> model.predict("tests/data/digit_3_45.png")[0].label
+'3'
 
 The modules are there as attributes, such as ``vimnp.profiling``, and load when they are used.
 """

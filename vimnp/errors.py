@@ -29,6 +29,10 @@ class ImageError(VimnpError):
     """A picture cannot be read, or an array is not a picture that the network takes."""
 
 
+class CameraError(VimnpError):
+    """A camera or a video cannot be opened, or gives no more pictures."""
+
+
 class TextError(VimnpError):
     """A prompt, a tokenizer's file or a chat template cannot be used."""
 

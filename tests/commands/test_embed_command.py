@@ -153,7 +153,7 @@ def test_a_table_of_another_network_is_refused(
     table: Path, micro_npz: Path, command: Command
 ) -> None:
     run = command("similar", SCANS[0], "--table", table, "--weights", micro_npz)
-    assert_refused(run, "features.npy: weights_sha256 is ", "expected the --weights")
+    assert_refused(run, "features.npy: weights_sha256 is ", "expected the network")
     run = command("similar", SCANS[0], "--table", table, "--img-size", 48)
     assert_refused(run, "img_size is [32, 32] there, and [48, 48] of this network")
     run = command("similar", SCANS[0], "--table", table, "--precision", "int8")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -107,18 +110,56 @@ def test_damaged_names_are_refused(old: bytes, new: bytes, tmp_path: Path) -> No
         read_embeddings(path)
 
 
+def digest_anew(table: Path) -> None:
+    """Let the names be those of the matrix, whatever that is now."""
+    names = Path(names_of(table))
+    head, rest = names.read_bytes().split(b"\n", 1)
+    digest = hashlib.sha256(table.read_bytes()).hexdigest()
+    names.write_bytes(json.dumps(json.loads(head) | {"features_sha256": digest}).encode())
+    names.write_bytes(names.read_bytes() + b"\n" + rest)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"picture", np.zeros(3).tobytes()])
 def test_other_files_are_refused(content: bytes, table: Path) -> None:
     table.write_bytes(content)
+    if table.suffix != ".parquet":
+        digest_anew(table)
     with pytest.raises(ConfigError, match="expected features that `vimnp embed` wrote"):
         read_embeddings(table)
 
 
-def test_a_pickle_is_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([{}] * 3, object),
+        MATRIX.astype(np.float64),
+        MATRIX.astype(">f4"),
+        MATRIX[:2],
+        MATRIX[0],
+        np.asfortranarray(MATRIX),
+    ],
+)
+def test_other_matrices_are_refused_and_no_pickle_is_run(array: Any, tmp_path: Path) -> None:
     path = written(tmp_path / "t.npy")
-    np.save(path, np.array([{}], object), allow_pickle=True)
-    with pytest.raises(ConfigError, match="expected features that `vimnp embed` wrote"):
+    np.save(path, array, allow_pickle=True)
+    digest_anew(path)
+    with pytest.raises(ConfigError, match="no matrix of float32 with a row for each of 3"):
         read_embeddings(path)
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_a_damaged_file_is_refused_or_read(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder, "t.npy"))
+        content = bytearray(path.read_bytes())
+        start = data.draw(st.integers(0, len(content)))
+        end = data.draw(st.integers(start, min(start + 9, len(content))))
+        content[start:end] = data.draw(st.binary(max_size=9))
+        path.write_bytes(content)
+        digest_anew(path)
+        with contextlib.suppress(ConfigError):
+            assert read_embeddings(path).features.shape[0] == len(FILES)
 
 
 def test_a_parquet_of_others_is_refused(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_merged_shards_are_all_rows_in_their_order(of: int, tmp_path: Path) -> N
     assert sorted(find_shards(str(tmp_path / "t.csv"))) == sorted(paths)
     for each in (paths, paths[::-1]):
         found = merge(each)
-        assert found.rows == [row_of(file) for file in FILES]
+        assert [*found.rows] == [row_of(file) for file in FILES]
         assert found.operation == Predict(1)
         assert found.settings == SETTINGS
 
@@ -82,6 +82,15 @@ def test_missing_shards_are_named(tmp_path: Path) -> None:
         merge([*paths, paths[1]])
     with pytest.raises(ConfigError, match=r"u\.csv\.shard-\*: no file is called so"):
         find_shards(str(tmp_path / "u.csv"))
+
+
+def test_of_many_missing_shards_some_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path, 1)[0]
+    head, *rows = lines_of(path)
+    write_lines(path, [head | {"shard": [3, 10**12]}, *rows])
+    words = "of 1000000000000 shards 999999999999 are missing: 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, ...;"
+    with pytest.raises(ConfigError, match=words):
+        merge([path])
 
 
 @pytest.mark.parametrize(

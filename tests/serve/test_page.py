@@ -14,7 +14,7 @@ from PIL import Image
 import vimnp
 from tests.support.browser import Browser, browsing, write_camera
 from tests.support.digits import SCANS
-from tests.support.server import Server, serving
+from tests.support.served_process import Server, serving
 
 for needed in ("starlette", "uvicorn", "selenium"):
     pytest.importorskip(needed, reason="it serves the page, or drives the browser")

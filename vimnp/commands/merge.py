@@ -41,5 +41,6 @@ def run(options: argparse.Namespace) -> int:
     check_destination(options.output)
     with naming(options.output):
         merged.operation.write(options.output, merged.rows, merged.settings)
-    operation = merged.operation
-    return say_errors(merged.rows, operation.lacking, operation.errors_in(options.output))
+    unreadable = sum(row["error"] is not None for row in merged.rows)
+    names = merged.operation.errors_in(options.output)
+    return say_errors(unreadable, len(merged.rows), merged.operation.lacking, names)

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from vimnp.commands.console import say
 from vimnp.commands.ending import Ended
+from vimnp.commands.model_options import add_precision
 from vimnp.commands.options import add_count
-from vimnp.commands.running_options import add_backend_and_threads
+from vimnp.commands.running_options import add_backend_and_threads, add_dtype
+from vimnp.commands.weights_option import weights_named
 from vimnp.errors import VimnpError
-from vimnp.models import BUNDLED, load
+from vimnp.models import BUNDLED, LANGUAGE_MODELS, load
+from vimnp.weights.file import WeightsFile
 
 if TYPE_CHECKING:
     from vimnp.serve.limits import Limits
@@ -32,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="[NAME=]WHAT",
-        help="a weights file from `vimnp convert`, or digits or pydoc, which are bundled; clients "
-        "ask for it by NAME (the file's); can be given several times (digits)",
+        help="a weights file, or weights by a name that `vimnp fetch` lists, or digits or pydoc, "
+        "which are bundled; clients ask for it by NAME (the file's); can be given several times "
+        "(digits)",
     )
     parser.add_argument(
         "--host",
@@ -62,13 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_count(parser, "--max-prompt", "tokens of a prompt (8192)")
     add_count(parser, "--max-tokens", "tokens that are written (4096)")
     add_count(parser, "--max-seconds", "of a request, from its head to its answer's end (300)")
+    add_precision(parser)
+    add_dtype(parser)
     add_backend_and_threads(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     try:
         from vimnp.serve.app import make_app
-        from vimnp.serve.server import address_of, listen
+        from vimnp.serve.server import address_of, listen, make_server
         from vimnp.serve.server import run as serve
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] == "vimnp":
@@ -90,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     with listen(options.host, options.port) as listener:
         address = address_of(listener)
         with contextlib.suppress(KeyboardInterrupt, Ended):  # all was ended in order
-            serve(app, listener, announce=lambda: print(f"{address}/", flush=True))
+            serve(make_server(app), listener, announce=lambda: print(f"{address}/", flush=True))
     return 0
 
 
@@ -120,8 +126,18 @@ def _load(options: argparse.Namespace) -> dict[str, Any]:
                 f"--model {asked}: there is a model {name!r} already; expected NAME={what} with "
                 "another name"
             )
-        found[name] = load(what, num_threads=options.threads, backend=options.backend)
+        found[name] = _load_one(what, options)
     return found
+
+
+def _load_one(what: str, options: argparse.Namespace) -> Any:
+    path = str(BUNDLED[what]) if what in BUNDLED else weights_named(what, options)
+    with WeightsFile(path) as file:
+        is_text = file.metadata.config.family.name in LANGUAGE_MODELS
+    stored: dict[str, Any] = (
+        {"dtype": options.dtype} if is_text else {"precision": options.precision}
+    )
+    return load(path, num_threads=options.threads, backend=options.backend, **stored)
 
 
 def _named(asked: str) -> tuple[str, str]:

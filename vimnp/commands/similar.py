@@ -32,7 +32,7 @@ DESCRIPTION = (
 )
 EXAMPLE = "vimnp similar cat.jpg --table features.npy --weights vim_tiny.npz"
 
-_COMPARED = ("weights_sha256", "img_size", "precision")
+_COMPARED = ("weights_sha256", "img_size", "precision", "dim")
 """Settings without which features are not comparable. Scan modes and backends round differently,
 and no more."""
 
@@ -107,13 +107,14 @@ class _Embedder:
     def __init__(self, options: argparse.Namespace, table: Embeddings) -> None:
         self._model = load_model(options)
         self._operation = Embed.of(self._model)
-        settings = weights_settings(options, self._model)
+        settings = weights_settings(options, self._model) | self._operation.settings()
+        of_table = table.settings | {"dim": table.features.shape[1]}
         for name in _COMPARED:
-            if not is_same(table.settings.get(name), settings.get(name)):
-                name, there, here = difference(name, table.settings.get(name), settings.get(name))
+            if not is_same(of_table.get(name), settings.get(name)):
+                name, there, here = difference(name, of_table.get(name), settings.get(name))
                 raise VimnpError(
                     f"{options.table}: {name} is {there} there, and {here} of this network; "
-                    "expected the --weights, --img-size and --precision that `vimnp embed` had"
+                    "expected the network, --img-size and --precision that `vimnp embed` had"
                 )
         say_if_bundled(options)
 

@@ -71,7 +71,7 @@ def run_job(options: argparse.Namespace, job: TableJob) -> int:
     except KeyboardInterrupt:
         say(f"interrupted: the same command with --resume goes on from {kept.path}")
         return INTERRUPTED
-    found = [kept.rows[file] for file in files]
+    found = kept.of(files)
     with naming(output):
         if options.shard is not None:
             write_shard(output, job.operation, found, settings)
@@ -80,17 +80,17 @@ def run_job(options: argparse.Namespace, job: TableJob) -> int:
             job.operation.write(output, found, settings)
             names = job.operation.errors_in(output)
     kept.remove()
-    return say_errors(found, job.operation.lacking, names)
+    unreadable = sum(not kept.has_result(file) for file in files)
+    return say_errors(unreadable, len(files), job.operation.lacking, names)
 
 
-def say_errors(rows: Sequence[Row], lacking: str, file: str) -> int:
+def say_errors(unreadable: int, pictures: int, lacking: str, file: str) -> int:
     """Say how many pictures have an error, and in which file; returns the command's exit code."""
-    unreadable = sum(row["error"] is not None for row in rows)
     if not unreadable:
         return 0
     say(
-        f"{unreadable:,} of {len(rows):,} pictures have no {lacking}: the column error of "
-        f"{file} says why"
+        f"{unreadable:,} of {pictures:,} pictures have no {lacking}: the column error of {file} "
+        "says why"
     )
     return FAILURE
 

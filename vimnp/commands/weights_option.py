@@ -53,12 +53,19 @@ def weights_of(options: argparse.Namespace) -> str | None:
     """
     name = getattr(options, "model", None)
     if name is not None:
-        options.weights, options.model = _found(name, options), None
+        options.weights, options.model = weights_named(name, options), None
     found: str | None = options.weights
     return found
 
 
-def _found(name: str, options: argparse.Namespace) -> str:
+def weights_named(name: str, options: argparse.Namespace) -> str:
+    """The weights file of this name; published weights are fetched unless the cache has them.
+
+    Raises
+    ------
+    HubError
+        If they cannot be had.
+    """
     if os.path.isfile(name) or (name.endswith(".npz") and not is_address(name)):
         return name
     from vimnp.hub import find_weights  # most commands are given a file, or none

@@ -1,8 +1,10 @@
 """Accuracy over labelled pictures.
 
->>> folder = find_pictures("imagenet/val", model.metadata)
+>>> model = vimnp.load("digits")
+>>> folder = vimnp.image_folder.find_pictures("scans", model.metadata)  # a folder for each class
 >>> evaluation = evaluate(model, folder.path, folder.samples)
 >>> evaluation.top(1).share, evaluation.top(5).share
+(1.0, 1.0)
 """
 
 from __future__ import annotations

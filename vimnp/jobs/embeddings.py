@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any, NamedTuple, TypeAlias
@@ -23,6 +24,7 @@ from vimnp.errors import ConfigError, excerpt
 from vimnp.jobs.parquet import as_unicode, import_pyarrow
 from vimnp.storage.files import open_regular, whole_file
 from vimnp.storage.json_text import parse_json
+from vimnp.weights.npy_header import HEADER_LIMIT, parse_header
 
 EMBEDDINGS_VERSION = 1
 
@@ -184,13 +186,18 @@ def _rows(vectors: _Vectors, dim: int) -> Iterator[np.ndarray]:
 
 
 def _read_npy(path: str | os.PathLike[str]) -> Embeddings:
-    names = names_of(path)
     with open(open_regular(path), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise _damaged(path, error) from None
+        files, errors, settings = _read_names(path, digest)
+        features = _mapped(path, file, len(files))
+    return Embeddings(features, files, errors, settings)
+
+
+def _read_names(
+    path: str | os.PathLike[str], digest: str
+) -> tuple[tuple[str, ...], tuple[str | None, ...], dict[str, Any]]:
+    """The names beside a matrix whose file has this digest, and what its features depend on."""
+    names = names_of(path)
     try:
         with open(open_regular(names), "rb") as file:
             lines = file.read().split(b"\n")
@@ -200,9 +207,11 @@ def _read_npy(path: str | os.PathLike[str]) -> Embeddings:
             "files that `vimnp embed` wrote"
         ) from None
     try:
-        head, *rows = map(parse_json, lines[:-1])
+        if lines.pop() or not lines:
+            raise ValueError("its last line does not end")
+        head, *rows = map(parse_json, lines)
         settings = _settings(head)
-        found, errors = _named(rows)
+        files, errors = _named(rows)
     except ValueError as error:
         raise _damaged(names, error) from None
     if head.get("features_sha256") != digest:
@@ -210,7 +219,23 @@ def _read_npy(path: str | os.PathLike[str]) -> Embeddings:
             f"{names}: names the pictures of another matrix than the one in {os.fspath(path)}; "
             "expected both files of one `vimnp embed`: run it again"
         )
-    return _checked(path, Embeddings(features, found, errors, settings))
+    return files, errors, settings
+
+
+def _mapped(path: str | os.PathLike[str], file: IO[bytes], pictures: int) -> np.ndarray:
+    """The matrix in an open file, which is read where it is looked at."""
+    file.seek(0)
+    try:
+        shape, is_fortran, dtype, offset = parse_header(file.read(HEADER_LIMIT))
+    except Exception as error:  # NumPy's parser raises many kinds
+        raise _damaged(path, f"no readable .npy header ({excerpt(error)})") from None
+    if is_fortran or dtype != _STORED or len(shape) != 2 or shape[0] != pictures:
+        raise _damaged(path, f"no matrix of float32 with a row for each of {pictures:,} pictures")
+    if file.seek(0, os.SEEK_END) != offset + math.prod(shape) * dtype.itemsize:
+        raise _damaged(path, f"of another length than {shape} numbers have")
+    if not math.prod(shape):
+        return np.empty(shape, dtype)
+    return np.memmap(file, dtype, "r", offset, shape)
 
 
 def _named(rows: Sequence[Any]) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
@@ -274,18 +299,13 @@ def _read_parquet(path: str | os.PathLike[str]) -> Embeddings:
             numbers = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
             if numbers:
                 features[is_there] = np.concatenate(numbers).reshape(-1, dim)
-        except (ValueError, KeyError, AttributeError, pyarrow.ArrowException) as error:
+            found, named = tuple(files.to_pylist()), tuple(errors.to_pylist())
+            is_named = all(isinstance(name, str) for name in found)
+            if column.type.value_type != pyarrow.float32() or not is_named:
+                raise ValueError("its columns are of other types")
+        except Exception as error:  # pyarrow raises many kinds, OSError for a damaged page too
             raise _damaged(path, error) from None
-    named = tuple(files.to_pylist()), tuple(errors.to_pylist())
-    return _checked(path, Embeddings(features, *named, settings))
-
-
-def _checked(path: str | os.PathLike[str], found: Embeddings) -> Embeddings:
-    if found.features.ndim != 2 or found.features.dtype != _STORED:
-        raise _damaged(path, "its numbers are no matrix of float32")
-    if not len(found.features) == len(found.files) == len(found.errors):
-        raise _damaged(path, f"{len(found.features)} rows for {len(found.files)} pictures")
-    return found
+    return Embeddings(features, found, named, settings)
 
 
 def _damaged(path: str | os.PathLike[str], reason: object) -> ConfigError:

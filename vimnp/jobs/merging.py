@@ -7,17 +7,19 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from vimnp.errors import ConfigError, excerpt
 from vimnp.jobs.embedding import Embed
 from vimnp.jobs.operation import Row, Tabulated
 from vimnp.jobs.prediction import Predict
-from vimnp.jobs.rows import checked_row, header, is_header
+from vimnp.jobs.rows import StoredRows, checked_row, header, is_header
 from vimnp.jobs.shard import digest_of
 from vimnp.storage.files import open_regular, whole_file
 from vimnp.storage.journal import difference, is_same
 from vimnp.storage.json_text import parse_json
+
+_Each = TypeVar("_Each")
 
 _OPERATIONS: tuple[type[Tabulated], ...] = (Predict, Embed)
 
@@ -54,7 +56,7 @@ class Merged(NamedTuple):
     """All rows of a job, in the order that they would have without parts."""
 
     operation: Tabulated
-    rows: list[Row]
+    rows: Sequence[Row]  # each is read when it is asked for
     settings: dict[str, Any]  # what they depend on beside the operation
 
 
@@ -79,21 +81,24 @@ def merge(paths: Sequence[str]) -> Merged:
                 f"{shard.path}: is shard {shard.number} of {shard.of}, as {twin.path} is; "
                 "expected each once"
             )
-    missing = sorted({*range(1, first.of + 1)} - {*by_number})
-    if missing:
-        listed = ", ".join(map(str, missing[:10])) + (", ..." if missing[10:] else "")
+    number_missing = first.of - len(by_number)
+    if number_missing:
+        missing = (number for number in itertools.count(1) if number not in by_number)
+        listed = ", ".join(map(str, itertools.islice(missing, min(number_missing, 10))))
         raise ConfigError(
-            f"of {first.of} shards {len(missing)} are missing: {listed}; expected the files of "
-            "all: run `vimnp` with --shard for these"
+            f"of {first.of} shards {number_missing} are missing: {listed}"
+            f"{', ...' if number_missing > 10 else ''}; expected the files of all: run `vimnp` "
+            "with --shard for these"
         )
-    rows = _interleaved([by_number[number].rows for number in range(1, first.of + 1)])
-    names = [row["file"] for row in rows]
+    in_order = [by_number[number] for number in range(1, first.of + 1)]
+    names = _interleaved([shard.names for shard in in_order])
     if len(names) != first.pictures or digest_of(names) != first.digest:
         raise ConfigError(
             f"{first.path} and {len(others)} others: not each of the {first.pictures:,} pictures "
             "is there once and in its place; expected files that `vimnp` with --shard wrote"
         )
-    return Merged(first.operation, rows, first.settings)
+    places = _interleaved([[(s.path, place) for place in s.places] for s in in_order])
+    return Merged(first.operation, StoredRows(first.operation, places), first.settings)
 
 
 class _Read(NamedTuple):
@@ -106,29 +111,30 @@ class _Read(NamedTuple):
     digest: str
     operation: Tabulated
     settings: dict[str, Any]
-    rows: list[Row]
+    names: list[str]  # of the pictures
+    places: list[int]  # where their rows begin
 
 
 def _read(path: str) -> _Read:
-    with open(open_regular(path), "rb") as file:
-        lines = file.read().split(b"\n")
     try:
-        if lines.pop():
-            raise ValueError("its last line does not end")
-        if not lines:
-            raise ValueError("it is empty")
-        head = parse_json(lines[0])
-        match head:
-            case {
-                "shard": [int(number), int(of)],
-                "pictures": int(pictures),
-                "pictures_sha256": str(digest),
-            } if is_header(head) and 1 <= number <= of:
-                pass
-            case _:
-                raise ValueError("its first line says of no shard")
-        operation = _operation_of(head)
-        rows = [checked_row(operation, parse_json(line)) for line in lines[1:]]
+        with open(open_regular(path), "rb") as file:
+            head = parse_json(_whole(file.readline()))
+            match head:
+                case {
+                    "shard": [int(number), int(of)],
+                    "pictures": int(pictures),
+                    "pictures_sha256": str(digest),
+                } if is_header(head) and 1 <= number <= of:
+                    pass
+                case _:
+                    raise ValueError("its first line says of no shard")
+            operation = _operation_of(head)
+            names, places = [], []
+            place = file.tell()
+            for line in file:
+                names.append(checked_row(operation, parse_json(_whole(line)))["file"])
+                places.append(place)
+                place += len(line)
     except ValueError as error:
         raise ConfigError(
             f"{path}: {excerpt(error)}; expected what `vimnp predict` or `vimnp embed` with "
@@ -136,7 +142,14 @@ def _read(path: str) -> _Read:
         ) from None
     own = {"shard", "pictures", "pictures_sha256", *header(operation, {})}
     settings = {name: value for name, value in head.items() if name not in own}
-    return _Read(path, number, of, pictures, digest, operation, settings, rows)
+    return _Read(path, number, of, pictures, digest, operation, settings, names, places)
+
+
+def _whole(line: bytes) -> bytes:
+    """Raise ValueError if there is no line, or it does not end."""
+    if not line.endswith(b"\n"):
+        raise ValueError("a line does not end" if line else "it is empty")
+    return line
 
 
 def _operation_of(head: dict[str, Any]) -> Tabulated:
@@ -172,6 +185,7 @@ def _alike(shard: _Read) -> dict[str, Any]:
     return header(shard.operation, shard.settings) | of_the_list
 
 
-def _interleaved(parts: Sequence[list[Row]]) -> list[Row]:
-    in_turns = itertools.zip_longest(*parts)
-    return [row for rows in in_turns for row in rows if row is not None]
+def _interleaved(parts: Sequence[Sequence[_Each]]) -> list[_Each]:
+    """The first of each part, the second of each, and so on."""
+    longest = max(map(len, parts))
+    return [part[turn] for turn in range(longest) for part in parts if turn < len(part)]

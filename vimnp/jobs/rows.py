@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 from vimnp.jobs.operation import Operation, Row
 from vimnp.storage.journal import Journal, Words
+from vimnp.storage.json_text import parse_json
 
 ROWS_VERSION = 2
 
@@ -27,37 +30,87 @@ class Rows(Journal):
     settings : dict
         What the rows depend on beside it; values as JSON has them.
 
-    Attributes
-    ----------
-    rows : dict of str to Row
-        By the picture's file.
-
     Raises
     ------
     ConfigError, OSError
         As for every :class:`vimnp.storage.journal.Journal`.
+
+    Notes
+    -----
+    The rows are in the file, and in memory is where each one begins: a million pictures' features
+    would take gigabytes.
     """
 
     def __init__(
         self, table: str | os.PathLike[str], operation: Operation, settings: dict[str, Any]
     ) -> None:
-        self.rows: dict[str, Row] = {}
+        self._places: dict[str, int] = {}
+        self._errors: set[str] = set()
         self._operation = operation
         self._words = Words("rows of pictures", f"vimnp {operation.name}", "a picture's row")
         super().__init__(f"{os.fspath(table)}{PART}", header(operation, settings))
 
     def has_result(self, file: str) -> bool:
         """Whether a picture has a row, and in that a result and no error."""
-        return file in self.rows and self.rows[file]["error"] is None
+        return file in self._places and file not in self._errors
+
+    def of(self, files: Sequence[str]) -> Sequence[Row]:
+        """The rows of these pictures, which all have one: each is read when it is asked for."""
+        path = str(self.path)
+        return StoredRows(self._operation, [(path, self._places[file]) for file in files])
 
     def remove(self) -> None:
         """Remove the file, where the table is written."""
         self.close()
         self.path.unlink()
 
-    def _take(self, line: Any) -> None:
+    def _take(self, line: Any, place: int) -> None:
         row = checked_row(self._operation, line)
-        self.rows[row["file"]] = row
+        file = row["file"]
+        self._places[file] = place
+        if row["error"] is None:
+            self._errors.discard(file)
+        else:
+            self._errors.add(file)
+
+
+class StoredRows(Sequence[Row]):
+    """Rows in files, each of which is read when it is asked for.
+
+    Parameters
+    ----------
+    operation : Operation
+        What they are results of.
+    places : sequence of (str, int)
+        Each one's file, and the byte where it begins there.
+    """
+
+    def __init__(self, operation: Operation, places: Sequence[tuple[str, int]]) -> None:
+        self._operation, self._places = operation, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return StoredRows(self._operation, self._places[index])
+        (row,) = StoredRows(self._operation, [self._places[index]])
+        return row
+
+    def __iter__(self) -> Iterator[Row]:
+        with contextlib.ExitStack() as files:
+            last = None
+            for path, place in self._places:
+                if path != last:  # there may be more files than a process can have open
+                    files.close()
+                    file = files.enter_context(open(path, "rb"))
+                    last = path
+                file.seek(place)
+                yield checked_row(self._operation, parse_json(file.readline()))
 
 
 def header(operation: Operation, settings: dict[str, Any]) -> dict[str, Any]:

@@ -281,8 +281,8 @@ class GenerationStream(Iterator[str]):
         """As that of :attr:`result`."""
         return self._row.finish_reason
 
-    def logprobs_from(self, start: int) -> list[TokenLogprob | None]:
-        """Those of :attr:`result`, where they are asked for, without the first ones."""
+    def logprobs_from(self, start: int) -> list[tuple[int, TokenLogprob | None]]:
+        """Ids and log-probabilities of :attr:`result`, where they are asked for, from one on."""
         return self._row.logprobs_from(start)
 
     @property
@@ -404,9 +404,11 @@ class _Row:
         settings = self._settings
         return token_logprob(logits, token, settings.logprobs or 0, settings.vocab_size)
 
-    def logprobs_from(self, start: int) -> list[TokenLogprob | None]:
-        """Those that there are, without the first ones."""
-        return self._logprobs[start:]
+    def logprobs_from(self, start: int) -> list[tuple[int, TokenLogprob | None]]:
+        """The ids that have one, and these, without the first ones."""
+        before = self.prompt.ids if self.reads_all_logits else []
+        ids = [*before, *self.ids][start : len(self._logprobs)]
+        return [*zip(ids, self._logprobs[start:], strict=True)]
 
     def begin(self) -> None:
         """End before anything is written, where nothing is to be."""

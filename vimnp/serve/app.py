@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from vimnp.errors import ConfigError, VimnpError
 from vimnp.models.language import LanguageModel
 from vimnp.models.vision import VisionModel
-from vimnp.serve import chat, classify, completions, embeddings, status
+from vimnp.serve import chat, classify, completions, embeddings, openapi, status
 from vimnp.serve.admission import Admission
 from vimnp.serve.bounds import Bounds
 from vimnp.serve.errors import RequestError, error_response, phrase
@@ -98,7 +98,7 @@ def make_app(
         },
     )
     app.state.limits, app.state.registry, app.state.metrics = limits, registry, metrics
-    app.state.is_ready = False
+    app.state.workers, app.state.is_ready = workers, False
     return app
 
 
@@ -117,6 +117,7 @@ def routes() -> list[BaseRoute]:
         Route("/v1/completions", completions.complete, methods=["POST"]),
         Route("/v1/chat/completions", chat.chat, methods=["POST"]),
         Route("/v1/embeddings", embeddings.embed, methods=["POST"]),
+        Route("/openapi.json", openapi.openapi),
         Route("/", _page),
         Route("/{file}", _page),
     ]

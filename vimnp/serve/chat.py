@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,12 +15,9 @@ from vimnp.serve.events import event_stream
 from vimnp.serve.limits import Limits
 from vimnp.serve.options import asked_of, count_of, flag_of
 from vimnp.serve.served import Registry, ServedText
-from vimnp.serve.writing import Texts, token_text
+from vimnp.serve.writing import Texts, Told, token_text
 from vimnp.text.chat import Message, PlainChat
 from vimnp.text.stops import checked_stops
-
-if TYPE_CHECKING:
-    from vimnp.models.sampling import TokenLogprob
 
 OWN = ("messages", "logprobs", "top_logprobs")
 DEFAULT_TOKENS = 512
@@ -140,9 +137,7 @@ def _head(texts: Texts, kind: str) -> dict[str, Any]:
     }
 
 
-def _logprobs(
-    served: ServedText, found: Sequence[TokenLogprob | None]
-) -> dict[str, list[dict[str, Any]]] | None:
+def _logprobs(served: ServedText, found: Sequence[Told]) -> dict[str, list[dict[str, Any]]] | None:
     if not found:
         return None
     content = [
@@ -150,7 +145,7 @@ def _logprobs(
             **_token(served, each.token, each.logprob),
             "top_logprobs": [_token(served, token, value) for token, value in each.top],
         }
-        for each in found
+        for _, each in found
         if each is not None
     ]
     return {"content": content}

@@ -108,7 +108,7 @@ def _check_key_of_form(request: Request, fields: Mapping[str, Any]) -> None:
     if request.scope["vimnp.authorized"]:
         return
     key = fields.get("api_key")
-    if not isinstance(key, str) or not request.scope["vimnp.accepts"](key):
+    if not isinstance(key, str) or not request.scope["vimnp.accepts"](key.encode()):
         raise no_key()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,10 +15,7 @@ from vimnp.serve.events import event_stream
 from vimnp.serve.limits import Limits
 from vimnp.serve.options import asked_of, count_of, flag_of
 from vimnp.serve.served import Registry, ServedText
-from vimnp.serve.writing import Texts, token_text
-
-if TYPE_CHECKING:
-    from vimnp.models.sampling import TokenLogprob
+from vimnp.serve.writing import Texts, Told, token_text
 
 OWN = ("prompt", "echo", "logprobs")
 DEFAULT_TOKENS = 16  # OpenAI's
@@ -97,7 +94,7 @@ def _choice(
     served: ServedText,
     index: int,
     text: str,
-    logprobs: Sequence[TokenLogprob | None],
+    logprobs: Sequence[Told],
     reason: str | None,
     offset: int,
 ) -> dict[str, Any]:
@@ -109,17 +106,15 @@ def _choice(
     }
 
 
-def _logprobs(
-    served: ServedText, found: Sequence[TokenLogprob | None], offset: int
-) -> dict[str, Any]:
-    tokens = ["" if each is None else token_text(served, each.token) for each in found]
+def _logprobs(served: ServedText, found: Sequence[Told], offset: int) -> dict[str, Any]:
+    tokens = [token_text(served, token) for token, _ in found]
     starts = itertools.accumulate(map(len, tokens[:-1]), initial=offset)
     return {
         "tokens": tokens,
-        "token_logprobs": [None if each is None else each.logprob for each in found],
+        "token_logprobs": [each and each.logprob for _, each in found],
         "top_logprobs": [
-            None if each is None else {token_text(served, i): value for i, value in each.top}
-            for each in found
+            each and {token_text(served, token): value for token, value in each.top}
+            for _, each in found
         ],
         "text_offset": [*starts],
     }

@@ -78,9 +78,10 @@ class Guard:
 
     def _is_same(self, origin: str, host: str) -> bool:
         """The page is this server's, or that of a proxy whose name was given."""
-        if urlsplit(origin).netloc.lower() == host.lower():
-            return True
-        return _name_of(origin) in self._hosts
+        name = _name_of(origin)
+        if name is None:
+            return False
+        return urlsplit(origin).netloc.lower() == host.lower() or name in self._hosts
 
     def _check_key(self, scope: Scope, headers: Headers) -> None:
         path = scope["path"]
@@ -88,7 +89,7 @@ class Guard:
         if self._key is None or path in _OPEN or not path.startswith(_WORKING):
             return
         kind, _, key = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self.accepts(key.strip()):
+        if kind.lower() == "bearer" and self.accepts(key.strip().encode("latin-1")):
             return
         # DeepStack's clients have the key in the form, which is looked at when it is read.
         scope["vimnp.authorized"] = False
@@ -96,9 +97,9 @@ class Guard:
         if not path.startswith(DEEPSTACK):
             raise no_key()
 
-    def accepts(self, key: str) -> bool:
+    def accepts(self, key: bytes) -> bool:
         """Whether it is the key; how long that takes says nothing of it."""
-        return self._key is not None and secrets.compare_digest(key.encode(), self._key)
+        return self._key is not None and secrets.compare_digest(key, self._key)
 
 
 def no_key() -> RequestError:

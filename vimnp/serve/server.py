@@ -65,15 +65,41 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def make_server(app: Starlette) -> uvicorn.Server:
+    """A server for an application from :func:`vimnp.serve.app.make_app`."""
+    limits: Limits = app.state.limits
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=_bounded(limits.receive_seconds),
+            loop="asyncio",
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=limits.connections,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+        )
+    )
+
+
 def run(
-    app: Starlette, listener: socket.socket, *, announce: Callable[[], object] = lambda: None
+    server: uvicorn.Server,
+    listener: socket.socket,
+    *,
+    announce: Callable[[], object] = lambda: None,
 ) -> None:
-    """Serve until a signal asks the process to end; requests in hand are answered then.
+    """Serve until a signal asks the process to end, or ``server.should_exit`` is set.
+
+    Requests in hand are answered then.
 
     Parameters
     ----------
-    app : Starlette
-        From :func:`vimnp.serve.app.make_app`.
+    server : uvicorn.Server
     listener : socket
     announce : callable
         Is called when requests can come.
@@ -83,23 +109,6 @@ def run(
     KeyboardInterrupt, or what the process raises for SIGTERM
         After all was ended in order.
     """
-    limits: Limits = app.state.limits
-    config = uvicorn.Config(
-        app,
-        http=_bounded(limits.receive_seconds),
-        loop="asyncio",
-        ws="none",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=limits.connections,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
-    )
-    server = uvicorn.Server(config)
 
     async def serve() -> None:
         waiting = asyncio.create_task(_announced(server, announce))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from vimnp.serve.errors import RequestError
 from vimnp.serve.limits import Limits
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from vimnp.models.generation import GenerationStream
     from vimnp.models.sampling import TokenLogprob
 
+Told: TypeAlias = "tuple[int, TokenLogprob | None]"
+"""A token and how likely it was; the first one of a prompt that is echoed has no such number."""
+
+_PART = "\ufffd"  # what stands for half a character
 _LARGEST_SEED = (1 << 64) - 1
 
 
@@ -29,15 +33,15 @@ class Piece(NamedTuple):
     choice : int
         Which of the texts.
     text : str
-    logprobs : sequence of TokenLogprob or None
-        Of the tokens that were drawn meanwhile, where they are asked for.
+    logprobs : sequence of (int, TokenLogprob or None)
+        Ids and log-probabilities of the tokens that were drawn meanwhile, where they are asked for.
     finish_reason : str or None
         Where this is the last.
     """
 
     choice: int
     text: str
-    logprobs: Sequence[TokenLogprob | None]
+    logprobs: Sequence[Told]
     finish_reason: str | None
 
 
@@ -48,14 +52,21 @@ class Texts:
     ----------
     served : ServedText
     writings : sequence of GenerationStream
+    choices : int
+        How many of them are for each prompt.
     deadline : float
         By :func:`time.monotonic`: texts end then as they do at the number of tokens.
     """
 
     def __init__(
-        self, served: ServedText, writings: Sequence[GenerationStream], deadline: float
+        self,
+        served: ServedText,
+        writings: Sequence[GenerationStream],
+        choices: int,
+        deadline: float,
     ) -> None:
-        self._served, self._writings, self._deadline = served, writings, deadline
+        self._served, self._writings = served, writings
+        self._choices, self._deadline = choices, deadline
         self.id = secrets.token_hex(12)
         self.created = int(time.time())
         self.model = served.name
@@ -85,7 +96,7 @@ class Texts:
                 if isinstance(seed, int):
                     options["seed"] = (seed + choice) & _LARGEST_SEED if choice else seed
                 writings.append(await served.begin(prompt, options, limits.prompt_tokens))
-        return cls(served, writings, time.monotonic() + 0.9 * limits.seconds)
+        return cls(served, writings, asked.choices, time.monotonic() + 0.9 * limits.seconds)
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """What is certain, of one text after the other, a token each; the last of each ends it.
@@ -125,7 +136,7 @@ class Texts:
 
     def usage(self) -> dict[str, int]:
         """The tokens that were read and written."""
-        read = sum({id(w.prompt_ids): len(w.prompt_ids) for w in self._writings}.values())
+        read = sum(len(writing.prompt_ids) for writing in self._writings[:: self._choices])
         written = sum(writing.num_written for writing in self._writings)
         return {
             "prompt_tokens": read,
@@ -138,11 +149,12 @@ class Whole(NamedTuple):
     """A text, as far as it came."""
 
     text: str
-    logprobs: list[TokenLogprob | None]
+    logprobs: list[Told]
     finish_reason: str | None
 
 
 def token_text(served: ServedText, token: int) -> str:
-    """What a token is by itself."""
+    """What a token is by itself: a name with its id where that is no whole character."""
     tokenizer = served.model.tokenizer
-    return str(token) if tokenizer is None else tokenizer.decode([token])
+    text = _PART if tokenizer is None else tokenizer.decode([token])
+    return f"token_id:{token}" if _PART in text else text
