@@ -16,6 +16,7 @@ import pytest
 import vimnp
 from tests.support.cameras import fake_ffmpeg, http_camera, send
 from tests.support.digits import SCANS
+from tests.support.rtsp import rtsp_camera
 from vimnp.errors import CameraError
 from vimnp.watch import sources
 from vimnp.watch.ffmpeg import FfmpegStream, address_input, device_input
@@ -88,6 +89,16 @@ def test_an_address_of_a_video_is_read(video: Path) -> None:
         assert number_of(next(frames)) == "3"
         left = [number_of(frame) for frame in itertools.islice(frames, 3)]
         assert set(left) <= {"3", "7", "1"}
+        frames.close()  # type: ignore[attr-defined]
+
+
+@needs_ffmpeg
+def test_a_camera_is_read_by_rtsp() -> None:
+    with rtsp_camera(SCANS[7]) as address:
+        camera = find_camera(address.replace("//", "//me:secret@"), 0.1)
+        assert (camera.name, camera.live) == (address, True)
+        frames = iter(camera.open())
+        assert [number_of(frame) for frame in itertools.islice(frames, 3)] == ["7"] * 3
         frames.close()  # type: ignore[attr-defined]
 
 
