@@ -24,7 +24,7 @@ _PHONE = 360, 740
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving("--model", "digits", "--model", "pydoc") as found:
+    with serving("--model", "digits", "--model", "pydoc", "--max-tokens", 1 << 20) as found:
         yield found
 
 
@@ -201,7 +201,11 @@ def test_a_text_is_written_as_the_network_writes_it(page: Browser) -> None:
 
 def test_a_text_is_stopped(page: Browser) -> None:
     page("prompt").send_keys("class ")
-    page.run("document.getElementById('tokens').value = 4096")
+    page.run("""
+        const tokens = document.getElementById("tokens");
+        tokens.max = tokens.value = 1 << 20;
+        document.getElementById("temperature").value = 0;
+    """)
     page("prompt").send_keys(page.keys.CONTROL, page.keys.ENTER)
     page.until(lambda: len(page("ended").get_property("textContent")) > 10)
     page("stop").click()

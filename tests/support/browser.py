@@ -142,6 +142,6 @@ def write_camera(path: Path, picture: Path, frames: int = 10) -> Path:
     begin = (width - height) // 2
     light[:, begin : begin + height] = np.asarray(grey)
     frame = b"FRAME\n" + light.tobytes() + bytes([128]) * (width * height // 2)
-    head = f"YUV4MPEG2 W{width} H{height} F10:1 C420jpeg\n".encode()
+    head = f"YUV4MPEG2 W{width} H{height} F30:1 C420jpeg\n".encode()
     path.write_bytes(head + frames * frame)
     return path

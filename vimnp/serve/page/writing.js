@@ -2,6 +2,8 @@
 
 import { complete } from "./service.js";
 
+const SHOW_EVERY = 50;  // milliseconds: laying a page out for every token costs more than writing it
+
 const $ = (id) => document.getElementById(id);
 
 /** Offers these networks; without any there is no box. */
@@ -48,21 +50,30 @@ async function write(signal) {
   };
   show("");
   $("begun").textContent = settings.prompt;
-  $("ended").textContent = "";
+  $("ended").replaceChildren(new Text());
   $("text-time").textContent = "reading";
   $("text-said").textContent = "";
   const begin = performance.now();
   let first = null;
   let count = 0;
+  let held = "";
+  let shown = -Infinity;
+  const showHeld = () => {
+    append(held);
+    held = "";
+    shown = performance.now();
+    $("text-time").textContent = speed(count, first - begin, shown - first);
+  };
   try {
     for await (const { text, usage } of complete(settings, signal)) {
       first ??= performance.now();
-      append(text);
+      held += text;
       count = usage?.completion_tokens ?? count + (text ? 1 : 0);
-      $("text-time").textContent = speed(count, first - begin, performance.now() - first);
+      if (performance.now() - shown > SHOW_EVERY) showHeld();
     }
   } finally {
-    if (!first) $("text-time").textContent = "";
+    if (first) showHeld();
+    else $("text-time").textContent = "";
     $("text-said").textContent = signal.aborted ? "Stopped." : $("ended").textContent;
   }
 }
@@ -71,7 +82,7 @@ async function write(signal) {
 function append(text) {
   const box = $("written");
   const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-  $("ended").append(text);
+  $("ended").lastChild.appendData(text);
   if (atEnd) box.scrollTop = box.scrollHeight;
 }
 
