@@ -18,6 +18,7 @@ Why this form: of twenty-odd, it is the fastest over 224, 448 and 672 pixels wit
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from onnx_graph import CHANNELS, CONTRIB, NUM_CLASSES, Graph
@@ -59,8 +60,14 @@ def deit_session(
     side: int, num_threads: int, blockwise: bool = False, precision: str = "float32"
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The network, ready to run; see :func:`onnx_session.session`."""
-    model = deit_tiny(side, blockwise=blockwise)
-    return session(in_int8(model) if precision == "int8" else model, num_threads)
+    if precision == "int8":
+        return session(_deit_tiny_int8(side, blockwise), num_threads)
+    return session(deit_tiny(side, blockwise=blockwise), num_threads)
+
+
+@cache  # it takes seconds, and is asked for with each number of threads
+def _deit_tiny_int8(side: int, blockwise: bool) -> bytes:
+    return in_int8(deit_tiny(side, blockwise=blockwise))
 
 
 def _embed(graph: Graph, side: int) -> str:

@@ -21,6 +21,7 @@ from vimnp.errors import CheckpointError, ImageError
 from vimnp.images.preprocessing import read_image
 from vimnp.models import network_of_pictures
 from vimnp.models.vision import VisionModel
+from vimnp.storage.folders import walk
 from vimnp.weights.family import ReadTensor
 from vimnp.weights.metadata import Metadata
 
@@ -159,7 +160,7 @@ def _inputs(
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no folder; expected one of pictures to calibrate with")
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return [folder / name for name in walk(folder)]
 
 
 def _spread(paths: list[Path]) -> Iterable[Path]:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
+import vimnp
 from vimnp.runtime import extension
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "README.md"]
+PAGES = [
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+    ),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "bench" / "README.md",
+]
+TOLD = [page for page in PAGES if page.parent != ROOT / "bench"]
+"""Pages whose blocks run, or say why they do not."""
 FOLDERS = [ROOT / name for name in ("vimnp", "convert", "tests", "bench", "docs", ".ci", ".github")]
 SOURCES = r"\.(py|pyx|pxi|pyi|h|c|md|toml|yml)"
 
@@ -25,15 +39,6 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.re
 def prose_of(page: Path) -> str:
     """A page without its blocks of code."""
     return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
-
-
-def code_of(page: Path) -> list[str]:
-    """A page's blocks of Python that begin with an import."""
-    return re.findall(
-        r"^```python\n((?:import|from) .*?)^```$",
-        page.read_text(encoding="utf-8"),
-        re.DOTALL | re.M,
-    )
 
 
 def links_of(text: str) -> Iterator[tuple[str, str]]:
@@ -88,9 +93,75 @@ def test_the_map_names_what_is_in_its_files() -> None:
     assert named > 30
 
 
-@pytest.mark.skipif(extension.loaded() is None, reason="needs the compiled kernels")
-def test_the_network_of_adding_a_family_runs() -> None:
-    blocks = code_of(ROOT / "docs" / "adding_a_family.md")
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "adding_a_family.md", "exec"), {})
+class Block(NamedTuple):
+    """A block of commands or of Python, and why it is not run, if it says so."""
+
+    page: Path
+    language: str
+    code: str
+    reason: str | None
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """In a comment before the block, a page says why a test does not run it."""
+    found = re.findall(
+        r"^(?:<!-- not run: ([^\n]+) -->\n\n?)?```(sh|python)\n(.*?)^```$",
+        page.read_text(encoding="utf-8"),
+        re.DOTALL | re.M,
+    )
+    return [Block(page, language, code, reason or None) for reason, language, code in found]
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which commands find what a clone has, and leave their files."""
+    for name in ("tests", "bench", "examples", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.skipif(extension.loaded() is None, reason="the pages speak of the compiled kernels")
+@pytest.mark.parametrize("page", TOLD, ids=lambda page: page.name)
+def test_the_blocks_of_a_page_run(page: Path, clone: Path) -> None:
+    """One after another: what a block names, those below it may take."""
+    names: dict[str, Any] = {"vimnp": vimnp}
+    for block in blocks_of(page):
+        if block.reason is not None:
+            continue
+        if block.language == "python":
+            exec(compile(block.code, page.name, "exec"), names)
+        else:
+            run_commands(block.code, clone)
+
+
+def run_commands(code: str, folder: Path) -> None:
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    for name, command in (("vimnp", "-m vimnp"), ("python", "")):
+        tool = tools / name
+        tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n', encoding="utf-8")
+        tool.chmod(0o755)
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", code],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_front_page_has_blocks_that_run() -> None:
+    for page in (ROOT / "README.md", ROOT / "docs" / "adding_a_family.md"):
+        assert any(block.reason is None for block in blocks_of(page))
+
+
+@pytest.mark.skipif(extension.loaded() is None, reason="the pages speak of the compiled kernels")
+@pytest.mark.parametrize("script", ["chart.py", "draw.py", "session.py"])
+def test_the_drawings_are_what_their_scripts_draw(script: str) -> None:
+    command = [sys.executable, str(ROOT / "docs" / "drawings" / script), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -23,7 +23,9 @@ ROOMS = (
     {"weights"},  # a file says what its network does to pictures
     {"engine"},
     {"models"},
-    {"config", "reference", "evaluate", "measure", "convert", "jobs"},
+    {"jobs"},  # accuracy over a folder is one
+    {"config", "reference", "evaluate", "measure", "convert", "serve", "watch"},
+    {"hub"},  # what it fetches it converts
     {"__init__"},
     {"commands"},
     {"cli"},

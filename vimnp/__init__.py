@@ -1,7 +1,10 @@
 """Vision Mamba on a CPU with NumPy and compiled kernels, without PyTorch.
 
->>> model = vimnp.load("vim_tiny.npz")
->>> logits = model("cat.jpg")
+>>> model = vimnp.load("digits")
+>>> model("tests/data/digit_3_45.png").shape
+(10,)
+>>> model.predict("tests/data/digit_3_45.png")[0].label
+'3'
 
 The modules are there as attributes, such as ``vimnp.profiling``, and load when they are used.
 """
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING
 from vimnp.errors import (
     CheckpointError,
     ConfigError,
+    HubError,
     ImageError,
     StateError,
     TextError,
@@ -23,6 +27,7 @@ from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VimBase, VimSmall, VimTiny, VisionMamba
 from vimnp.models.vision import Prediction
 from vimnp.version import __version__ as __version__
+from vimnp.weights.by_name import register_finder as _register_finder
 
 if TYPE_CHECKING:
     from vimnp import config as config
@@ -63,6 +68,8 @@ if TYPE_CHECKING:
     from vimnp.runtime import threads as threads
     from vimnp.text.tokenizer import Tokenizer
 
+_register_finder("vimnp.hub")  # which knows the networks: they cannot know it
+
 _MODULES = {
     "config": "vimnp.config",
     "costs": "vimnp.engine.costs",
@@ -101,6 +108,7 @@ __all__ = [
     "ConfigError",
     "Direction",
     "Generation",
+    "HubError",
     "ImageError",
     "MambaConfig",
     "MambaLM",

@@ -26,11 +26,18 @@ from vimnp.errors import VimnpError
 
 COMMANDS = {
     "predict": "say what is in a picture",
+    "embed": "write the features of pictures",
+    "similar": "find the pictures that look most like one",
+    "merge": "make one table of a job that ran in shards",
+    "watch": "say what a camera sees, whenever that changes",
     "explain": "say which patches of a picture speak for a class",
     "generate": "have a language model go on from a text",
     "chat": "talk with a language model",
+    "serve": "serve networks over HTTP, with a page",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
+    "fetch": "fetch published weights by name",
+    "cache": "list or remove what was fetched",
     "eval": "measure top-1 and top-5 accuracy over a folder of pictures",
     "eval-text": "measure how likely a language model finds a text",
     "bench": "time forward passes in every way",

@@ -17,12 +17,20 @@ class CheckpointError(VimnpError):
     """A PyTorch checkpoint cannot be read safely or is not a supported Vision Mamba."""
 
 
+class HubError(VimnpError):
+    """A name means no weights, or they cannot be fetched, or are not what they should be."""
+
+
 class StateError(VimnpError):
     """A language model's state is of other weights, or a pass with it was interrupted."""
 
 
 class ImageError(VimnpError):
     """A picture cannot be read, or an array is not a picture that the network takes."""
+
+
+class CameraError(VimnpError):
+    """A camera or a video cannot be opened, or gives no more pictures."""
 
 
 class TextError(VimnpError):

@@ -10,7 +10,7 @@ from vimnp.errors import CheckpointError
 INDEX = ".index.json"
 """What the name of an index ends in."""
 
-_IN_FOLDER = (
+IN_FOLDER = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
@@ -42,7 +42,7 @@ def find_weights(path: Path) -> Path:
 
 
 def _find_in(folder: Path) -> Path:
-    for name in _IN_FOLDER:
+    for name in IN_FOLDER:
         if (folder / name).exists():
             return folder / name
-    raise CheckpointError(f"{folder}: a folder without weights; expected {' or '.join(_IN_FOLDER)}")
+    raise CheckpointError(f"{folder}: a folder without weights; expected {' or '.join(IN_FOLDER)}")

@@ -13,13 +13,16 @@ from typing import Any
 from vimnp.convert.family import Beside, Shapes
 from vimnp.convert.formats.naming import quoted
 from vimnp.convert.formats.side_file import parse_side_file, read_side_file
-from vimnp.convert.mamba.tokenizer import TokenizerFiles, read_tokenizer
+from vimnp.convert.mamba.tokenizer import CONFIG, TEMPLATE, TokenizerFiles, read_tokenizer
 from vimnp.errors import CheckpointError, ConfigError
 from vimnp.models.mamba.config import MambaConfig
 from vimnp.models.mamba.tensors import EMBEDDING, HEAD
 from vimnp.weights.metadata import TOKENIZER
 
 _CONFIG = "config.json"
+BESIDE = (_CONFIG, TOKENIZER, CONFIG, TEMPLATE)
+"""All that is read beside the weights, where it is there."""
+
 _CONFIG_LIMIT = 1 << 20  # bytes; published ones have a thousand
 _MODEL_TYPES = ("mamba", "falcon_mamba")
 _LAYER = "Mamba1"  # of ssm_cfg, and what it is without

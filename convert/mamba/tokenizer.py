@@ -11,9 +11,9 @@ from vimnp.convert.formats.side_file import parse_side_file, read_side_file
 from vimnp.errors import CheckpointError
 from vimnp.weights.metadata import TOKENIZER_LIMIT
 
-_CONFIG = "tokenizer_config.json"
+CONFIG = "tokenizer_config.json"
 _CONFIG_LIMIT = 8 << 20  # bytes; it may describe each added token
-_TEMPLATE = "chat_template.jinja"
+TEMPLATE = "chat_template.jinja"
 _TEMPLATE_LIMIT = 1 << 20  # bytes
 
 
@@ -50,7 +50,7 @@ def read_tokenizer(path: Path) -> TokenizerFiles | None:
         return None
     values = parse_side_file(path, content)
     ids = dict(_ids(path, values))
-    told = _read_config(path.parent / _CONFIG)
+    told = _read_config(path.parent / CONFIG)
     end = _text_of_token(told.get("eos_token"))
     return TokenizerFiles(
         content=content,
@@ -107,7 +107,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _read_template(folder: Path, told: Mapping[str, Any]) -> str | None:
     """The template of a chat: in a file of its own, or one of those in the configuration."""
-    path = folder / _TEMPLATE
+    path = folder / TEMPLATE
     data = read_side_file(path, _TEMPLATE_LIMIT)
     if data is not None:
         try:
@@ -121,5 +121,5 @@ def _read_template(folder: Path, told: Mapping[str, Any]) -> str | None:
     if template is None or isinstance(template, str):
         return template
     raise CheckpointError(
-        f"{folder / _CONFIG}: its chat_template is {quoted(template)}; expected text"
+        f"{folder / CONFIG}: its chat_template is {quoted(template)}; expected text"
     )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import vimnp
 from tests.support.arrays import normal
 from tests.support.comparison import assert_close
+from tests.support.examples import examples_of
 from tests.support.golden_operations import recorded_operation
 from tests.support.implementations import NATIVE_WAYS, Way, only
 from tests.support.programs import packed, reading_tokens, run
@@ -24,7 +25,9 @@ from vimnp.runtime import extension
 from vimnp.weights.encodings import ENCODINGS, encode
 
 examples = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples_of(25),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 sides = st.integers(1, 9)
 channels = st.integers(1, 40)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.arrays import normal
+from tests.support.examples import examples_of
 from tests.support.implementations import NATIVE_WAYS, only
 from tests.support.programs import packed, run
 from vimnp.engine.builder import Builder
@@ -37,7 +38,7 @@ def test_the_four_walks_are_rows_and_columns_and_both_backwards(height: int, wid
         assert walk.backward().backward() == walk
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples_of(400))
 @given(
     first=st.integers(-1, 8),
     stride=st.integers(-5, 5),

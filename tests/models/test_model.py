@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 import vimnp
 from tests.support import golden_cases, plain_vim
 from tests.support.configurations import EXPANDS, configurations
+from tests.support.examples import examples_of
 from tests.support.implementations import (
     COMPILED_WAYS,
     NATIVE_WAYS,
@@ -68,7 +69,9 @@ any_configuration = configurations(
 )
 
 examples = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples_of(25),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

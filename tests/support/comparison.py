@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import examples_of
 from vimnp.reference import Direction
 
 # Relative to the largest output: float32 rounding (6e-8) accumulates over tokens and states, and
@@ -13,7 +14,9 @@ TOLERANCE = 2e-6
 
 # The fixture sets the implementation once, which holds for all examples of a test.
 examples = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples_of(40),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

@@ -60,13 +60,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _template(model: LanguageModel, options: argparse.Namespace) -> Template:
-    from vimnp.text.chat import ChatTemplate, PlainChat
+    from vimnp.models.conversation import chat_template
+    from vimnp.text.chat import PlainChat
 
-    source = model.metadata.chat_template
-    if source is not None and not options.plain:
-        tokenizer, ends = model.tokenizer, model.config.eos_ids
-        eos_token = tokenizer.decode(ends[:1]) if tokenizer is not None else ""
-        return ChatTemplate(source, eos_token=eos_token)
+    found = None if options.plain else chat_template(model)
+    if found is not None:
+        return found
     if not options.plain:
         say(
             "these weights bring no chat template: messages are put as 'User: ...' and "

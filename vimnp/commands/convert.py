@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
-import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 
-import vimnp
 from vimnp.commands.console import FAILURE, printable, say
 from vimnp.commands.model_options import names_of_pictures
 from vimnp.commands.options import file_name
 from vimnp.errors import VimnpError
+from vimnp.hub.converter import MISSING, find_converter
 from vimnp.weights.metadata import DTYPES
 
 DESCRIPTION = (
@@ -22,8 +18,6 @@ DESCRIPTION = (
     "tokenizer are read, too."
 )
 EXAMPLE = "vimnp convert vim_t_midclstok_76p1acc.pth vim_tiny.npz"
-
-_NAME = "vimnp.convert"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,11 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if not _find_converter():
-        say(
-            "the converter is not installed beside this copy of vimnp: "
-            "run `pip install -e .` in the checkout"
-        )
+    if not find_converter():
+        say(MISSING)
         return FAILURE
     from vimnp.convert import convert_checkpoint
 
@@ -112,37 +103,6 @@ def run(options: argparse.Namespace) -> int:
         f"{conversion.size:,} bytes"
     )
     return 0
-
-
-def _find_converter() -> bool:
-    """Whether ``vimnp.convert`` can be imported.
-
-    In a checkout that nobody installed, Python cannot know that the folder beside the package is
-    part of it: then it is loaded from where pyproject.toml says that it lies.
-    """
-    if _NAME in sys.modules:
-        return sys.modules[_NAME] is not None
-    if importlib.util.find_spec(_NAME) is not None:
-        return True
-    root = Path(vimnp.__file__).parents[1]
-    try:
-        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-        folder = root / project["tool"]["setuptools"]["package-dir"][_NAME]
-    except (OSError, ValueError, KeyError, TypeError):  # no checkout, or another project's
-        return False
-    spec = importlib.util.spec_from_file_location(
-        _NAME, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[_NAME] = module  # before it runs: it imports its own parts
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[_NAME]
-        raise
-    return True
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, str]:

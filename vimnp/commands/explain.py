@@ -15,6 +15,7 @@ from vimnp.commands.options import as_given, file_name
 from vimnp.commands.table import print_table
 from vimnp.errors import ConfigError
 from vimnp.images.overlay import as_seen, overlay
+from vimnp.models.classes import as_target
 from vimnp.models.vim.model import VisionMamba
 from vimnp.storage.files import whole_file
 
@@ -90,16 +91,12 @@ def _facts(model: VisionMamba, options: argparse.Namespace) -> tuple[dict[str, A
     if options.show == "delta":
         layers = model.step_sizes(options.image)
         return {"shown": "delta"}, layers / len(layers)
-    found = model.explain(options.image, _target(model, options.target))
+    target = options.target
+    if target is not None:
+        target = as_target(target, model.labels)
+    found = model.explain(options.image, target)
     facts = {"index": found.index, "label": found.label, "score": found.score, "rest": found.rest}
     return {"shown": "contributions", **facts}, found.contributions
-
-
-def _target(model: VisionMamba, text: str | None) -> int | str | None:
-    """A class's label, or its index where it is no label."""
-    if text is None or text in (model.labels or ()) or not text.isdecimal():
-        return text
-    return int(text)
 
 
 def _print(options: argparse.Namespace, facts: dict[str, Any], patches: np.ndarray) -> None:

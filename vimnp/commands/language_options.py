@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vimnp.commands.console import printable, say
-from vimnp.commands.options import file_name
 from vimnp.commands.running_options import add_backend_and_threads, add_dtype
+from vimnp.commands.weights_option import add_weights_and_model, weights_of
 from vimnp.errors import VimnpError
 
 if TYPE_CHECKING:
@@ -19,15 +19,9 @@ _HARMLESS = "\n\t\u200c\u200d"  # the last two are in words of some scripts, and
 
 
 def add_language_model(parser: argparse.ArgumentParser) -> None:
-    """A language model: a weights file, or the bundled one; and how it runs."""
-    parser.add_argument(
-        "--weights",
-        "--model",
-        "-m",
-        type=file_name,
-        metavar="W.npz",
-        help="from `vimnp convert`; without it, the bundled model of Python's documentation",
-    )
+    """A language model: a weights file, weights by name, or the bundled one; and how it runs."""
+    bundled = "; without it, the bundled model of Python's documentation"
+    add_weights_and_model(parser, bundled, "-m")
     add_dtype(parser)
     add_backend_and_threads(parser)
 
@@ -67,7 +61,8 @@ def load_language_model(options: argparse.Namespace) -> LanguageModel:
     from vimnp.models import load
     from vimnp.models.language import LanguageModel
 
-    path = _BUNDLED if options.weights is None else Path(options.weights)
+    weights = weights_of(options)
+    path = _BUNDLED if weights is None else Path(weights)
     model: object = load(
         path, dtype=options.dtype, num_threads=options.threads, backend=options.backend
     )
@@ -81,7 +76,7 @@ def load_language_model(options: argparse.Namespace) -> LanguageModel:
 
 def say_if_bundled(options: argparse.Namespace) -> None:
     """Name the model that nobody asked for."""
-    if options.weights is None:
+    if weights_of(options) is None:
         say("no --weights given: using the bundled model of Python's documentation")
 
 

@@ -16,8 +16,9 @@ from vimnp.commands.model_options import (
     published_of_pictures,
     random_name,
 )
-from vimnp.commands.options import as_given, file_name
+from vimnp.commands.options import as_given
 from vimnp.commands.running_options import add_dtype
+from vimnp.commands.weights_option import add_weights_and_model, weights_of
 from vimnp.errors import VimnpError
 from vimnp.models import LANGUAGE_MODELS, language_model, load
 from vimnp.weights.file import WeightsFile
@@ -50,8 +51,7 @@ class _Published(Container[str]):
 def add_measured_model(parser: argparse.ArgumentParser, *, all_precisions: bool = False) -> None:
     """Any network, whatever it has learnt; `all_precisions` if they may be asked for together."""
     parser.set_defaults(default_random="tiny")
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--weights", type=file_name, metavar="W.npz", help="from `vimnp convert`")
+    group = add_weights_and_model(parser, "")
     group.add_argument(
         "--random",
         choices=_Published(),
@@ -85,7 +85,9 @@ def _is_language_model(options: argparse.Namespace) -> bool:
     name = random_name(options)
     if name is not None:
         return published_of_pictures(name) is None
-    with WeightsFile(options.weights) as file:
+    weights = weights_of(options)
+    assert weights is not None  # else there is a name for random ones
+    with WeightsFile(weights) as file:
         return file.metadata.config.family.name in LANGUAGE_MODELS
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from vimnp.commands.console import say
-from vimnp.commands.options import as_given, file_name
+from vimnp.commands.options import as_given
 from vimnp.commands.running_options import add_backend_and_threads
+from vimnp.commands.weights_option import add_weights_and_model, weights_of
 from vimnp.errors import VimnpError
 from vimnp.images.sizes import parse_img_size
 from vimnp.models import LATE_NETWORKS, network_of_pictures
@@ -25,13 +26,8 @@ from vimnp.weights.file import BUNDLED_DIGITS
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """A trained network: a weights file, or the bundled one."""
-    parser.add_argument(
-        "--weights",
-        type=file_name,
-        metavar="W.npz",
-        help="from `vimnp convert`; without it, the bundled model of handwritten digits",
-    )
+    """A trained network: a weights file, weights by name, or the bundled one."""
+    add_weights_and_model(parser, "; without it, the bundled model of handwritten digits")
     parser.set_defaults(random=None, default_random=None)
     add_img_size(parser)
     add_precision(parser)
@@ -81,7 +77,7 @@ def load_network(options: argparse.Namespace, **way: Any) -> VisionModel:
     img_size = _img_size(options.img_size)
     name = random_name(options)
     if name is None:
-        return _load_weights(options.weights or BUNDLED_DIGITS, img_size=img_size, **way)
+        return _load_weights(weights_of(options) or BUNDLED_DIGITS, img_size=img_size, **way)
     config: Any = published_of_pictures(name)
     if img_size is not None:
         config = dataclasses.replace(config, img_size=img_size)
@@ -122,7 +118,7 @@ def _later_networks() -> Iterator[dict[str, Configuration]]:
 
 def say_if_bundled(options: argparse.Namespace) -> None:
     """Name the network that nobody asked for."""
-    if options.weights is None:
+    if weights_of(options) is None:
         say("no --weights given: using the bundled model of handwritten digits, 0 to 9")
 
 
@@ -130,7 +126,7 @@ def weights_settings(options: argparse.Namespace, model: VisionModel) -> dict[st
     """What results depend on that come of a weights file: what it holds, and how it runs."""
     import hashlib
 
-    with open(options.weights or BUNDLED_DIGITS, "rb") as file:
+    with open(weights_of(options) or BUNDLED_DIGITS, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "weights_sha256": digest,
@@ -143,7 +139,7 @@ def weights_settings(options: argparse.Namespace, model: VisionModel) -> dict[st
 
 def random_name(options: argparse.Namespace) -> str | None:
     """The published network whose weights are to be random; None if there is a weights file."""
-    return options.random or (options.default_random if options.weights is None else None)
+    return options.random or (options.default_random if weights_of(options) is None else None)
 
 
 def _img_size(text: str | None) -> tuple[int, int] | None:

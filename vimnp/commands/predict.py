@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from vimnp.commands.console import FAILURE, printable, say
+from vimnp.commands.job_options import PICTURES, add_output, add_pictures
 from vimnp.commands.model_options import (
     add_way,
     add_weights,
@@ -16,55 +17,28 @@ from vimnp.commands.model_options import (
     precision_of,
     say_if_bundled,
 )
-from vimnp.commands.options import add_count, file_name
+from vimnp.commands.options import add_count
 from vimnp.errors import ImageError, VimnpError
-from vimnp.images import preprocessing as image
-from vimnp.jobs.pictures import find_pictures
+from vimnp.jobs.pictures import named_pictures
 from vimnp.models.vision import Prediction
 
-DESCRIPTION = (
-    "Say what is in each picture: the likeliest classes, best first. A folder stands for the "
-    "pictures in it and below it, a pattern such as 'pictures/**/*.jpg' for those that it fits, "
-    "and - for those that the standard input names, a line each."
-)
+DESCRIPTION = f"Say what is in each picture: the likeliest classes, best first. {PICTURES}"
 EXAMPLE = "vimnp predict cat.jpg pictures --weights vim_tiny.npz --output classes.csv"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    images = parser.add_argument(
-        "images",
-        nargs="+",
-        type=file_name,
-        metavar="IMAGE",
-        help="a file, a folder, a pattern, or -: %(formats)s",
-    )
-    vars(images)["formats"] = _Formats()
+    add_pictures(parser)
     add_weights(parser)
     add_way(parser)
     add_count(parser, "--top-k", "classes shown (5)", default=5)
     parser.add_argument(
         "--json", action="store_true", help="print JSON, which says how the network ran, too"
     )
-    parser.add_argument(
-        "--output",
-        type=file_name,
-        metavar="FILE",
-        help="print nothing, but write a table with a row for each picture: .jsonl, .csv, or "
-        ".parquet, which takes pyarrow; what is done stands in FILE.part until all is",
+    add_output(
+        parser,
+        "print nothing, but write a table with a row for each picture: .jsonl, .csv, or .parquet, "
+        "which takes pyarrow",
     )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on where FILE.part ends; pictures that could not be read are tried again",
-    )
-    add_count(parser, "--batch", "pictures that the network is given at once, to a table (8)")
-
-
-class _Formats:
-    """The names of the formats, for which pillow's plugins load: when the help is printed."""
-
-    def __str__(self) -> str:
-        return ", ".join(image.FORMATS)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,12 +46,12 @@ def run(options: argparse.Namespace) -> int:
         from vimnp.commands.predict_table import run_to_table
 
         return run_to_table(options)
-    for option in ("resume", "batch"):
+    for option in ("resume", "batch", "shard"):
         if getattr(options, option):
             raise VimnpError(f"--{option} is for a table; expected --output FILE beside it")
     model = load_model(options)
     answers: list[dict[str, Any]] = []
-    for path in find_pictures(options.images, sys.stdin):
+    for path in list(named_pictures(options.images, sys.stdin)):
         try:
             best = model.predict(path, top_k=options.top_k)
         except ImageError as error:  # the other pictures still get their answer

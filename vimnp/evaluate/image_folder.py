@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from vimnp.errors import ConfigError, excerpt
 from vimnp.storage.files import open_regular
+from vimnp.storage.folders import Walked, walk
 from vimnp.storage.json_text import parse_json
 from vimnp.weights.metadata import Metadata
 
@@ -96,43 +97,19 @@ def find_pictures(
         by_folder, assumption = _classes_by_name(path, folders, metadata)
     else:
         by_folder, assumption = _classes_by_file(path, folders, metadata, classes), None
-    walked: dict[tuple[int, int], str] = {}
+    walked: Walked = {}
+
+    def check_link(name: str, first: str) -> None:
+        _check_link(path, name, first)
+
     samples = tuple(
         Sample(file, target)
         for folder, target in by_folder.items()
-        for file in _files(path, folder, walked)
+        for file in walk(path, folder, walked=walked, on_again=check_link)
     )
     if not samples:
         raise ConfigError(f"{path}: there is no picture in its folders; {_LAYOUT}")
     return ImageFolder(path, by_folder, samples, assumption)
-
-
-def _files(root: Path, top: str, walked: dict[tuple[int, int], str]) -> Iterator[str]:
-    """The files below a class's folder, by their paths from the root on, sorted.
-
-    `walked` is the path of each folder that was walked through, by its device and its number there:
-    links may lead to a folder in many ways, and through twenty of those in a million.
-    """
-    pending = [(top, True)]
-    while pending:
-        name, is_folder = pending.pop()
-        if not is_folder:
-            yield name
-            continue
-        status = (root / name).stat()
-        first = walked.setdefault((status.st_dev, status.st_ino), name)
-        if first != name:
-            _check_link(root, name, first)
-            continue
-        with os.scandir(root / name) as entries:
-            visible = sorted(
-                (e for e in entries if not e.name.startswith(".")), key=lambda e: e.name
-            )
-        pending += [
-            (f"{name}/{entry.name}", entry.is_dir())
-            for entry in reversed(visible)
-            if entry.is_dir() or entry.is_file() or _is_broken_link(entry)
-        ]
 
 
 def _check_link(root: Path, name: str, first: str) -> None:
@@ -146,11 +123,6 @@ def _check_link(root: Path, name: str, first: str) -> None:
             f"{root / name}: is the folder {first!r} as well, which is of another class; expected "
             "each folder in one class: remove the link"
         )
-
-
-def _is_broken_link(entry: os.DirEntry[str]) -> bool:
-    """Such a link is a picture that is missed; one to a device or a pipe is none."""
-    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def spread(samples: Sequence[Sample], limit: int) -> tuple[Sample, ...]:

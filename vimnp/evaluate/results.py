@@ -73,7 +73,7 @@ class ResultsFile(Journal):
             for (path, target), found in outcomes.items()
         )
 
-    def _take(self, line: Any) -> None:
+    def _take(self, line: Any, place: int) -> None:
         match line:
             case {"file": str(path), "class": int(target), "rank": int(rank)} if (
                 rank >= 0 and type(rank) is int

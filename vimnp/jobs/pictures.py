@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import IO
 
 from vimnp.errors import ImageError
+from vimnp.storage.folders import walk
 
 ENDINGS = (
     *(".avif", ".avifs", ".bmp", ".dib", ".gif", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc"),
@@ -18,9 +20,17 @@ ENDINGS = (
 
 STANDARD_INPUT = "-"
 
+_PATTERN = re.compile(r"[*?]|\[.[^]]*\]", re.DOTALL)
+"""What makes a name a pattern; glob.has_magic takes a bracket that is not closed for one, too."""
+
 
 def find_pictures(names: Iterable[str], lines: IO[str] | None = None) -> list[str]:
-    """The files that are meant, each once, in the order of the names.
+    """The files that are meant, each once: as :func:`named_pictures`, without repetitions."""
+    return list(dict.fromkeys(named_pictures(names, lines)))
+
+
+def named_pictures(names: Iterable[str], lines: IO[str] | None = None) -> Iterator[str]:
+    """The files that are meant, in the order of the names, and as often as they are named.
 
     Parameters
     ----------
@@ -39,17 +49,15 @@ def find_pictures(names: Iterable[str], lines: IO[str] | None = None) -> list[st
     OSError
         If a folder cannot be read.
     """
-    found: dict[str, None] = {}
     for name in names:
         if name == STANDARD_INPUT:
-            found |= dict.fromkeys(_listed(lines))
+            yield from _listed(lines)
         elif os.path.isdir(name):
-            found |= dict.fromkeys(_in_folder(name))
-        elif glob.has_magic(name) and not os.path.lexists(name):
-            found |= dict.fromkeys(_that_fit(name))
+            yield from _in_folder(name)
+        elif _PATTERN.search(name) and not os.path.lexists(name):
+            yield from _that_fit(name)
         else:
-            found[name] = None
-    return list(found)
+            yield name
 
 
 def _listed(lines: IO[str] | None) -> Iterator[str]:
@@ -62,25 +70,11 @@ def _listed(lines: IO[str] | None) -> Iterator[str]:
 
 
 def _in_folder(folder: str) -> list[str]:
-    """Links to folders are followed, to each folder once."""
-    found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        status = os.stat(here)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += sorted(
-            os.path.join(here, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in ENDINGS
-        )
+    found = [
+        os.path.join(folder, *name.split("/"))
+        for name in walk(folder)
+        if os.path.splitext(name)[1].lower() in ENDINGS
+    ]
     if not found:
         raise ImageError(
             f"{folder}: there is no picture in this folder; expected files that end in "

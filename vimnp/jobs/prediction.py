@@ -3,15 +3,70 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from vimnp.errors import ImageError
 from vimnp.images.image_file import read_image
-from vimnp.jobs.rows import Row
+from vimnp.jobs.operation import Row, Tabulated
+from vimnp.jobs.tables import write_table, writer_of
 from vimnp.models.vision import Prediction, VisionModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(Tabulated):
+    """The likeliest classes of each picture, best first: ``index``, ``label`` and ``score`` each.
+
+    Parameters
+    ----------
+    top_k : int
+        Of how many classes; all of them where the network has fewer.
+    """
+
+    name: ClassVar[str] = "predict"
+    result: ClassVar[str] = "predictions"
+    lacking: ClassVar[str] = "classes"
+
+    top_k: int = 5
+
+    def results(self, model: VisionModel, inputs: Mapping[str, np.ndarray]) -> list[Any]:
+        """A list of classes each.
+
+        Raises
+        ------
+        ConfigError
+            If the network gives no logits for a whole picture.
+        """
+        pictures: list[Any] = list(inputs.values())
+        try:
+            answers: list[list[Prediction]] = model.predict(pictures, self.top_k)
+        except ImageError:  # one of them has logits that are not finite: they say which one by one
+            return [self._alone(model, pixels) for pixels in pictures]
+        return [_as_json(answer) for answer in answers]
+
+    def is_result(self, value: object) -> bool:
+        """A list of classes."""
+        return isinstance(value, list) and all(map(_is_class, value))
+
+    @staticmethod
+    def expect_table(path: str | os.PathLike[str]) -> None:
+        """One of ``.jsonl``, ``.csv`` and ``.parquet``."""
+        writer_of(path)
+
+    def write(
+        self, path: str | os.PathLike[str], rows: Sequence[Row], settings: dict[str, Any]
+    ) -> None:
+        """Write columns for each class; the settings are not written."""
+        write_table(path, rows, self.top_k)
+
+    def _alone(self, model: VisionModel, pixels: Any) -> Any:
+        try:
+            return _as_json(model.predict(pixels, self.top_k))
+        except ImageError as error:
+            return error
 
 
 def predict_rows(
@@ -33,40 +88,15 @@ def predict_rows(
     ConfigError
         If the network gives no logits for a whole picture.
     """
-    for begin in range(0, len(files), batch):
-        part = files[begin : begin + batch]
-        inputs: dict[str, np.ndarray] = {}  # whole pictures would take several times the memory
-        errors: dict[str, str] = {}
-        for file in part:
-            try:
-                inputs[file] = model.preprocess(read_image(file))
-            except ImageError as error:
-                errors[file] = _without_name(error, file)
-        found = _predict(model, inputs, top_k, errors)
-        yield [_row(file, found.get(file), errors.get(file)) for file in part]
+    return Predict(top_k).batches(model, files, batch=batch, read=read_image)
 
 
-def _predict(
-    model: VisionModel, inputs: dict[str, np.ndarray], top_k: int, errors: dict[str, str]
-) -> dict[str, list[Prediction]]:
-    pictures: list[Any] = list(inputs.values())
-    try:
-        answers: Any = model.predict(pictures, top_k)
-        return dict(zip(inputs, answers, strict=True))
-    except ImageError:  # one of them has logits that are not finite: which, they say one by one
-        found: dict[str, Any] = {}
-        for file, pixels in inputs.items():
-            try:
-                found[file] = model.predict(pixels, top_k)
-            except ImageError as error:
-                errors[file] = str(error)
-        return found
+def _as_json(predictions: list[Prediction]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(each) for each in predictions]
 
 
-def _without_name(error: ImageError, file: str) -> str:
-    return str(error).removeprefix(f"{file}: ")
-
-
-def _row(file: str, found: list[Prediction] | None, error: str | None) -> Row:
-    predictions = None if found is None else [dataclasses.asdict(each) for each in found]
-    return {"file": file, "predictions": predictions, "error": error}
+def _is_class(value: object) -> bool:
+    match value:
+        case {"index": int(), "label": None | str(), "score": float() | int()}:
+            return True
+    return False

@@ -10,8 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from vimnp.errors import ConfigError
-from vimnp.jobs.rows import Row
+from vimnp.jobs.operation import Row
+from vimnp.jobs.parquet import as_unicode, import_pyarrow
 from vimnp.storage.files import whole_file
+
+_OTHERS = ".jsonl or .csv"  # beside Parquet
 
 _Write = Callable[[IO[bytes], Sequence[Row], int], None]
 
@@ -32,7 +35,7 @@ def writer_of(path: str | os.PathLike[str]) -> _Write:
             f"which ends in {', '.join(_WRITERS)}"
         )
     if writer is _write_parquet:
-        _import_pyarrow()
+        import_pyarrow(_OTHERS)
     return writer
 
 
@@ -69,20 +72,18 @@ def _write_csv(file: IO[bytes], rows: Sequence[Row], top_k: int) -> None:
 
 
 def _write_parquet(file: IO[bytes], rows: Sequence[Row], top_k: int) -> None:
-    pyarrow, parquet = _import_pyarrow()
+    pyarrow, parquet = import_pyarrow(_OTHERS)
     kinds = {"index": pyarrow.int32(), "score": pyarrow.float64()}
     names = _columns(top_k)
     cells = list(zip(*(_cells(row, top_k) for row in rows), strict=True)) or [()] * len(names)
-    try:
-        arrays = [
+
+    def make() -> list[Any]:
+        return [
             pyarrow.array(column, kinds.get(name.partition("_")[0], pyarrow.string()))
             for name, column in zip(names, cells, strict=True)
         ]
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"{error.object!r}: no Unicode, as Parquet has it; expected another table for such "
-            "names: .jsonl or .csv"
-        ) from None
+
+    arrays = as_unicode(make, _OTHERS)
     parquet.write_table(pyarrow.table(arrays, names=names), file)
 
 
@@ -108,15 +109,3 @@ def _cells(row: Row, top_k: int) -> list[Any]:
         best = predictions[place] if place < len(predictions) else {}
         found += [best.get("index"), best.get("label"), best.get("score")]
     return [*found, row["error"]]
-
-
-def _import_pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ConfigError(
-            "pyarrow is missing, which writes Parquet: pip install 'vimnp[parquet]', or take a "
-            "name that ends in .jsonl or .csv"
-        ) from None
-    return pyarrow, pyarrow.parquet

@@ -12,6 +12,7 @@ from vimnp.models.precision import Precision
 from vimnp.models.vim import tensors as vim_tensors
 from vimnp.models.vim.config import VimConfig
 from vimnp.models.vim.model import VisionMamba
+from vimnp.weights.by_name import find_weights, is_address
 from vimnp.weights.family import DTYPES_OF_PICTURES, Family, register, register_module
 from vimnp.weights.file import BUNDLED_DIGITS, BUNDLED_PYDOC, WeightsFile
 
@@ -58,7 +59,8 @@ def load(
     path : path-like
         "digits" is the bundled network that reads handwritten digits, 0 to 9; "pydoc" the bundled
         language model, which writes as Python's documentation does. A file of such a name is
-        ``"./digits"``.
+        ``"./digits"``. "hf://owner/repository@revision/file" is one on the Hugging Face Hub,
+        which is fetched and converted the first time (:func:`vimnp.hub.find_weights`).
     img_size, scan, num_threads, backend, precision
         As for :meth:`VisionMamba.from_npz`. A language model has neither picture size nor scan
         modes, and a dtype in the place of the precision.
@@ -69,7 +71,11 @@ def load(
     ------
     WeightsError, ConfigError
         As for :meth:`VisionMamba.from_npz`, or if something is given that the network has not.
+    HubError
+        If a file on the Hub cannot be fetched.
     """
+    if is_address(path):
+        path = find_weights(str(path), dtype=dtype or precision)
     bundled = BUNDLED.get(path) if isinstance(path, str) else None
     with WeightsFile(bundled or path) as file:
         family = file.metadata.config.family.name

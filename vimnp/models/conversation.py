@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vimnp.errors import TextError
 from vimnp.models.generation import Generation, Writer, stream
-from vimnp.text.chat import Message
+from vimnp.text.chat import ChatTemplate, Message
 from vimnp.text.stops import checked_stops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vimnp.engine.state import State
+    from vimnp.models.language import LanguageModel
 
 
 class Template(Protocol):
@@ -26,6 +27,22 @@ class Template(Protocol):
     def has_special_tokens(self) -> bool: ...
 
     def render(self, messages: Sequence[Message]) -> str: ...
+
+
+def chat_template(model: LanguageModel) -> Template | None:
+    """The template that came with the weights, if any did.
+
+    Raises
+    ------
+    TextError
+        If the package jinja2 is missing.
+    """
+    source = model.metadata.chat_template
+    if source is None:
+        return None
+    tokenizer, ends = model.tokenizer, model.config.eos_ids
+    eos_token = tokenizer.decode(ends[:1]) if tokenizer is not None else ""
+    return ChatTemplate(source, eos_token=eos_token)
 
 
 class _Read(NamedTuple):

@@ -242,14 +242,48 @@ class GenerationStream(Iterator[str]):
 
     def __next__(self) -> str:
         while self._given == len(self._row.pieces):
-            if not self._batch.has_read:
-                self._batch.read_prompts()
-            elif self._batch.is_running:
-                self._batch.step()
-            else:
+            if not self.advance():
                 raise StopIteration
         self._given += 1
         return self._row.pieces[self._given - 1]
+
+    def advance(self) -> bool:
+        """Read the prompt and write the first token, or write the next; false if it is over.
+
+        What is certain thereafter is told by :meth:`pieces`.
+        """
+        if not self._batch.has_read:
+            self._batch.read_prompts()
+        elif self._batch.is_running:
+            self._batch.step()
+        else:
+            return False
+        return True
+
+    def pieces(self) -> list[str]:
+        """Those that are certain, and were not given yet."""
+        found = self._row.pieces[self._given :]
+        self._given += len(found)
+        return found
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        """What it goes on from."""
+        return self._row.prompt.ids
+
+    @property
+    def num_written(self) -> int:
+        """Tokens that were drawn so far."""
+        return len(self._row.ids)
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """As that of :attr:`result`."""
+        return self._row.finish_reason
+
+    def logprobs_from(self, start: int) -> list[tuple[int, TokenLogprob | None]]:
+        """Ids and log-probabilities of :attr:`result`, where they are asked for, from one on."""
+        return self._row.logprobs_from(start)
 
     @property
     def result(self) -> Generation:
@@ -369,6 +403,12 @@ class _Row:
         """How likely a token was."""
         settings = self._settings
         return token_logprob(logits, token, settings.logprobs or 0, settings.vocab_size)
+
+    def logprobs_from(self, start: int) -> list[tuple[int, TokenLogprob | None]]:
+        """The ids that have one, and these, without the first ones."""
+        before = self.prompt.ids if self.reads_all_logits else []
+        ids = [*before, *self.ids][start : len(self._logprobs)]
+        return [*zip(ids, self._logprobs[start:], strict=True)]
 
     def begin(self) -> None:
         """End before anything is written, where nothing is to be."""

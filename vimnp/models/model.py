@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vimnp.engine.settings import Backend, Scan, Way, asked_backend, resolve_backend
@@ -11,6 +12,7 @@ from vimnp.errors import ConfigError, WeightsError
 from vimnp.ops.modes import SCAN_MODES
 from vimnp.runtime.threads import resolve_num_threads
 from vimnp.version import __version__
+from vimnp.weights.by_name import find_weights
 from vimnp.weights.family import Configuration, ReadTensor
 from vimnp.weights.metadata import Metadata
 
@@ -31,6 +33,12 @@ class OtherFamilyError(ConfigError):
     def __init__(self, family: str, message: str) -> None:
         super().__init__(message)
         self.family = family
+
+
+def stored_as(settings: Mapping[str, Any]) -> str | None:
+    """What weights are stored as that are fetched for these settings; None for the usual."""
+    found: str | None = settings.get("dtype") or settings.get("precision")
+    return found
 
 
 class Model:
@@ -127,6 +135,51 @@ class Model:
                 f"these weights are of the family {family!r}, which {cls.__name__} does not have: "
                 "load them with vimnp.load",
             )
+
+    # ---- Weights by name ------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        file: str | None = None,
+        refresh: bool = False,
+        **settings: Any,
+    ) -> Self:
+        """Load published weights by their name; the first time they are fetched and converted.
+
+        What was fetched once is found in the cache, without a connection. Fetching takes the extra
+        ``hub``.
+
+        Parameters
+        ----------
+        name : str
+            A published network's, as "vim-tiny"; "owner/repository" on the Hugging Face Hub; or
+            "hf://owner/repository@revision/file". See :func:`vimnp.hub.find_weights`.
+        revision : str, optional
+            A branch, a tag or a commit; by default "main".
+        file : str, optional
+            Which of several checkpoints in the repository.
+        refresh : bool
+            Ask for a newer version than the cache's.
+        **settings
+            As for ``from_npz``. With the precision, or of a language model the dtype, "int8" the
+            weights are converted to that, and kept beside others.
+
+        Raises
+        ------
+        HubError
+            If the name means nothing, or the weights cannot be fetched.
+        WeightsError, ConfigError
+            As for ``from_npz``.
+        """
+        path = find_weights(
+            name, dtype=stored_as(settings), revision=revision, file=file, refresh=refresh
+        )
+        loaded: Self = cls.from_npz(path, **settings)  # type: ignore[attr-defined]
+        return loaded
 
     # ---- Pickles and copies ---------------------------------------------------------------------
 

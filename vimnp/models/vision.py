@@ -328,11 +328,11 @@ class VisionModel(Model):
         logits = self(images)
         if logits.ndim == 1:
             with naming(name_of(images)) if is_picture_file(images) else nullcontext():
-                return self._best(logits, top_k)
+                return self.best_of(logits, top_k)
         answers = []
         for index, row in enumerate(logits):
             with naming(f"images[{index}]"):
-                answers.append(self._best(row, top_k))
+                answers.append(self.best_of(row, top_k))
         return answers
 
     def _expect_classes(self) -> None:
@@ -348,7 +348,20 @@ class VisionModel(Model):
                 "picture; expected another one: call the model for the logits"
             )
 
-    def _best(self, logits: np.ndarray, top_k: int) -> list[Prediction]:
+    def best_of(self, logits: np.ndarray, top_k: int) -> list[Prediction]:
+        """The likeliest classes by a picture's logits, best first.
+
+        Parameters
+        ----------
+        logits : ndarray of float32, shape (classes,)
+        top_k : int
+            How many; all of them where there are fewer classes.
+
+        Raises
+        ------
+        ImageError
+            If the logits are not finite.
+        """
         best = best_first(logits)[:top_k]
         with np.errstate(over="ignore"):  # of logits that far apart, the score is 0
             scores = np.exp(logits - logits.max())

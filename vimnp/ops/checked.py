@@ -98,6 +98,13 @@ def causal_conv1d(
         If an argument is no array of float32.
     ValueError
         If a shape does not fit, or the activation is unknown.
+
+    Examples
+    --------
+    >>> x = np.array([[[1, 2, 3]]], np.float32)  # one sequence of one channel
+    >>> weight = np.array([[10, 1]], np.float32)  # ten times the token before, and the token
+    >>> vimnp.causal_conv1d(x, weight)
+    array([[[ 1., 12., 23.]]], dtype=float32)
     """
     expect_tokens("x", x)
     expect_filter(weight, bias, x.shape[1])
@@ -150,6 +157,16 @@ def causal_conv1d_update(
     ValueError
         If a shape does not fit, the activation is unknown, or the state cannot be updated in place.
         The state is then as it was.
+
+    Examples
+    --------
+    >>> weight = np.array([[10, 1]], np.float32)
+    >>> state = np.zeros((1, 1, 1), np.float32)
+    >>> for token in (1, 2, 3):
+    ...     print(vimnp.causal_conv1d_update(np.full((1, 1), token, np.float32), state, weight))
+    [[1.]]
+    [[12.]]
+    [[23.]]
     """
     expect_array("x", x)
     if x.ndim not in (2, 3) or x.shape[1] == 0:
@@ -213,6 +230,14 @@ def conv2d(
         If an argument is no array of float32.
     ValueError
         If a shape does not fit, or the activation is unknown.
+
+    Examples
+    --------
+    >>> x = np.ones((1, 1, 3, 3), np.float32)
+    >>> vimnp.conv2d(x, np.ones((1, 1, 3, 3), np.float32))  # how many neighbours each pixel has
+    array([[[[4., 6., 4.],
+             [6., 9., 6.],
+             [4., 6., 4.]]]], dtype=float32)
     """
     expect_pictures("x", x)
     expect_filter_2d(weight, bias, x.shape[1])
@@ -251,6 +276,13 @@ def layer_norm(
         If an argument is no array of float32.
     ValueError
         If a shape does not fit, or eps is no such number.
+
+    Examples
+    --------
+    >>> x = np.array([[1, 3], [10, 30]], np.float32)
+    >>> vimnp.layer_norm(x, np.ones(2, np.float32), np.zeros(2, np.float32)).round(3)
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
     """
     expect_array("x", x)
     if x.ndim == 0 or x.shape[-1] == 0:
@@ -292,6 +324,11 @@ def gelu(x: np.ndarray, *, num_threads: int | None = None) -> np.ndarray:
     ------
     TypeError
         If x is no array of float32.
+
+    Examples
+    --------
+    >>> vimnp.gelu(np.array([-1, 0, 1], np.float32)).round(4)
+    array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
     expect_array("x", x)
     out = batches.contiguous(x)
@@ -353,6 +390,15 @@ def selective_scan(
         If an argument is no array of float32.
     ValueError
         If a shape does not fit, or the method is unknown.
+
+    Examples
+    --------
+    >>> u = np.array([[[1, 1, 1]]], np.float32)  # one sequence of one channel, with one state
+    >>> delta = np.array([[[1, 1, 1]]], np.float32)
+    >>> A = np.array([[-np.log(2)]], np.float32)  # a step of 1 halves the state
+    >>> one = np.ones((1, 1), np.float32)
+    >>> vimnp.selective_scan(u, delta, A, one, one).round(4)
+    array([[[1.  , 1.5 , 1.75]]], dtype=float32)
     """
     expect_choice("method", method, UNFUSED_MODES)
     direction = Direction(u, delta, A, B, C, D, delta_bias)
@@ -420,6 +466,16 @@ def selective_state_update(
     ValueError
         If a shape does not fit, or the state cannot be updated in place. The state is then as it
         was.
+
+    Examples
+    --------
+    >>> state = np.zeros((1, 1, 1), np.float32)
+    >>> A, one = np.array([[-np.log(2)]], np.float32), np.ones((1, 1), np.float32)
+    >>> for _ in range(3):
+    ...     print(vimnp.selective_state_update(state, one, one, A, one, one).round(4))
+    [[1.]]
+    [[1.5]]
+    [[1.75]]
     """
     expect_array("state", state)
     if state.ndim != 3 or state.shape[1] == 0 or not 1 <= state.shape[2] <= MAX_D_STATE:
@@ -497,6 +553,15 @@ def selective_scan_bidirectional(
         If an argument is no array of float32.
     ValueError
         If a shape does not fit, or the method is unknown.
+
+    Examples
+    --------
+    >>> u = np.array([[[1, 0, 0]]], np.float32)  # a token that both directions pass on
+    >>> delta = np.ones((1, 1, 3), np.float32)
+    >>> A, one = np.array([[-np.log(2)]], np.float32), np.ones((1, 1), np.float32)
+    >>> way = vimnp.Direction(u, delta, A, one, one)
+    >>> vimnp.selective_scan_bidirectional(way, way).round(4)
+    array([[[2.  , 0.5 , 0.25]]], dtype=float32)
     """
     expect_choice("method", method, SCAN_MODES)
     expect_direction(forward, "forward.")

@@ -39,6 +39,15 @@ def cross_scan(x: np.ndarray) -> np.ndarray:
         If x is no array of float32.
     ValueError
         If its shape does not fit.
+
+    Examples
+    --------
+    >>> x = np.array([[[[1, 2], [3, 4]]]], np.float32)
+    >>> vimnp.cross_scan(x)[0, :, 0]  # rows, columns, and both backwards
+    array([[1., 2., 3., 4.],
+           [1., 3., 2., 4.],
+           [4., 3., 2., 1.],
+           [4., 2., 3., 1.]], dtype=float32)
     """
     expect_pictures("x", x)
     return reference.cross_scan(x)
@@ -64,6 +73,13 @@ def cross_merge(ys: np.ndarray, h: int, w: int) -> np.ndarray:
         If ys is no array of float32.
     ValueError
         If its shape does not fit the picture's, or a side is no whole number.
+
+    Examples
+    --------
+    >>> x = np.array([[[[1, 2], [3, 4]]]], np.float32)
+    >>> vimnp.cross_merge(vimnp.cross_scan(x), 2, 2)[0, 0]  # each token once for each direction
+    array([[ 4.,  8.],
+           [12., 16.]], dtype=float32)
     """
     expect_array("ys", ys)
     h, w = (checked_count(name, side, least=0) for name, side in (("h", h), ("w", w)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
+import io
+import itertools
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from vimnp.errors import ConfigError, excerpt
 from vimnp.storage.files import open_regular
@@ -49,21 +51,25 @@ class Journal:
     until :meth:`close`, the end of a ``with`` block, or the object's end.
     """
 
-    _words: ClassVar[Words]
+    _words: Words
 
     def __init__(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
         self.path = Path(path)
         self._header = header
         self._lock: LockedFile | None = None
-        content = b""
-        with contextlib.suppress(FileNotFoundError), open(open_regular(path), "rb") as file:
-            content = file.read()
-        self._seen: bytes | None = content  # until the file is locked
-        self._end = self._read(content)
-        self._is_unfinished = self._end < len(content)
+        self._end, self._is_unfinished = 0, False
+        self._digest: str | None = None  # of the content that was read, until the file is locked
+        try:
+            with open(open_regular(path), "rb") as file:
+                self._read(file)
+        except FileNotFoundError:
+            self._read(io.BytesIO())
 
-    def _take(self, line: Any) -> None:
-        """Keep what is wanted of a line, old or new. Raises ValueError if it holds no result."""
+    def _take(self, line: Any, place: int) -> None:
+        """Keep what is wanted of a line, old or new, which begins at that byte of the file.
+
+        Raises ValueError if it holds no result.
+        """
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -76,7 +82,7 @@ class Journal:
         """Let others write to the file."""
         if self._lock is not None:
             self._lock.close()
-            self._lock, self._seen = None, None
+            self._lock, self._digest = None, None
 
     def add(self, results: Iterable[dict[str, Any]]) -> None:
         """Add results; when it returns, the operating system has them.
@@ -91,48 +97,62 @@ class Journal:
         results = list(results)
         file = self._locked()
         lines = [] if self._end else [_line(self._header)]
+        before = len(lines)
         lines += map(_line, results)
+        places = [*itertools.accumulate(map(len, lines), initial=self._end)]
         if self._is_unfinished:
             file.truncate(self._end)
         self._is_unfinished = True  # if the disk is full in the middle of a line
         self._end += file.write(b"".join(lines))
         self._is_unfinished = False
-        for result in results:
-            self._take(result)
+        for result, place in zip(results, places[before:], strict=False):
+            self._take(result, place)
 
     def _locked(self) -> LockedFile:
         """The file, of which nobody else is a writer, and whose content is known."""
         if self._lock is None:
             lock = LockedFile(self.path)
             try:
-                content = lock.read()
-                if content != self._seen:  # another process was faster
-                    self._end = self._read(content)
-                    self._is_unfinished = self._end < len(content)
+                with lock.reading() as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                    if digest != self._digest:  # another process was faster
+                        file.seek(0)
+                        self._read(file)
             except BaseException:
                 lock.close()
                 raise
-            self._lock, self._seen = lock, None
+            self._lock, self._digest = lock, None
         return self._lock
 
-    def _read(self, content: bytes) -> int:
-        """Take what the file holds; returns where its last whole line ends."""
-        first, *others = content.split(b"\n")
-        if not others:  # new, or the process ended before the first line did
+    def _read(self, file: IO[bytes]) -> None:
+        """Take what the file holds, line by line, and note where its last whole one ends."""
+        first = file.readline()
+        digest = hashlib.sha256(first)
+        self._end, self._is_unfinished = 0, False
+        if not first.endswith(b"\n"):  # new, or the process ended before the first line did
             if not _line(self._header).startswith(first):
                 raise self._not_ours()
-            return 0
-        self._check_header(first)
-        unfinished = others.pop()
-        for number, line in enumerate(others, start=2):
-            try:
-                self._take(parse_json(line))
-            except ValueError as error:
-                raise ConfigError(
-                    f"{self.path}: line {number} is damaged ({excerpt(error)}); expected "
-                    f"{self._words.line}: remove the line, and the picture is looked at again"
-                ) from None
-        return len(content) - len(unfinished)
+            self._is_unfinished = bool(first)
+        else:
+            self._check_header(first)
+            self._end = len(first)
+            for number, line in enumerate(file, start=2):
+                digest.update(line)
+                if not line.endswith(b"\n"):
+                    self._is_unfinished = True
+                    break
+                self._take_line(number, line)
+                self._end += len(line)
+        self._digest = digest.hexdigest()
+
+    def _take_line(self, number: int, line: bytes) -> None:
+        try:
+            self._take(parse_json(line), self._end)
+        except ValueError as error:
+            raise ConfigError(
+                f"{self.path}: line {number} is damaged ({excerpt(error)}); expected "
+                f"{self._words.line}: remove the line, and the picture is looked at again"
+            ) from None
 
     def _check_header(self, line: bytes) -> None:
         try:
@@ -143,8 +163,9 @@ class Journal:
             raise self._not_ours()
         for name, expected in self._header.items():
             if not is_same(found[name], expected):
+                name, before, now = difference(name, found[name], expected)
                 raise ConfigError(
-                    f"{self.path}: {_difference(name, found[name], expected)}; expected the same: "
+                    f"{self.path}: {name} was {before} and is {now} now; expected the same: "
                     "take another file for these results"
                 )
 
@@ -164,13 +185,10 @@ def _line(values: dict[str, Any]) -> bytes:
     return json.dumps(values).encode() + b"\n"  # ASCII: names of files need not be Unicode
 
 
-def _difference(name: str, found: object, expected: object) -> str:
-    """What differs between two runs, in a few words."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        keys = (
-            key for key in [*expected, *found] if not is_same(found.get(key), expected.get(key))
-        )
+def difference(name: str, first: object, second: object) -> tuple[str, str, str]:
+    """The first thing that differs between two values of JSON: its name, and what it is in both."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = (key for key in [*second, *first] if not is_same(first.get(key), second.get(key)))
         key = next(keys)
-        return _difference(f"{name}[{key!r}]", found.get(key), expected.get(key))
-    before, now = (excerpt(json.dumps(value)) for value in (found, expected))
-    return f"{excerpt(name)} was {before} and is {now} now"
+        return difference(f"{name}[{key!r}]", first.get(key), second.get(key))
+    return excerpt(name), excerpt(json.dumps(first)), excerpt(json.dumps(second))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import sys
 import warnings
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 from vimnp.errors import ConfigError
@@ -57,11 +60,12 @@ class LockedFile:
                 stacklevel=2,
             )
 
-    def read(self) -> bytes:
-        """The whole content."""
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[io.BufferedReader]:
+        """What reads the file from its beginning on."""
         with naming(self._path), open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
-            return file.read()
+            yield file
 
     def truncate(self, size: int) -> None:
         """Drop what comes after so many bytes."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from vimnp.counts import checked_count
 from vimnp.errors import ConfigError
+from vimnp.models.classes import class_index
 from vimnp.models.ranking import best_first
 from vimnp.models.vim import parameters
 from vimnp.models.vim.config import VimConfig
@@ -210,7 +211,8 @@ class VisionMamba(VisionModel):
         image
             A single picture, as for calling the model.
         target : int or str, optional
-            The class, by its index or its label; by default the likeliest one.
+            The class, by its index, its label, or one of the names in its label, as in "tabby"
+            for "tabby, tabby cat"; by default the likeliest one.
 
         Returns
         -------
@@ -221,8 +223,8 @@ class VisionMamba(VisionModel):
         Raises
         ------
         ConfigError
-            If there is no such class, or the network has no head, logits for every token, rotary
-            position embedding (``if_rope``), or precision "int8".
+            If there is no such class, or several have the name; or if the network has no head,
+            logits for every token, rotary position embedding (``if_rope``), or precision "int8".
         ImageError
             As for calling the model.
         """
@@ -233,7 +235,10 @@ class VisionMamba(VisionModel):
         self._expect_classes()
         subject = self._subject(image)
         logits = self._forward_inputs([subject.pixels], 1, "logits")[0]
-        index = int(best_first(logits)[0]) if target is None else self._class_index(target)
+        if target is None:
+            index = int(best_first(logits)[0])
+        else:
+            index = class_index(target, self.labels, self.config.num_classes)
         last = Layers("residual", (self.config.num_active_layers - 1,))
         stream = self._forward_inputs([subject.pixels], 1, last)[0, 0]
         reading = explain.reading_of(subject, stream, index)
@@ -306,22 +311,6 @@ class VisionMamba(VisionModel):
         pixels = self.preprocess(image)
         plain = self._network.plain()
         return Subject(self.config, plain, self._lay_out, self.num_threads, pixels)
-
-    def _class_index(self, target: int | str) -> int:
-        import difflib
-
-        if not isinstance(target, str):
-            return checked_count("target", target, self.config.num_classes - 1, least=0)
-        if self.labels is None:
-            raise ConfigError(
-                f"target is {target!r}, and the weights name no classes; expected an index, 0 to "
-                f"{self.config.num_classes - 1}"
-            )
-        if target not in self.labels:
-            near = difflib.get_close_matches(target, self.labels, n=3, cutoff=0.4)
-            hint = " or ".join(map(repr, near or self.labels[:3]))
-            raise ConfigError(f"there is no class {target!r}; expected one such as {hint}")
-        return self.labels.index(target)
 
     # ---- What the class says of itself to VisionModel -------------------------------------------
 

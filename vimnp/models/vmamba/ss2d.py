@@ -79,7 +79,11 @@ class SS2D:
     Examples
     --------
     >>> state_dict = {name: tensor.numpy() for name, tensor in torch_block.state_dict().items()}
-    >>> vimnp.SS2D(state_dict)(tokens)  # (H, W, C) -> (H, W, C)
+    >>> block = vimnp.SS2D(state_dict)
+    >>> block
+    SS2D(dim=4, d_inner=8, d_state=2, with a gate)
+    >>> block(np.zeros((7, 5, 4), np.float32)).shape  # a token for each place of a grid
+    (7, 5, 4)
     """
 
     def __init__(

@@ -1,0 +1,65 @@
+"""The options of a command that goes through many pictures."""
+
+from __future__ import annotations
+
+import argparse
+
+from vimnp.commands.options import add_count, as_given, file_name
+from vimnp.images import preprocessing as image
+from vimnp.jobs.shard import Shard
+
+PICTURES = (
+    "A folder stands for the pictures in it and below it, a pattern such as 'pictures/**/*.jpg' "
+    "for those that it fits, and - for those that the standard input names, a line each."
+)
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Which pictures."""
+    images = parser.add_argument(
+        "images",
+        nargs="+",
+        type=file_name,
+        metavar="IMAGE",
+        help="a file, a folder, a pattern, or -: %(formats)s",
+    )
+    vars(images)["formats"] = _Formats()
+
+
+def add_output(parser: argparse.ArgumentParser, help: str, *, required: bool = False) -> None:
+    """The table that is written, and how the work on it is cut up."""
+    parser.add_argument(
+        "--output",
+        type=file_name,
+        required=required,
+        metavar="FILE",
+        help=f"{help}; what is done stands in FILE.part until all is",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where FILE.part ends; pictures that could not be read are tried again",
+    )
+    add_count(parser, "--batch", "pictures that the network is given at once, to a table (8)")
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="K/N",
+        help="only every N-th picture, from the K-th on, into FILE.shard-K-of-N: `vimnp merge "
+        "FILE` makes the table of all N, which may run at once, on one machine or on many",
+    )
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        # argparse would put "argument --shard:" before any other error.
+        raise argparse.ArgumentError(None, f"{as_given('--shard', text)}: {error}") from None
+
+
+class _Formats:
+    """The names of the formats, for which pillow's plugins load: when the help is printed."""
+
+    def __str__(self) -> str:
+        return ", ".join(image.FORMATS)
