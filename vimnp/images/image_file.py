@@ -94,7 +94,8 @@ def read_image(file: PictureFile, *, most_pixels: int | None = None) -> Image.Im
         A regular file, or what is open already, in one of :data:`FORMATS`. A picture of any other
         kind can be opened with pillow and given to the network as it is.
     most_pixels : int, optional
-        A limit in the place of pillow's, which is the whole process'.
+        A limit in the place of pillow's, which is the whole process'. pillow's stands all the same
+        where a format's own decoder looks at it: in GIF files and icons.
 
     Returns
     -------
