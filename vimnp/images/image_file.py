@@ -95,7 +95,7 @@ def read_image(file: PictureFile, *, most_pixels: int | None = None) -> Image.Im
         kind can be opened with pillow and given to the network as it is.
     most_pixels : int, optional
         A limit in the place of pillow's, which is the whole process'. pillow's stands all the same
-        where a format's own decoder looks at it: in GIF files and icons.
+        where a format's own decoder looks at it, as in GIF files and icons.
 
     Returns
     -------
