@@ -16,8 +16,10 @@ from tests.support.browser import Browser, browsing, write_camera
 from tests.support.digits import SCANS
 from tests.support.served_process import Server, serving
 
-for needed in ("starlette", "uvicorn", "selenium"):
-    pytest.importorskip(needed, reason="it serves the page, or drives the browser")
+pytest.importorskip("starlette", reason="needs the extra serve: starlette")
+pytest.importorskip("uvicorn", reason="needs the extra serve: uvicorn")
+pytest.importorskip("python_multipart", reason="needs the extra serve: python-multipart")
+pytest.importorskip("selenium", reason="needs the extra browser: selenium")
 
 _PHONE = 360, 740
 
@@ -179,6 +181,20 @@ def test_frames_are_sent_as_large_as_the_network_needs(page: Browser) -> None:
         return [width, height];
     """)
     assert size == [85, 64]
+
+
+def test_a_camera_goes_on_when_the_server_is_back(page: Browser) -> None:
+    page("open-camera").click()
+    page.until(lambda: best(page) == "7")
+    page.run("""
+        window.real = window.fetch;
+        window.fetch = () => Promise.reject(new TypeError("no connection"));
+    """)
+    page.until(lambda: page("state").text == "not reachable")
+    assert page("problem").text == "The server cannot be reached."
+    page.run("window.fetch = window.real")
+    page.until(lambda: page("state").text == "ready" and not page("problem").is_displayed())
+    assert page("video").is_displayed()
 
 
 # ---- Text ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mimetypes
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from vimnp.serve.workers import Workers
 
 PAGE = Path(__file__).with_name("page")
 
+# Windows' registry may have another type for scripts, of which browsers would run none.
+mimetypes.add_type("text/javascript", ".js")
 _FILES = StaticFiles(directory=PAGE)
 
 

@@ -93,6 +93,7 @@ async function take(file) {
   const image = $("shown");
   image.src = URL.createObjectURL(file);
   picture = { file, source: null, size: null };
+  classes.chosen = null;
   const taken = picture;
   show("picture");
   try {
@@ -153,7 +154,8 @@ async function explain(subject, asked, signal) {
   } catch (error) {
     if (signal.aborted) return;
     if (error.status === 0 || error.status === 401) throw error;
-    // Some networks have classes and no exact explanation; the server says why.
+    // Some networks have classes and no exact explanation; the server says why, once.
+    if (error.status === 400) asked.explains = false;
     clearMap();
     $("why-text").textContent = error.message;
     return;

@@ -87,8 +87,9 @@ function append(text) {
 }
 
 function speed(count, reading, writing) {
-  const rate = writing > 0 && count > 1 ? `, ${((1000 * (count - 1)) / writing).toPrecision(3)} a second` : "";
-  return `${count} token${count === 1 ? "" : "s"}${rate}; the first after ${Math.round(reading)} ms`;
+  const rate = (1000 * (count - 1)) / writing;
+  const told = rate > 0 && Number.isFinite(rate) ? `, ${rate.toFixed(rate < 10 ? 1 : 0)} a second` : "";
+  return `${count} token${count === 1 ? "" : "s"}${told}; the first after ${Math.round(reading)} ms`;
 }
 
 function show(problem) {
