@@ -65,11 +65,13 @@ function setState(state, words) {
   $("state").textContent = words;
 }
 
-/** The sentence for an error. Where a key is missing, the page asks for it. */
+/** The sentence for an error. Where a key is missing, the page asks for it, and there is none. */
 function refuse(error) {
   if (error.status === 401) {
+    setState("waiting", "locked");
     $("key-form").hidden = false;
     $("key").focus();
+    return service.hasKey() ? "This is not the server's key." : null;
   }
   setState(error.status === 0 ? "lost" : "ready", error.status === 0 ? "not reachable" : "ready");
   return error.message;
@@ -127,6 +129,7 @@ async function look() {
   } catch (error) {
     if (own.aborted) return;
     forget();
+    if ($("stage").dataset.shows === "unseen") show("nothing");
     report(error);
   }
 }

@@ -19,6 +19,10 @@ export function whenBusy(listener) {
   busy = listener;
 }
 
+export function hasKey() {
+  return Boolean(sessionStorage.getItem(KEY));
+}
+
 export function setKey(key) {
   sessionStorage.setItem(KEY, key);
 }
