@@ -21,12 +21,14 @@ pytest.importorskip("uvicorn", reason="needs the extra serve: uvicorn")
 pytest.importorskip("python_multipart", reason="needs the extra serve: python-multipart")
 pytest.importorskip("selenium", reason="needs the extra browser: selenium")
 
+ODD_NAME = "my/digits, größer #2?"
 _PHONE = 360, 740
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving("--model", "digits", "--model", "pydoc", "--max-tokens", 1 << 20) as found:
+    models = ("--model", "digits", "--model", "pydoc", "--model", f"{ODD_NAME}=digits")
+    with serving(*models, "--max-tokens", 1 << 20) as found:
         yield found
 
 
@@ -116,6 +118,18 @@ def test_the_heat_map_can_be_switched_off(page: Browser) -> None:
     assert not page.all("#classes button:enabled")
     page("why").click()
     page.until(lambda: page("map").is_displayed())
+
+
+def test_another_network_looks_at_the_same_picture(page: Browser) -> None:
+    choose(page, SCANS[3])
+    page.until(lambda: page("map").is_displayed())
+    page("model").send_keys("my")
+    page.until(lambda: best(page) == "3" and page("map").is_displayed())
+    assert page("model").get_property("value") == ODD_NAME
+    asked = [url for url in page.requests() if "%232" in url]
+    assert [url.partition("127.0.0.1:")[2].partition("/")[2] for url in asked] == [
+        f"{kind}/my/digits%2C%20gr%C3%B6%C3%9Fer%20%232%3F" for kind in ("models", "explain")
+    ]
 
 
 def test_a_picture_is_dropped_and_pasted(page: Browser) -> None:
