@@ -132,6 +132,7 @@ def browsing(camera: Path, *switches: str) -> Iterator[Browser]:
     driver = webdriver.Chrome(options=options, service=service)
     try:
         driver.set_script_timeout(PATIENCE)
+        driver.set_page_load_timeout(PATIENCE)
         yield Browser(driver)
     finally:
         driver.quit()
