@@ -73,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
+        import python_multipart  # noqa: F401  # starlette misses it only when a form comes
+
         from vimnp.serve.app import make_app
         from vimnp.serve.server import address_of, listen, make_server
         from vimnp.serve.server import run as serve
@@ -91,9 +93,9 @@ def run(options: argparse.Namespace) -> int:
         api_key=options.api_key if options.api_key is not None else os.environ.get(_KEY),
     )
     _bound_pixels(limits.pixels)
-    if options.model is None:
-        say("no --model given: serving the bundled model of handwritten digits, 0 to 9")
     with listen(options.host, options.port) as listener:
+        if options.model is None:
+            say("no --model given: serving the bundled model of handwritten digits, 0 to 9")
         address = address_of(listener)
         with contextlib.suppress(KeyboardInterrupt, Ended):  # all was ended in order
             serve(make_server(app), listener, announce=lambda: print(f"{address}/", flush=True))

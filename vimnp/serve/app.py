@@ -97,7 +97,6 @@ def make_app(
             HTTPException: _answer_http_exception,
             ClientDisconnect: _answer_nobody,
             MemoryError: _answer_memory_error,
-            Exception: _answer_any,
         },
     )
     app.state.limits, app.state.registry, app.state.metrics = limits, registry, metrics
@@ -177,10 +176,4 @@ def _answer_nobody(request: Request, error: Exception) -> Response:
 
 def _answer_memory_error(request: Request, error: Exception) -> Response:
     found = RequestError(503, "there is not enough memory for this", code="overloaded")
-    return error_response(request.url.path, found)
-
-
-def _answer_any(request: Request, error: Exception) -> Response:
-    """What should not happen. The log has it, and the client is told nothing of the inside."""
-    found = RequestError(500, "something went wrong within the server, whose log has it")
     return error_response(request.url.path, found)

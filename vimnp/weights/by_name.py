@@ -39,7 +39,7 @@ def find_weights(
     """The weights file that a name stands for; see :func:`vimnp.hub.find_weights`."""
     if not isinstance(name, str):
         raise HubError(
-            f"{name!r} is a {type(name).__name__}; expected a name, as in 'vim-tiny', or "
+            f"{name!r} is a {type(name).__name__}; expected a name, as 'vim-tiny', or "
             "'owner/repository': a file is loaded by from_npz"
         )
     (module,) = _modules
