@@ -33,7 +33,7 @@ def frames_at(url: str, count: int, every: float = 0.01) -> list[bytes]:
     stream = find_camera(url, every).open()
     frames: Iterator[Frame] = iter(stream)
     found = []
-    with closing(frames):  # type: ignore[type-var]
+    with closing(frames):
         for frame in itertools.islice(frames, count):
             assert isinstance(frame.pixels, bytes)
             assert frame.seconds is None
