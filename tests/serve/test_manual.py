@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.served_process import serving
 
-for needed in ("starlette", "uvicorn", "multipart"):
-    pytest.importorskip(needed, reason="the server is made of it")
+pytest.importorskip("starlette", reason="needs the extra serve: starlette")
+pytest.importorskip("uvicorn", reason="needs the extra serve: uvicorn")
+pytest.importorskip("python_multipart", reason="needs the extra serve: python-multipart")
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(
