@@ -147,7 +147,10 @@ def _named(asked: str) -> tuple[str, str]:
     name, sign, what = asked.partition("=")
     if not sign or os.path.exists(asked):
         what = asked
-        name = what if what in BUNDLED else Path(what).stem
+        path = Path(what)
+        # A repository's name may have a dot in it, as mamba-1.4b has.
+        is_file = path.suffix == ".npz" or path.is_file()
+        name = path.stem if is_file and what not in BUNDLED else path.name
     if not name or not what:
         raise VimnpError(f"--model {asked!r}: expected a weights file, or NAME=FILE")
     return name, what
