@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import mimetypes
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,7 +17,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
 from vimnp.errors import ConfigError, VimnpError
-from vimnp.models.language import LanguageModel
 from vimnp.models.vision import VisionModel
 from vimnp.serve import chat, classify, completions, embeddings, openapi, status
 from vimnp.serve.admission import Admission
@@ -28,8 +28,13 @@ from vimnp.serve.metrics import Metrics
 from vimnp.serve.served import Registry, Served, ServedPictures, ServedText
 from vimnp.serve.workers import Workers
 
+if TYPE_CHECKING:
+    from vimnp.models.language import LanguageModel
+
 PAGE = Path(__file__).with_name("page")
 
+# Windows' registry may have another type for scripts, of which browsers would run none.
+mimetypes.add_type("text/javascript", ".js")
 _FILES = StaticFiles(directory=PAGE)
 
 
@@ -94,7 +99,6 @@ def make_app(
             HTTPException: _answer_http_exception,
             ClientDisconnect: _answer_nobody,
             MemoryError: _answer_memory_error,
-            Exception: _answer_any,
         },
     )
     app.state.limits, app.state.registry, app.state.metrics = limits, registry, metrics
@@ -135,9 +139,9 @@ def _served(
     limits: Limits,
     metrics: Metrics,
 ) -> Served:
-    if isinstance(model, LanguageModel):
-        return ServedText(name, model, workers, metrics)
-    return ServedPictures(name, model, workers, limits, metrics)
+    if isinstance(model, VisionModel):
+        return ServedPictures(name, model, workers, limits, metrics)
+    return ServedText(name, model, workers, metrics)
 
 
 def _waiting(registry: Registry) -> int:
@@ -174,10 +178,4 @@ def _answer_nobody(request: Request, error: Exception) -> Response:
 
 def _answer_memory_error(request: Request, error: Exception) -> Response:
     found = RequestError(503, "there is not enough memory for this", code="overloaded")
-    return error_response(request.url.path, found)
-
-
-def _answer_any(request: Request, error: Exception) -> Response:
-    """What should not happen. The log has it, and the client is told nothing of the inside."""
-    found = RequestError(500, "something went wrong within the server, whose log has it")
     return error_response(request.url.path, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +25,8 @@ _SECURITY = {
     "cross-origin-opener-policy": "same-origin",
 }
 _HEADERS = [(name.encode(), value.encode()) for name, value in _SECURITY.items()]
+
+_log = logging.getLogger("vimnp.serve")
 
 
 class Bounds:
@@ -78,6 +81,14 @@ class Bounds:
                 )
                 await error_response(scope["path"], late)(scope, receive, answer)
             # Else the connection is closed in the midst of the answer, since nothing ended it.
+        except Exception:
+            # The log has it, and the client is told nothing of the inside.
+            _log.exception("%s %r was not answered", _method(scope), scope["path"])
+            if answer.status is None:
+                words = "something went wrong within the server, whose log has it"
+                await error_response(scope["path"], RequestError(500, words))(
+                    scope, receive, answer
+                )
 
 
 class _Answer:
