@@ -36,6 +36,8 @@ NO_DEBUG_INFORMATION = [] if "-g" in CFLAGS else ["-g0"]
 # Yours hold too where a trial links; Python's own have the folder of its libraries as a RPATH.
 LDFLAGS = shlex.split(os.environ.get("LDFLAGS", ""))
 RPATH = ("-Wl,-rpath,", "-Wl,-rpath=", "-Wl,-R")
+# Clang's "fast" alone fuses even where a pragma forbids it, as csrc/isa.h does for scalar kernels.
+HONORING_PRAGMAS = "-ffp-contract=fast-honor-pragmas"
 # GCC for AArch64: constants beside the code take one instruction to fetch, and not two; the scan
 # fetches 44 of them for each token.
 LITERALS_FLAG = "-mpc-relative-literal-loads"
@@ -75,6 +77,8 @@ class BuildKernels(build_ext):
             self.compiler = zig.compiler(self.zig_target, self.compiler, CFLAGS, LDFLAGS)
             flags = [*UNIX_FLAGS, *NO_DEBUG_INFORMATION, *zig.FLAGS]
         kind = self.compiler.compiler_type
+        if kind == "unix" and not self.zig_target:  # which has it among its own
+            flags = [*flags, *self._flags_for_pragmas()]
         if "aarch64" in sysconfig.get_platform() and self._compiles_with([LITERALS_FLAG], TRIAL):
             flags = [*flags, LITERALS_FLAG]
         threads = self._flags_for_threads()
@@ -116,6 +120,10 @@ class BuildKernels(build_ext):
         if self.zig_target:
             return [*extension.libraries, *zig.libraries(self.zig_target)]
         return super().get_libraries(extension)
+
+    def _flags_for_pragmas(self) -> list[str]:
+        """For clang; GCC knows no such flag."""
+        return [HONORING_PRAGMAS] if self._compiles_with([HONORING_PRAGMAS], TRIAL) else []
 
     def _flags_for_threads(self) -> list[str]:
         """For OpenMP, or else for the pool of csrc/pool.h, which on Windows needs none."""

@@ -22,7 +22,7 @@ from vimnp.ops import kernels
 # Test files take their settings from here when they are imported, which comes later.
 settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.register_profile("wide", deadline=None, derandomize=False)
-# For emulated processors: what is drawn there has been drawn natively, and every call is slow.
+# For another processor or compiler: what is drawn there has been drawn by the defaults, too.
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=12)
 settings.load_profile("fixed")
 

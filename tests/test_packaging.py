@@ -148,11 +148,14 @@ def test_a_switch_that_means_nothing_is_refused(tmp_path: Path) -> None:
 COMPILER = r"""#!/bin/sh
 echo "$@" >>"{calls}"
 [ "{fails}" = no ] || case "$*" in *_scan*) exit 1 ;; esac
+case "$*" in *{refused}*) exit 1 ;; esac
 while [ $# -gt 0 ]; do [ "$1" = -o ] && : >"$2"; shift; done
 """
 
 
-def checkout_with_compiler(tmp_path: Path, *, fails: str) -> tuple[Path, Path, Path]:
+def checkout_with_compiler(
+    tmp_path: Path, *, fails: str, refused: str = "--no-such-option"
+) -> tuple[Path, Path, Path]:
     """A checkout whose extension is one line, a compiler, and the list of its calls."""
     if os.name != "posix":
         pytest.skip("the compiler is a shell script")
@@ -160,7 +163,7 @@ def checkout_with_compiler(tmp_path: Path, *, fails: str) -> tuple[Path, Path, P
     folder = copy_checkout(tmp_path / "checkout")
     (folder / "vimnp" / "_scan.pyx").write_text("version = ''\n")
     compiler, calls = tmp_path / "cc", tmp_path / "calls"
-    compiler.write_text(COMPILER.format(calls=calls, fails=fails))
+    compiler.write_text(COMPILER.format(calls=calls, fails=fails, refused=refused))
     compiler.chmod(0o755)
     return folder, compiler, calls
 
@@ -183,6 +186,19 @@ def test_flags_of_the_linker(tmp_path: Path) -> None:
     assert "-L/builder/lib" in extension
     assert "rpath,/builder" not in extension
     assert "-R/builder" not in extension
+
+
+@pytest.mark.parametrize("heeds", [True, False], ids=["clang", "gcc"])
+def test_clang_fuses_no_operations_where_a_pragma_forbids_it(tmp_path: Path, heeds: bool) -> None:
+    """GCC knows no such option, and heeds its own pragma anyway."""
+    option = "-ffp-contract=fast-honor-pragmas"
+    refused = "--no-such-option" if heeds else option
+    folder, compiler, calls = checkout_with_compiler(tmp_path, fails="no", refused=refused)
+    made(folder, "wheel", CC=str(compiler), LDSHARED=f"{compiler} -shared")
+    (compiled,) = (call for call in calls.read_text().splitlines() if "-c vimnp/_scan.c" in call)
+    given = compiled.split()
+    assert (option in given) == heeds
+    assert not heeds or given.index(option) > given.index("-ffp-contract=fast")
 
 
 def test_where_there_is_no_compiler_the_error_says_how_to_do_without(tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ def test_a_file_that_is_named_like_a_pattern_is_that_file(tmp_path: Path) -> Non
     assert find_pictures(names[:1]) == names[:1]
 
 
+def test_a_bracket_alone_makes_no_pattern(tmp_path: Path) -> None:
+    """A file that is missing is not one that nothing fits: it has its own error."""
+    names = [str(tmp_path / "a[1.png"), str(tmp_path / "b[].png")]
+    assert find_pictures(names) == names
+    with pytest.raises(ImageError, match="no file fits this pattern"):
+        find_pictures([str(tmp_path / "a[1].png")])
+
+
 def test_names_come_by_the_standard_input(tmp_path: Path) -> None:
     lines = io.StringIO("a b.png\r\n\nc.png")
     assert find_pictures(["-", "d.png"], lines) == ["a b.png", "c.png", "d.png"]

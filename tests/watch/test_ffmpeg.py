@@ -16,6 +16,7 @@ import pytest
 import vimnp
 from tests.support.cameras import fake_ffmpeg, http_camera, send
 from tests.support.digits import SCANS
+from tests.support.rtsp import rtsp_camera
 from vimnp.errors import CameraError
 from vimnp.watch import sources
 from vimnp.watch.ffmpeg import FfmpegStream, address_input, device_input
@@ -70,14 +71,44 @@ def test_a_video_that_is_cut_short_gives_what_it_has_and_an_error(
             list(find_camera(str(tmp_path / name), 0.5).open())
 
 
-@needs_ffmpeg
-def test_a_list_of_files_leads_nowhere_else(tmp_path: Path) -> None:
-    with http_camera(lambda request: send(request, "video/mp4", b"")) as camera:
+@pytest.fixture(params=["ffmpeg", "opencv"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Videos are read by ffmpeg, and by OpenCV."""
+    if request.param == "opencv":
+        pytest.importorskip("cv2", reason="needs OpenCV")
+        monkeypatch.setattr(sources.ffmpeg, "is_there", lambda: False)
+    elif shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
+
+
+def list_of(address: str) -> str:
+    """A film in parts, as HLS lists it."""
+    return f"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\n{address}\n#EXT-X-ENDLIST\n"
+
+
+@pytest.mark.usefixtures("reader")
+def test_a_file_that_lists_addresses_leads_to_none(tmp_path: Path) -> None:
+    with http_camera(lambda request: send(request, "video/mp2t", b"")) as camera:
         path = tmp_path / "list.m3u8"
-        path.write_text(f"#EXTM3U\n#EXTINF:1,\n{camera.url}.ts\n#EXT-X-ENDLIST\n")
+        path.write_text(list_of(f"{camera.url}.ts"))
         with pytest.raises(CameraError):
             list(find_camera(str(path), 0.5).open())
         assert camera.asked == []
+
+
+@needs_ffmpeg
+@pytest.mark.usefixtures("reader")
+def test_an_address_that_lists_files_leads_to_none(video: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film.ts"
+    command = ["ffmpeg", "-loglevel", "error", "-i", f"file:{video}", "-c:v", "mpeg2video"]
+    subprocess.run([*command, "-r", "25", str(film)], check=True, stdin=subprocess.DEVNULL)
+    lists = list_of(f"file://{film}")
+    kind = "application/vnd.apple.mpegurl"
+    with (
+        http_camera(lambda request: send(request, kind, lists.encode())) as camera,
+        pytest.raises(CameraError),
+    ):
+        next(iter(find_camera(camera.url + ".m3u8", 0.5).open()))
 
 
 @needs_ffmpeg
@@ -88,7 +119,17 @@ def test_an_address_of_a_video_is_read(video: Path) -> None:
         assert number_of(next(frames)) == "3"
         left = [number_of(frame) for frame in itertools.islice(frames, 3)]
         assert set(left) <= {"3", "7", "1"}
-        frames.close()  # type: ignore[attr-defined]
+        frames.close()
+
+
+@needs_ffmpeg
+def test_a_camera_is_read_by_rtsp() -> None:
+    with rtsp_camera(SCANS[7]) as address:
+        camera = find_camera(address.replace("//", "//me:secret@"), 0.1)
+        assert (camera.name, camera.live) == (address, True)
+        frames = iter(camera.open())
+        assert [number_of(frame) for frame in itertools.islice(frames, 3)] == ["7"] * 3
+        frames.close()
 
 
 @needs_ffmpeg
@@ -184,3 +225,19 @@ def test_a_camera_of_this_machine_is_asked_by_its_device(
     assert arguments[at - 2 : at + 2] == device_input("/dev/video1")
     with pytest.raises(CameraError, match="--camera 0: there is no /dev/video0; there "):
         find_camera("0", 0.5)
+
+
+@by_script
+def test_a_link_to_a_device_is_that_camera(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "usb-camera"
+    link.symlink_to(os.devnull)  # a device that every machine has
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sources.os.path, "realpath", lambda path: "/dev/video2")
+    monkeypatch.setattr(sources.os.path, "exists", lambda path: True)
+    fake_ffmpeg(folder, PICTURE)
+    assert find_camera(str(link), 0.5).name == "/dev/video2"
+    monkeypatch.undo()
+    with pytest.raises(CameraError, match="is neither a file nor a camera"):
+        find_camera(str(link), 0.5)

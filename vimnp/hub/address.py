@@ -71,7 +71,7 @@ def parse_address(name: str, revision: str | None = None, file: str | None = Non
         repository, told_revision, told_file = _split(name)
         revision = _once(name, "revision", told_revision, revision)
         file = _once(name, "file", told_file, file)
-        known = origin_in(repository, file)
+        known = origin_in(repository, file) or origin_in(repository, None)
         if known is None:
             return _checked(Address(name, repository, revision or "main", file, None))
         origin = known

@@ -8,6 +8,7 @@ asks another address where ``HF_ENDPOINT`` says so.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from vimnp.errors import HubError, excerpt
 from vimnp.hub.source import RemoteFile
 
 _YES = ("1", "ON", "YES", "TRUE")  # as the client reads its variables
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _PAGE = "https://huggingface.co"
 
 
@@ -52,6 +54,8 @@ def look(repository: str, revision: str) -> Listing:
         reached.
     """
     hub = _client()
+    if is_offline():
+        raise _offline(repository)
     with _explaining(repository, revision):
         info = hub.HfApi(endpoint=_endpoint()).model_info(
             repository, revision=revision, files_metadata=True
@@ -86,7 +90,11 @@ def download(file: RemoteFile) -> Path:
     with _explaining(file.repository, file.version, file.name):
         path = Path(
             hub.hf_hub_download(
-                file.repository, file.name, revision=file.version, endpoint=_endpoint()
+                file.repository,
+                file.name,
+                revision=file.version,
+                endpoint=_endpoint(),
+                local_files_only=is_offline(),
             )
         )
     try:
@@ -143,19 +151,15 @@ def _explaining(repository: str, revision: str, file: str | None = None) -> Iter
             f"{what}: has no revision {excerpt(revision)}; expected a branch, a tag or a commit"
         ) from None
     except errors.LocalEntryNotFoundError as error:  # it could not ask, and has no copy
-        raise _unreachable(what, error) from None
+        raise (_offline(what) if is_offline() else _unreachable(what, error)) from None
     except errors.EntryNotFoundError:
         raise HubError(f"{what}: no such file at revision {excerpt(revision)}") from None
     except errors.OfflineModeIsEnabled:
-        raise HubError(
-            f"{what}: is not in the cache, and HF_HUB_OFFLINE is set; expected a connection once: "
-            "unset it"
-        ) from None
+        raise _offline(what) from None
     except OSError as error:
-        if error.errno is not None and error.filename is not None:  # of a file, and no connection
-            raise
-        if _is_full(error):
-            raise
+        if error.errno in _OF_DISKS:  # the client's own cache: it does not say which file
+            folder = hub_folder()
+            raise OSError(error.errno, error.strerror, error.filename or folder) from None
         raise _unreachable(what, error) from None
     except (MemoryError, HubError):
         raise
@@ -163,10 +167,18 @@ def _explaining(repository: str, revision: str, file: str | None = None) -> Iter
         raise _unreachable(what, error) from None
 
 
-def _is_full(error: OSError) -> bool:
-    import errno
+def hub_folder() -> str:
+    """Where the client keeps what it fetches."""
+    from huggingface_hub import constants
 
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+    return str(constants.HF_HUB_CACHE)
+
+
+def _offline(what: str) -> HubError:
+    return HubError(
+        f"{what}: is not in the cache, and HF_HUB_OFFLINE is set; expected a connection the first "
+        "time: unset it"
+    )
 
 
 def _unreachable(what: str, error: Exception) -> HubError:

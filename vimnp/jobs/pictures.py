@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import IO
 
@@ -18,6 +19,9 @@ ENDINGS = (
 """What names of pictures end in, in the formats that are read; in a folder, others are none."""
 
 STANDARD_INPUT = "-"
+
+_PATTERN = re.compile(r"[*?]|\[.[^]]*\]", re.DOTALL)
+"""What makes a name a pattern; glob.has_magic takes a bracket that is not closed for one, too."""
 
 
 def find_pictures(names: Iterable[str], lines: IO[str] | None = None) -> list[str]:
@@ -50,7 +54,7 @@ def named_pictures(names: Iterable[str], lines: IO[str] | None = None) -> Iterat
             yield from _listed(lines)
         elif os.path.isdir(name):
             yield from _in_folder(name)
-        elif glob.has_magic(name) and not os.path.lexists(name):
+        elif _PATTERN.search(name) and not os.path.lexists(name):
             yield from _that_fit(name)
         else:
             yield name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mimetypes
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("page")
 
+# Windows' registry may have another type for scripts, of which browsers would run none.
+mimetypes.add_type("text/javascript", ".js")
 _FILES = StaticFiles(directory=PAGE)
 
 

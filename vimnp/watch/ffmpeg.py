@@ -20,6 +20,10 @@ from vimnp.errors import CameraError, excerpt
 from vimnp.watch.frames import Frame
 
 _PROGRAM = "ffmpeg"
+PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,crypto,httpproxy"
+"""What may be read of an address, and of what that names."""
+FILES = "file"
+"""What may be read of a file, and of what that names."""
 _RATE = 25  # pictures a second that ffmpeg is told: nobody reads it
 
 
@@ -37,14 +41,13 @@ def address_input(url: str) -> list[str]:
     """What ffmpeg is told of an address. It follows no list of files that leads to files here."""
     if url.lower().startswith("rtsp"):
         # By UDP, a packet that is lost tears a picture.
-        protocols = "rtsp,rtsps,rtp,srtp,tcp,udp,tls,http,https"
-        return ["-protocol_whitelist", protocols, "-rtsp_transport", "tcp", "-i", url]
-    return ["-protocol_whitelist", "http,https,tcp,tls,crypto,httpproxy", "-i", url]
+        return ["-protocol_whitelist", PROTOCOLS, "-rtsp_transport", "tcp", "-i", url]
+    return ["-protocol_whitelist", PROTOCOLS, "-i", url]
 
 
 def file_input(path: str) -> list[str]:
     """What ffmpeg is told of a file, which may list other files, and nothing of the network."""
-    return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+    return ["-protocol_whitelist", FILES, "-i", f"file:{path}"]
 
 
 class FfmpegStream:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator
 
 import numpy as np
 
 from vimnp.errors import CameraError
+from vimnp.watch import ffmpeg
 from vimnp.watch.frames import Frame, Pace
+
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # OpenCV has ffmpeg's libraries inside
 
 
 def is_there() -> bool:
@@ -42,7 +47,8 @@ class OpenCvStream:
         self._name, self._every, self._recorded = name, every, recorded
         self._closed = False
         self._seconds = cv2.CAP_PROP_POS_MSEC
-        self._capture = cv2.VideoCapture(source)
+        with _bounded(recorded):
+            self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
             self._capture.release()
             raise CameraError(f"{name}: OpenCV cannot open it; expected a camera or a video")
@@ -84,6 +90,23 @@ class OpenCvStream:
                 return
             yield Frame(_as_rgb(pixels), seconds)
             due += self._every * (1 + max(0.0, seconds - due) // self._every)
+
+
+@contextlib.contextmanager
+def _bounded(recorded: bool) -> Iterator[None]:
+    """Have OpenCV follow no list from files into the network, or from an address to files.
+
+    Its interface for that is the environment; what the user has set there stays.
+    """
+    if _OPTIONS in os.environ:
+        yield
+        return
+    protocols = ffmpeg.FILES if recorded else ffmpeg.PROTOCOLS
+    os.environ[_OPTIONS] = f"protocol_whitelist;{protocols}|rtsp_transport;tcp"
+    try:
+        yield
+    finally:
+        del os.environ[_OPTIONS]
 
 
 def _as_rgb(pixels: np.ndarray) -> np.ndarray:
