@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         import python_multipart  # noqa: F401  # starlette misses it only when a form comes
 
         from vimnp.serve.app import make_app
-        from vimnp.serve.server import address_of, listen, make_server
+        from vimnp.serve.server import address_of, listen, make_server, return_freed_memory
         from vimnp.serve.server import run as serve
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] == "vimnp":
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         hosts=options.allow_host,
         api_key=options.api_key if options.api_key is not None else os.environ.get(_KEY),
     )
-    _bound_pixels(limits.pixels)
+    return_freed_memory()
     with listen(options.host, options.port) as listener:
         if options.model is None:
             say("no --model given: serving the bundled model of handwritten digits, 0 to 9")
@@ -151,16 +151,6 @@ def _named(asked: str) -> tuple[str, str]:
     if not name or not what:
         raise VimnpError(f"--model {asked!r}: expected a weights file, or NAME=FILE")
     return name, what
-
-
-def _bound_pixels(most: int) -> None:
-    """The limit is pillow's own: this process is there for the server alone."""
-    import warnings
-
-    from PIL import Image
-
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    Image.MAX_IMAGE_PIXELS = most
 
 
 def _port(text: str) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import mimetypes
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,7 +17,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
 from vimnp.errors import ConfigError, VimnpError
-from vimnp.models.language import LanguageModel
 from vimnp.models.vision import VisionModel
 from vimnp.serve import chat, classify, completions, embeddings, openapi, status
 from vimnp.serve.admission import Admission
@@ -28,6 +27,9 @@ from vimnp.serve.limits import Limits
 from vimnp.serve.metrics import Metrics
 from vimnp.serve.served import Registry, Served, ServedPictures, ServedText
 from vimnp.serve.workers import Workers
+
+if TYPE_CHECKING:
+    from vimnp.models.language import LanguageModel
 
 PAGE = Path(__file__).with_name("page")
 
@@ -137,9 +139,9 @@ def _served(
     limits: Limits,
     metrics: Metrics,
 ) -> Served:
-    if isinstance(model, LanguageModel):
-        return ServedText(name, model, workers, metrics)
-    return ServedPictures(name, model, workers, limits, metrics)
+    if isinstance(model, VisionModel):
+        return ServedPictures(name, model, workers, limits, metrics)
+    return ServedText(name, model, workers, metrics)
 
 
 def _waiting(registry: Registry) -> int:

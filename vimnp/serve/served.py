@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from vimnp.errors import ConfigError
-from vimnp.models.language import LanguageModel
 from vimnp.models.vision import VisionModel
 from vimnp.serve.batcher import Batcher
 from vimnp.serve.errors import RequestError
@@ -20,6 +19,7 @@ from vimnp.serve.workers import Workers
 
 if TYPE_CHECKING:
     from vimnp.models.generation import GenerationStream
+    from vimnp.models.language import LanguageModel
     from vimnp.models.vim.explain import Explanation
 
 Result = TypeVar("Result")
@@ -42,6 +42,7 @@ class ServedPictures:
         self, name: str, model: VisionModel, workers: Workers, limits: Limits, metrics: Metrics
     ) -> None:
         self.name, self.model, self._workers = name, model, workers
+        self._most_pixels = limits.pixels
 
         def note(count: int) -> None:
             metrics.batches.add(model=name)
@@ -60,7 +61,9 @@ class ServedPictures:
 
     async def read(self, data: bytes) -> Read:
         """A picture's bytes -> the network's input. Raises ImageError."""
-        return await self._workers.read(functools.partial(read_picture, self.model, data))
+        return await self._workers.read(
+            functools.partial(read_picture, self.model, data, self._most_pixels)
+        )
 
     @property
     def explains(self) -> bool:

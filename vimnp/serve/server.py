@@ -75,7 +75,7 @@ def make_server(app: Starlette) -> uvicorn.Server:
             loop="asyncio",
             ws="none",
             lifespan="on",
-            log_level="warning",
+            log_level="error",  # what strangers send is no news
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -118,6 +118,17 @@ def run(
             waiting.cancel()
 
     asyncio.run(serve())
+
+
+def return_freed_memory() -> None:
+    """Give back to the system what loading has used and freed: a server may be idle for days.
+
+    glibc alone has a function for that, and would keep the memory otherwise.
+    """
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # no glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _announced(server: uvicorn.Server, announce: Callable[[], object]) -> None:
