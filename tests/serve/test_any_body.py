@@ -105,7 +105,7 @@ def client() -> Iterator[Client]:
 
 
 @pytest.mark.parametrize("path", FRAMES)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_value_anywhere_is_answered_or_refused(
     client: Client, path: str, data: st.DataObject
@@ -124,7 +124,7 @@ def test_any_value_anywhere_is_answered_or_refused(
 
 @pytest.mark.parametrize("path", FRAMES)
 @given(body=st.one_of(st.binary(max_size=40), VALUES.map(lambda v: json.dumps(v).encode())))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_body_is_answered_or_refused(client: Client, path: str, body: bytes) -> None:
     answer = client.post(path, body, **{"Content-Type": "application/json"})
     assert answer.status in (400, 404), (body, answer.body)
