@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tests.support.mamba_checkpoints import write_original, write_transformers
 from vimnp.convert import convert_checkpoint
 from vimnp.errors import HubError
 from vimnp.hub import cache as kept
-from vimnp.hub import find_weights, names
+from vimnp.hub import find_weights, names, release
 from vimnp.hub.names import Origin
 from vimnp.models.mamba.model import MambaLM
 from vimnp.models.vim.model import VimTiny, VisionMamba
@@ -390,3 +391,17 @@ def test_a_release_that_is_another_one_is_refused(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(HubError, match="released: is not in the cache"):
         find_weights("released")
+
+
+def test_a_release_stays_behind_https(
+    hub: FakeHub, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"{hub.address}/releases/%23v2/micro.pth"
+    real = urllib.request.urlopen
+
+    def redirected(request: urllib.request.Request, timeout: float) -> object:
+        return real(address, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", redirected)
+    with pytest.raises(HubError, match="leads to an address that anybody"):
+        release.size_of("https://example.com/micro.pth")

@@ -7,6 +7,7 @@ import os
 
 from vimnp.commands.console import say
 from vimnp.commands.options import file_name
+from vimnp.models import LANGUAGE_MODELS
 from vimnp.models.model import stored_as
 from vimnp.weights.by_name import is_address
 
@@ -69,8 +70,12 @@ def weights_named(name: str, options: argparse.Namespace) -> str:
     if os.path.isfile(name) or (name.endswith(".npz") and not is_address(name)):
         return name
     from vimnp.hub import find_weights  # most commands are given a file, or none
+    from vimnp.hub.address import parse_address
 
     settings = {key: getattr(options, key, None) for key in ("dtype", "precision")}
-    if settings["precision"] == _ALL:
+    origin = parse_address(name).origin
+    if origin is not None:  # a server may have networks of both kinds, and options for both
+        del settings["precision" if origin.family in LANGUAGE_MODELS else "dtype"]
+    if settings.get("precision") == _ALL:
         settings["precision"] = None
     return str(find_weights(name, dtype=stored_as(settings), notice=say))

@@ -18,6 +18,7 @@ from vimnp.version import __version__
 
 _TIMEOUT = 30.0  # seconds without a byte
 _PIECE = 1 << 20
+_SECURE = "https://"
 _ATTEMPTS = 3  # that bring nothing more
 _PAUSE = 1.0  # seconds between them
 
@@ -93,6 +94,9 @@ def _open(
         raise _failed(url, error.reason) from None
     except (http.client.HTTPException, OSError) as error:
         raise _failed(url, error) from None
+    if url.startswith(_SECURE) and not answer.url.startswith(_SECURE):
+        answer.close()
+        raise _failed(url, "leads to an address that anybody between could change")
     return answer
 
 
