@@ -165,3 +165,9 @@ def test_the_drawings_are_what_their_scripts_draw(script: str) -> None:
     command = [sys.executable, str(ROOT / "docs" / "drawings" / script), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_pages_have_the_figures_of_the_record() -> None:
+    command = [sys.executable, str(ROOT / "bench" / "render.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from surroundings import header
+
 from peers.cold_start import cold_starts
 from peers.latency import FEWEST, latencies
 from peers.processes import Case
 from peers.record import Results
-from peers.requirements import versions
-from vimnp.measure.machine import describe_machine
 
 USUAL_SIDE = 224  # rounds are for this one; larger pictures get fewer
 FEWER_STARTS = 4  # a process starts for every fourth round
@@ -23,14 +22,7 @@ log = logging.getLogger(__name__)
 
 def empty_record(rounds: int, packages: Sequence[str]) -> Results:
     """Where, with what and how it is measured, and no rows yet."""
-    return {
-        "date": datetime.date.today().isoformat(),
-        "machine": describe_machine().lines,
-        "versions": versions(packages),
-        "rounds": rounds,
-        "latency": [],
-        "agreement": [],
-    }
+    return header(packages) | {"rounds": rounds, "latency": [], "agreement": []}
 
 
 def add_latencies(

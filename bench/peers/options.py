@@ -1,4 +1,4 @@
-"""What the commands of both comparisons have in common: options, and what becomes of a record."""
+"""What the commands of all comparisons have in common: options, and what becomes of a record."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
+from surroundings import add_json_option, write_json
+
 from peers.record import Results
 
 
 def parser(
-    prog: str, documentation: str | None, networks: Collection[str], rounds: int, results: Path
+    prog: str, documentation: str | None, networks: Collection[str], rounds: int
 ) -> argparse.ArgumentParser:
     """Options of any comparison.
 
@@ -28,8 +30,6 @@ def parser(
         Names of all of them.
     rounds : int
         Turns of each, if not asked for otherwise.
-    results : Path
-        Folder to write to, if not asked for otherwise.
     """
     summary = (documentation or "").splitlines()[0]
     made = argparse.ArgumentParser(prog=prog, description=summary)
@@ -39,8 +39,11 @@ def parser(
     made.add_argument(
         "--peers", type=of_networks, default=tuple(networks), help=", ".join(networks)
     )
-    made.add_argument("--out", type=Path, default=results, help="folder to write to")
-    made.add_argument("--redraw", action="store_true", help="measure nothing, read results.json")
+    add_json_option(made)
+    made.add_argument("--out", type=Path, help="folder for figures, table and plots")
+    made.add_argument(
+        "--redraw", action="store_true", help="measure nothing, read the results.json of --out"
+    )
     return made
 
 
@@ -50,20 +53,21 @@ def publish(
     markdown: Callable[[Results], str],
     draw: Callable[[Results, Path], object],
 ) -> int:
-    """Write and print what is measured, or what was, if that is asked for; the exit status."""
+    """Print what is measured, or what was, and write what is asked for; the exit status."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    folder: Path = options.out
-    folder.mkdir(parents=True, exist_ok=True)
-    record = folder / "results.json"
-    if options.redraw and not record.exists():
-        print(f"there is no {record} to draw anew", file=sys.stderr)
+    folder: Path | None = options.out
+    record = folder / "results.json" if folder else None
+    if options.redraw and not (record and record.exists()):
+        print(f"there is no {record or 'results.json: --out names its folder'}", file=sys.stderr)
         return 2
-    if not options.redraw:
-        record.write_text(json.dumps(measure(), indent=1) + "\n")
-    results = json.loads(record.read_text())
+    results = json.loads(record.read_text()) if options.redraw and record else measure()
     table = markdown(results)
-    (folder / "table.md").write_text(table)
-    draw(results, folder)
+    write_json(results, options.json)
+    if folder and record:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(results, record)
+        (folder / "table.md").write_text(table)
+        draw(results, folder)
     print(table, end="")
     return 0
 

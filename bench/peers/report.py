@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 
-from surroundings import print_table
+from surroundings import print_table, table
 
 from peers.header import print_header
 from peers.record import Results
@@ -38,14 +38,11 @@ def markdown(results: Results) -> str:
         print_header(results)
         difference = max(row["difference"] for row in results["agreement"])
         print(METHOD.format(difference=difference), end="\n\n")
-        print_table(
-            ("network", "parameters", "threads", *(f"{side} px" for side in sides(results))),
-            latency_rows(results),
-        )
+        print(latency_table(results))
         of_all = results["start"][0]
         text = START.format(side=of_all["side"], threads=threads(of_all["threads"]))
         print(text, end="\n\n")
-        print_table(("network", "peak memory", "cold start"), start_rows(results))
+        print(start_table(results))
         print(SCAN_MODES.format(side=results["scan_modes"][0]["side"]), end="\n\n")
         print_table(
             ("scan", *map(threads, _scan_threads(results))),
@@ -56,6 +53,12 @@ def markdown(results: Results) -> str:
 
 def sides(results: Results) -> list[int]:
     return sorted({row["side"] for row in results["latency"]})
+
+
+def latency_table(results: Results) -> str:
+    """Of all networks and numbers of threads."""
+    columns = ("network", "parameters", "threads", *(f"{side} px" for side in sides(results)))
+    return table(columns, latency_rows(results))
 
 
 def latency_rows(results: Results) -> Iterator[tuple[str, ...]]:
@@ -69,6 +72,11 @@ def latency_rows(results: Results) -> Iterator[tuple[str, ...]]:
         of_sides = (medians.get((name, number, side)) for side in sides(results))
         cells = ("" if median is None else milliseconds(median) for median in of_sides)
         yield network.label, parameters, str(number), *cells
+
+
+def start_table(results: Results) -> str:
+    """Memory and time of processes."""
+    return table(("network", "peak memory", "cold start"), start_rows(results))
 
 
 def start_rows(results: Results) -> Iterator[tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 
 MEASURED = ("vimnp", "numpy", "torch", "onnxruntime")
@@ -24,8 +23,3 @@ def missing(needed: Sequence[str] | None = None, extras: str = "bench,test,train
     if not names:
         return None
     return f"not installed: {', '.join(names)}; pip install -e '.[{extras}]' brings all"
-
-
-def versions(measured: Sequence[str] = MEASURED) -> dict[str, str]:
-    """Of what is measured, by package."""
-    return {name: version(name) for name in measured}

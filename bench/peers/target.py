@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from surroundings import print_table
+from surroundings import table
 
 REACH = """\
 What vimnp is to reach on two cores with {wanted}{lacks}; bold is what it misses:"""
@@ -52,4 +52,8 @@ def print_targets(targets: Iterable[Target], wanted: Sequence[str], lacks: Seque
     """A table, and before it for which instructions the targets are and which this CPU lacks."""
     missing = f" (this one has no {' or '.join(lacks)})" if lacks else ""
     print(REACH.format(wanted=" and ".join(wanted), lacks=missing), end="\n\n")
-    print_table(("what", "to reach", "measured"), (target.cells for target in targets))
+    print(target_table(targets))
+
+
+def target_table(targets: Iterable[Target]) -> str:
+    return table(("what", "to reach", "measured"), (target.cells for target in targets))

@@ -1,15 +1,18 @@
-"""The README's chart, drawn from the records of `bench/peers`; with ``--check`` it compares."""
+"""The README's chart, drawn from the record of figures; with ``--check`` it compares."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from draw import HERE, Drawing
 
-PEERS = HERE.parents[1] / "bench" / "peers"
+sys.path.append(str(HERE.parents[1] / "bench"))
+
+from peers.language.record import tokens_per_second
+from recorded import Figures, Record, quoted
+
 FILE = HERE / "chart.svg"
 WIDTH, LEFT, BAR, GAP = 760, 190, 20, 8
 
@@ -22,10 +25,10 @@ class Panel(NamedTuple):
     words: str
 
 
-def panels() -> list[Panel]:
-    vim = passes("results/results.json")
-    vmamba = passes("vmamba/results/results.json")
-    tokens = next_tokens()
+def panels(record: Record) -> list[Panel]:
+    vim = passes(record["vision_mamba"])
+    vmamba = passes(record["vmamba"])
+    tokens = next_tokens(record["language"])
     return [
         Panel(
             "Vim-tiny, a picture of 224 pixels",
@@ -60,24 +63,21 @@ def panels() -> list[Panel]:
     ]
 
 
-def passes(file: str) -> dict[str, float]:
+def passes(figures: Figures) -> dict[str, float]:
     """Seconds of a pass at 224 pixels with two threads."""
-    found = json.loads((PEERS / file).read_text(encoding="utf-8"))["latency"]
     return {
         line["network"]: line["median"]
-        for line in found
+        for line in figures["latency"]
         if line["side"] == 224 and line["threads"] == 2
     }
 
 
-def next_tokens() -> dict[str, float]:
+def next_tokens(figures: Figures) -> dict[str, float]:
     """Seconds of a token after a prompt, with two threads."""
-    file = PEERS / "language" / "results" / "results.json"
-    found = json.loads(file.read_text(encoding="utf-8"))["speed"]
     return {
-        line["network"]: line["median"] / line["tokens"]
-        for line in found
-        if line["workload"] == "decode" and line["threads"] == 2
+        network: 1 / rate
+        for (network, threads, workload), rate in tokens_per_second(figures).items()
+        if workload == "decode" and threads == 2
     }
 
 
@@ -85,8 +85,8 @@ def fastest(seconds: dict[str, float], beginning: str) -> float:
     return min(value for name, value in seconds.items() if name.startswith(beginning))
 
 
-def chart() -> Drawing:
-    found = panels()
+def chart(record: Record) -> Drawing:
+    found = panels(record)
     height = sum(44 + (BAR + GAP) * len(panel.bars) for panel in found) + 26
     d = Drawing(WIDTH, height, "Milliseconds with two threads: vimnp and what else runs the same")
     y = 8
@@ -107,7 +107,7 @@ def chart() -> Drawing:
 
 
 def main() -> int:
-    svg = chart().svg()
+    svg = chart(quoted()).svg()
     if "--check" not in sys.argv:
         FILE.write_text(svg, encoding="utf-8")
         return 0

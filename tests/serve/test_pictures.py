@@ -105,6 +105,7 @@ BAD: dict[str, tuple[int, Any, dict[str, str], str]] = {
     "half a picture": (400, seven()[:60], {}, "cannot be read"),
     "no JSON": (400, b"{", JSON, "no JSON"),
     "no number": (400, b'{"inputs": NaN}', JSON, "NaN"),
+    "a vast number": (400, b'{"inputs": 1' + b"0" * 400 + b"}", JSON, "401 digits"),
     "deep JSON": (400, b"[" * 90_000, JSON, "no JSON"),
     "no UTF-8": (400, b'{"inputs": "\xff"}', JSON, "no JSON"),
     "a list": (400, b"[1]", JSON, "list"),

@@ -76,7 +76,13 @@ def run(options: argparse.Namespace) -> int:
         import python_multipart  # noqa: F401  # starlette misses it only when a form comes
 
         from vimnp.serve.app import make_app
-        from vimnp.serve.server import address_of, listen, make_server, return_freed_memory
+        from vimnp.serve.server import (
+            address_of,
+            is_local,
+            listen,
+            make_server,
+            return_freed_memory,
+        )
         from vimnp.serve.server import run as serve
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] == "vimnp":
@@ -86,14 +92,17 @@ def run(options: argparse.Namespace) -> int:
         ) from None
     limits = _limits(options)
     models = _load(options)
+    key = options.api_key if options.api_key is not None else os.environ.get(_KEY)
     app = make_app(
         models,
         limits=limits,
         hosts=options.allow_host,
-        api_key=options.api_key if options.api_key is not None else os.environ.get(_KEY),
+        api_key=key,
     )
     return_freed_memory()
     with listen(options.host, options.port) as listener:
+        if key is None and not is_local(listener):
+            say("there is no --api-key: whoever reaches this machine can ask")
         if options.model is None:
             say("no --model given: serving the bundled model of handwritten digits, 0 to 9")
         address = address_of(listener)

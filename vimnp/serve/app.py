@@ -102,7 +102,7 @@ def make_app(
         },
     )
     app.state.limits, app.state.registry, app.state.metrics = limits, registry, metrics
-    app.state.workers, app.state.is_ready = workers, False
+    app.state.workers, app.state.admission, app.state.is_ready = workers, admission, False
     return app
 
 
@@ -141,7 +141,7 @@ def _served(
 ) -> Served:
     if isinstance(model, VisionModel):
         return ServedPictures(name, model, workers, limits, metrics)
-    return ServedText(name, model, workers, metrics)
+    return ServedText(name, model, workers, limits, metrics)
 
 
 def _waiting(registry: Registry) -> int:

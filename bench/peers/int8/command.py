@@ -2,15 +2,15 @@
 
     python bench/peers/int8 [--rounds 20] [--sides 224,448,672] [--threads 1,2] [--peers NAME,...]
 
-Writes table.md, results.json and the plots, and prints the table, in which stand the targets, too.
-``--redraw`` makes table and plots anew of the results.json that is there.
+Prints the table, in which stand the targets, too. ``--out FOLDER`` writes it there,
+with the figures as results.json and the plots; ``--redraw`` makes table and plots anew of the
+results.json that is there. ``bench/record.py`` keeps the figures for the pages.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from surroundings import refusal
 
@@ -19,12 +19,10 @@ from peers.options import numbers, parser, publish
 from peers.record import Results
 from peers.requirements import missing
 
-RESULTS = Path(__file__).with_name("results")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status, 2 if it refuses."""
-    accepted = parser("python bench/peers/int8", __doc__, NETWORKS, 20, RESULTS)
+    accepted = parser("python bench/peers/int8", __doc__, NETWORKS, 20)
     accepted.add_argument("--sides", type=numbers, default=(224, 448, 672), help="pixels")
     options = accepted.parse_args(arguments)
     reason = refusal() or missing()

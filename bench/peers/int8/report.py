@@ -13,7 +13,7 @@ from peers.header import print_header
 from peers.int8.networks import NETWORKS
 from peers.int8.targets import SETS, WANTED, targets
 from peers.record import Results
-from peers.report import latency_rows, sides
+from peers.report import latency_table
 from peers.target import print_targets
 from peers.units import megabytes, milliseconds, percent, threads, times
 
@@ -48,8 +48,7 @@ def markdown(results: Results) -> str:
     with redirect_stdout(page):
         print_header(results)
         print(_method(results), end="\n\n")
-        columns = ("network", "parameters", "threads", *(f"{side} px" for side in sides(results)))
-        print_table(columns, latency_rows(results))
+        print(latency_table(results))
         print(textwrap.fill(_files(results), WIDTH), end="\n\n")
         columns = ("network", "pixels", "file", "load", "peak memory", "cold start")
         print_table(columns, _file_rows(results))

@@ -2,16 +2,16 @@
 
     python bench/peers/language [--rounds 8] [--threads 1,2] [--peers NAME,...] [--size 130m]
 
-Writes table.md, results.json and the plots, and prints the table, in which stand the targets, too.
-``--redraw`` makes table and plots anew of the results.json that is there. All networks together
-take some 10 GB of memory, and twice as much of the disk's while it runs.
+Prints the table, in which stand the targets, too. ``--out FOLDER`` writes it there,
+with the figures as results.json and the plots; ``--redraw`` makes table and plots anew of the
+results.json that is there. ``bench/record.py`` keeps the figures for the pages.
+All networks together take some 10 GB of memory, and twice as much of the disk's while it runs.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from surroundings import refusal
 
@@ -21,13 +21,12 @@ from peers.options import parser, publish
 from peers.record import Results
 from peers.requirements import missing
 
-RESULTS = Path(__file__).with_name("results")
 ALWAYS_NEEDED = ("matplotlib", "threadpoolctl")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status, 2 if it refuses."""
-    accepted = parser("python bench/peers/language", __doc__, NETWORKS, 8, RESULTS)
+    accepted = parser("python bench/peers/language", __doc__, NETWORKS, 8)
     accepted.add_argument("--size", choices=SIZES, default="130m", help="of the network")
     options = accepted.parse_args(arguments)
     needed = dict.fromkeys(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import math
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from instructions import lacking
+from surroundings import header
 
 from peers.language.networks import NETWORKS
 from peers.language.sizes import SIZES
@@ -19,8 +19,6 @@ from peers.language.targets import WANTED
 from peers.language.weights_files import write_all
 from peers.language.workloads import WORKLOADS
 from peers.record import Results
-from peers.requirements import versions
-from vimnp.measure.machine import describe_machine
 
 FEWER_STARTS = 2  # a process starts for every second round
 
@@ -49,11 +47,8 @@ def compare(names: Sequence[str], size: str, threads: Sequence[int], rounds: int
     config = SIZES[size]
     parameters = sum(math.prod(tensor.shape) for tensor in config.tensors().values())
     packages = dict.fromkeys(["vimnp", "numpy", *(NETWORKS[name].package for name in names)])
-    results: Results = {
-        "date": datetime.date.today().isoformat(),
-        "machine": describe_machine().lines,
+    results: Results = header(tuple(packages)) | {
         "lacks": lacking(WANTED),
-        "versions": versions(tuple(packages)),
         "rounds": rounds,
         "size": size,
         "parameters": parameters,

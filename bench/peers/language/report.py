@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 
-from surroundings import print_table
+from surroundings import table
 
 from peers.header import print_header
 from peers.language.networks import NETWORKS
@@ -45,13 +45,12 @@ def markdown(results: Results) -> str:
     with redirect_stdout(page):
         print_header(results)
         print(_method(results), end="\n\n")
-        labels = (workload.label for workload in WORKLOADS.values())
-        print_table(("network", "threads", *labels), _speed_rows(results))
+        print(speed_table(results))
         print(_memory_rate(results), end="\n\n")
         of_all = threads(results["start"][0]["threads"])
         text = START.format(first=FIRST_PROMPT, threads=of_all, longest=LONGEST, new=NEW_TOKENS)
         print(text, end="\n\n")
-        print_table(("network", "first token", "peak memory"), _start_rows(results))
+        print(start_table(results))
         print_targets(targets(results), WANTED, results["lacks"])
     return page.getvalue().rstrip("\n") + "\n"
 
@@ -82,6 +81,12 @@ def _memory_rate(results: Results) -> str:
     return MEMORY_RATE.format(size=size, rates=", ".join(rates))
 
 
+def speed_table(results: Results) -> str:
+    """Tokens in a second of all networks and numbers of threads."""
+    labels = (workload.label for workload in WORKLOADS.values())
+    return table(("network", "threads", *labels), _speed_rows(results))
+
+
 def _speed_rows(results: Results) -> Iterator[tuple[str, ...]]:
     """Of a network, its threads beneath each other."""
     speed = tokens_per_second(results)
@@ -90,6 +95,11 @@ def _speed_rows(results: Results) -> Iterator[tuple[str, ...]]:
         for number in numbers:
             cells = (per_second(speed[name, number, workload]) for workload in WORKLOADS)
             yield NETWORKS[name].label, str(number), *cells
+
+
+def start_table(results: Results) -> str:
+    """Time to the first token, and memory."""
+    return table(("network", "first token", "peak memory"), _start_rows(results))
 
 
 def _start_rows(results: Results) -> Iterator[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from surroundings import print_table
 
 from peers.header import print_header
 from peers.record import Results
-from peers.report import START, latency_rows, sides, start_rows
+from peers.report import START, latency_table, start_table
 from peers.target import print_targets
 from peers.units import milliseconds, percent, threads
 from peers.vmamba.networks import NETWORKS, VMAMBAS
@@ -44,12 +44,11 @@ def markdown(results: Results) -> str:
     with redirect_stdout(page):
         print_header(results)
         print(_method(results), end="\n\n")
-        columns = ("network", "parameters", "threads", *(f"{side} px" for side in sides(results)))
-        print_table(columns, latency_rows(results))
+        print(latency_table(results))
         of_all = results["start"][0]
         text = START.format(side=of_all["side"], threads=threads(of_all["threads"]))
         print(text, end="\n\n")
-        print_table(("network", "peak memory", "cold start"), start_rows(results))
+        print(start_table(results))
         if results["steps"]:
             text = STEPS.format(side=results["steps"][0]["side"])
             print(textwrap.fill(text, WIDTH), end="\n\n")

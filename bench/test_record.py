@@ -1,0 +1,177 @@
+"""The record of figures, what is written of it, and what measures it.
+
+pytest bench/test_record.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import record
+import recorded
+import render
+from page_figures import FIGURES
+from PIL import Image
+
+MACHINE = ["machine: ARM Cortex-A76, 4 CPUs", "kernels: neon, 4 threads, native", "BLAS: none"]
+FIGURE = {"date": "2026-11-26", "machine": MACHINE, "versions": {}, "rows": [{"a": 1}, {"a": 2}]}
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """An empty folder for records, in place of the one with figures."""
+    monkeypatch.setattr(recorded, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(recorded, "QUOTED", ("new", "old"))
+    return tmp_path / "results"
+
+
+# ---- The record ----------------------------------------------------------------------------------
+
+
+def test_a_machine_has_a_file_of_its_name(results):
+    assert recorded.file_of(MACHINE) == results / "arm_cortex_a76_4_cpus_neon.json"
+
+
+def test_a_section_leaves_the_others_as_they_are(results):
+    path = results / "new.json"
+    recorded.put(path, "b", FIGURE)
+    recorded.put(path, "a", FIGURE | {"rows": []})
+    recorded.put(path, "b", FIGURE | {"date": "2026-11-27"})
+    found = recorded.read(path)
+    assert found == {"a": FIGURE | {"rows": []}, "b": FIGURE | {"date": "2026-11-27"}}
+    assert list(found) == ["a", "b"]
+
+
+def test_every_row_has_a_line(results):
+    recorded.put(results / "new.json", "a", FIGURE)
+    lines = (results / "new.json").read_text().splitlines()
+    assert '   {"a": 1},' in lines
+    assert '   {"a": 2}' in lines
+
+
+def test_of_each_section_the_first_machine_is_quoted(results):
+    recorded.put(results / "old.json", "a", {"from": "old"})
+    recorded.put(results / "old.json", "b", {"from": "old"})
+    recorded.put(results / "new.json", "a", {"from": "new"})
+    recorded.put(results / "another.json", "c", {})
+    assert recorded.quoted() == {"a": {"from": "new"}, "b": {"from": "old"}}
+
+
+# ---- The pages -----------------------------------------------------------------------------------
+
+
+def test_every_figure_stands_on_a_page():
+    marked = [
+        name for page in render.pages() for name, _ in render.MARKED.findall(page.read_text())
+    ]
+    assert set(marked) == set(FIGURES)
+
+
+def test_what_is_between_markers_is_replaced_and_nothing_else(monkeypatch):
+    monkeypatch.setitem(FIGURES, "of_test", lambda record: record["text"])
+    page = "before\n<!-- figures: of_test -->\nold\n<!-- end -->\nafter\n"
+    once = render.filled(page, {"text": "| new |\n"}, "page")
+    assert once == "before\n<!-- figures: of_test -->\n\n| new |\n\n<!-- end -->\nafter\n"
+    assert render.filled(once, {"text": "| new |\n"}, "page") == once
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("<!-- figures: nothing -->\n<!-- end -->", "page.md: figures 'nothing'; expected of"),
+        ("<!-- figures: int8 -->\n", "without its <!-- end -->"),
+        ("<!-- figures: two words -->\n<!-- end -->", "misspelt"),
+        ("<!-- figures: int8 -->\n<!-- figures: vmamba -->\n<!-- end -->", "<!-- end -->"),
+    ],
+)
+def test_markers_that_mean_nothing_are_refused(page, words):
+    with pytest.raises(render.RenderError) as error:
+        render.filled(page, {}, "page.md")
+    assert words in str(error.value)
+
+
+def test_check_names_what_differs_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- figures: of_test -->\nold\n<!-- end -->\n")
+    monkeypatch.setitem(FIGURES, "of_test", lambda record: "new")
+    monkeypatch.setattr(render, "ROOT", tmp_path)
+    monkeypatch.setattr(render, "COMPARISONS", ())
+    monkeypatch.setattr(render, "DRAWINGS", tmp_path)
+    monkeypatch.setattr(render, "_chart", lambda record: "<svg/>")
+    monkeypatch.setattr(render, "pages", lambda: [page])
+    assert render.main(["--check"]) == 1
+    assert capsys.readouterr().out == "page.md: differs\nchart.svg: differs\n"
+    assert "old" in page.read_text()
+    assert render.main([]) == 0
+    assert "new" in page.read_text()
+    assert (tmp_path / "chart.svg").read_text() == "<svg/>"
+    assert render.main(["--check"]) == 0
+
+
+def test_a_plot_of_other_figures_is_drawn_anew(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="draws the plots")
+    comparison = next(one for one in render.COMPARISONS if one.section == "vision_mamba")
+    monkeypatch.setattr(render, "PEERS", tmp_path / "peers")
+    comparison.folder.mkdir(parents=True)
+    figures = recorded.quoted()
+    stale = render.stale_plots(comparison, figures)
+    assert [path.name for path in stale] == list(comparison.plots)
+    render.draw(comparison, figures["vision_mamba"], stale)
+    assert render.stale_plots(comparison, figures) == []
+    with Image.open(stale[0]) as picture:
+        assert picture.format == "PNG"
+    figures["vision_mamba"]["latency"][0]["median"] *= 2
+    assert render.stale_plots(comparison, figures) == stale
+
+
+# ---- Measuring -----------------------------------------------------------------------------------
+
+
+def test_a_section_that_is_not_asked_for_or_fails_keeps_what_it_had(
+    tmp_path, results, monkeypatch, capsys
+):
+    (tmp_path / "works.py").write_text(
+        "import json, pathlib, sys\n"
+        f"figures = {FIGURE!r} | {{'option': sys.argv[1]}}\n"
+        "pathlib.Path(sys.argv[sys.argv.index('--json') + 1]).write_text(json.dumps(figures))\n"
+    )
+    (tmp_path / "fails.py").write_text("raise SystemExit(3)")
+    monkeypatch.setattr(record, "BENCH", tmp_path)
+    scripts = {"one": ("works.py", "--1"), "two": ("fails.py",), "three": ("works.py", "--3")}
+    monkeypatch.setattr(record, "SECTIONS", scripts)
+    path = recorded.file_of(MACHINE)
+    for name in scripts:
+        recorded.put(path, name, {"old": True})
+    assert record.main(["one", "two"]) == 1
+    assert recorded.read(path) == {
+        "one": FIGURE | {"option": "--1"},
+        "two": {"old": True},
+        "three": {"old": True},
+    }
+    output = capsys.readouterr()
+    assert output.out.startswith("one: ")
+    assert "into arm_cortex_a76_4_cpus_neon.json" in output.out
+    assert "two: failed" in output.err
+    assert record.main(["three"]) == 0
+
+
+def test_sections_that_nobody_has_are_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        record.main(["int8", "nothing"])
+    assert "nothing; expected of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("section", record.SECTIONS)
+def test_the_script_of_a_section_is_there(section):
+    script = Path(record.__file__).parent / record.SECTIONS[section][0]
+    assert script.is_file() or (script / "__main__.py").is_file()
+
+
+def test_the_pages_have_sections_that_can_be_measured():
+    for path in Path(recorded.__file__).parent.glob("results/*.json"):
+        for section, figures in json.loads(path.read_text()).items():
+            assert section in record.SECTIONS
+            assert {"date", "machine", "versions"} <= figures.keys()
+            assert path == recorded.file_of(figures["machine"])
