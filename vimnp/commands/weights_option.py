@@ -25,15 +25,18 @@ def add_weights_and_model(
     without : str
         What is said of there being none; it stands behind other words.
     *short : str
-        Other names of the option that takes a name.
+        Other names of the option that takes a file.
     """
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--weights", type=file_name, metavar="W.npz", help=f"from `vimnp convert`{without}"
+        "--weights",
+        *short,
+        type=file_name,
+        metavar="W.npz",
+        help=f"from `vimnp convert`{without}",
     )
     group.add_argument(
         "--model",
-        *short,
         type=file_name,
         metavar="NAME",
         help="published weights, fetched the first time: a name that `vimnp fetch` lists, "
