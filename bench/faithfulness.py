@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
-from surroundings import begin, print_table
+from surroundings import run, table
 
 import vimnp
 from tests.support.digits import all_scans
@@ -67,25 +68,34 @@ def mean_scores(
     return float(np.mean(scores[: len(steps)])), float(np.mean(scores[len(steps) :]))
 
 
-def rows(model: vimnp.VisionMamba, scans: list[np.ndarray]) -> Iterator[tuple[str, ...]]:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: ``scans``, and in ``rankings`` the mean scores of each."""
+    model = vimnp.load("digits")
+    chosen = json.loads(HELD_OUT.read_text())["indices"][: options.scans]
+    pictures, _ = all_scans()
+    scans = [model.preprocess(pictures[i]) for i in chosen]
+    rows = []
     for name, ranking in rankings(model).items():
         found = np.mean([mean_scores(model, x, ranking(x)) for x in scans], axis=0)
-        yield name, f"{found[0]:.2f}", f"{found[1]:.2f}"
+        rows.append({"ranked_by": name, "deletion": found[0], "insertion": found[1]})
+    return {"scans": len(scans), "rankings": rows}
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    columns = ("ranked by", "deletion (lower is better)", "insertion (higher)")
+    return table(
+        columns,
+        (
+            (row["ranked_by"], f"{row['deletion']:.2f}", f"{row['insertion']:.2f}")
+            for row in figures["rankings"]
+        ),
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scans", type=int, default=150, help="how many (%(default)s)")
-    options = parser.parse_args()
-    begin()
-    model = vimnp.load("digits")
-    chosen = json.loads(HELD_OUT.read_text())["indices"][: options.scans]
-    pictures, _ = all_scans()
-    scans = [model.preprocess(pictures[i]) for i in chosen]
-    print(f"{len(scans)} held-out scans, 4x4 patches\n")
-    print_table(
-        ("ranked by", "deletion (lower is better)", "insertion (higher)"), rows(model, scans)
-    )
+    run(parser, measure, markdown)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
-from surroundings import begin, print_table
+from surroundings import run, table
 
 import vimnp
 from tests.support.digits import all_scans
@@ -35,9 +36,8 @@ def shares(vectors: np.ndarray, labels: np.ndarray, queries: list[int]) -> Itera
     yield is_same.mean()
 
 
-def main() -> None:
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
-    begin()
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: numbers of scans, and in ``compared_by`` the shares of each."""
     model = vimnp.load("digits")
     queries = json.loads(HELD_OUT.read_text())["indices"]
     scans, labels = all_scans()
@@ -46,14 +46,27 @@ def main() -> None:
         "features": model.features(inputs),
         "pixels": inputs.reshape(len(inputs), -1),
     }
-    print(f"{len(queries)} held-out scans, looked for among {len(scans) - len(queries):,}\n")
-    print_table(
-        ("compared by", "the nearest shows the same digit", "of the ten nearest"),
+    rows = []
+    for name, each in vectors.items():
+        nearest, of_ten = shares(each, labels, queries)
+        rows.append({"vectors": name, "nearest": nearest, "of_ten": of_ten})
+    return {"queries": len(queries), "among": len(scans) - len(queries), "compared_by": rows}
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    columns = ("compared by", "the nearest shows the same digit", "of the ten nearest")
+    return table(
+        columns,
         (
-            (name, *(f"{share:.1%}" for share in shares(each, labels, queries)))
-            for name, each in vectors.items()
+            (row["vectors"], f"{row['nearest']:.1%}", f"{row['of_ten']:.1%}")
+            for row in figures["compared_by"]
         ),
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    run(parser, measure, markdown)
 
 
 if __name__ == "__main__":

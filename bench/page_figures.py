@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
+import faithfulness
+import nearest
 from peers import report as vision_mamba
 from peers.int8.networks import DEITS
 from peers.language import report as language
@@ -210,5 +212,7 @@ FIGURES: dict[str, Callable[[Record], str]] = {
     "language_targets": _of("language", lambda r: target_table(language_targets(r))),
     "language_in_short": _of("language", language_in_short),
     "memory_rate": _of("language", memory_rate),
+    "faithfulness": _of("faithfulness", faithfulness.markdown),
+    "nearest": _of("nearest", nearest.markdown),
 }
 """By the names in the markers."""

@@ -29,6 +29,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "int8": ("peers/int8", "--rounds", "8"),
     "vmamba": ("peers/vmamba", "--rounds", "8"),
     "language": ("peers/language", "--rounds", "8"),
+    "faithfulness": ("faithfulness.py",),
+    "nearest": ("nearest.py",),
 }
 """The script of each section, in this folder, and its options."""
 

@@ -55,7 +55,7 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 def write_json(figures: dict[str, Any], file: Path | None) -> None:
     """Write them, if a file is asked for."""
     if file is not None:
-        file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(figures, indent=1, default=float) + "\n", encoding="utf-8")
 
 
 def run(
