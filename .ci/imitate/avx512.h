@@ -109,6 +109,27 @@ IMITATION __m512i imitated_load_si512(const void *from)
     return imitated_loadu_si512(from);
 }
 
+/* A lane whose bit is not set is neither read nor written; read, it is zero. */
+IMITATION __m512 imitated_maskz_loadu_ps(__mmask16 mask, const void *from)
+{
+    float lanes[16] = {0};
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            memcpy(lanes + i, (const char *)from + 4 * i, sizeof lanes[i]);
+    __m512 result;
+    memcpy(&result, lanes, sizeof result);
+    return result;
+}
+
+IMITATION void imitated_mask_storeu_ps(void *to, __mmask16 mask, __m512 a)
+{
+    float lanes[16];
+    memcpy(lanes, &a, sizeof lanes);
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            memcpy((char *)to + 4 * i, lanes + i, sizeof lanes[i]);
+}
+
 /* ---- Floats ---- */
 
 FLOATS_IN_HALVES(max_ps, _mm256_max_ps) /* b, where one of them is NaN, or both are zero */
@@ -323,6 +344,10 @@ IMITATION __m128i imitated_cvtepi32_epi8(__m512i a)
 #define _mm512_loadu_si512 imitated_loadu_si512
 #undef _mm512_load_si512
 #define _mm512_load_si512 imitated_load_si512
+#undef _mm512_maskz_loadu_ps
+#define _mm512_maskz_loadu_ps imitated_maskz_loadu_ps
+#undef _mm512_mask_storeu_ps
+#define _mm512_mask_storeu_ps imitated_mask_storeu_ps
 #undef _mm512_max_ps
 #define _mm512_max_ps imitated_max_ps
 #undef _mm512_min_ps

@@ -2,7 +2,11 @@
  *
  *     cc -O2 -shared -fPIC .ci/imitate/avx_vnni.c -o avx_vnni.so
  *     CFLAGS=-DVIMNP_EMULATED_AVX_VNNI python setup.py build_ext --inplace
- *     LD_PRELOAD=./avx_vnni.so VIMNP_ISA=avxvnni python -m pytest -p no:faulthandler -k avxvnni tests/engine/test_per_channel_products.py
+ *     LD_PRELOAD=./avx_vnni.so python -m pytest -p no:faulthandler --hypothesis-profile=few \
+ *         -k "avxvnni and not own_sizes and not finite" tests/engine/test_per_channel_products.py
+ *
+ * A build that imitates AVX-512 (avx512.h) can have that flag besides: the sets do not touch each other. Products
+ * of the networks' own sizes take many seconds each, and are left out.
  *
  * The processor raises SIGILL at the instruction; the handler does what Intel's manual says of it to the
  * registers that the system has saved, and goes on behind it. That takes some microseconds, and whatever else is

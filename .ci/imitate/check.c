@@ -194,6 +194,17 @@ static void check_ints(const union lanes *a, const union lanes *b, const union l
         compare("maddubs_epi16", i, bytes.us[i], (uint16_t)saturated(two), 0, a->us[i], b->us[i]);
         compare("srli_epi16", i, right.us[i], a->us[i] >> 8, 0, a->us[i], 0);
     }
+    /* Some lanes alone, of an address that fits nothing. */
+    const __mmask16 mask = (__mmask16)b->u[0];
+    union lanes some;
+    some.floats = _mm512_maskz_loadu_ps(mask, room + 3);
+    for (int i = 0; i < 16; i++)
+        compare("maskz_loadu_ps", i, some.u[i], mask >> i & 1 ? a->u[i] : 0, 0, mask, 0);
+    memset(room, 0x5a, sizeof room);
+    _mm512_mask_storeu_ps(room + 3, mask, a->floats);
+    memcpy(&some, room + 3, sizeof some);
+    for (int i = 0; i < 16; i++)
+        compare("mask_storeu_ps", i, some.u[i], mask >> i & 1 ? a->u[i] : 0x5a5a5a5a, 0, mask, 0);
     union lanes same;
     same.floats = _mm512_set1_ps(a->f[0]);
     for (int i = 0; i < 16; i++)

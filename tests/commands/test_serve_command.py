@@ -141,7 +141,7 @@ def test_the_bundled_network_answers_until_a_signal_comes(number: signal.Signals
 def test_what_is_asked_for_before_the_signal_is_answered(tmp_path: Path) -> None:
     weights = write_language_model(tmp_path / "tiny.npz")
     with started("--model", f"text={weights}") as server:
-        asked = {"model": "text", "prompt": "abc", "max_tokens": 1500, "ignore_eos": True}
+        asked = {"model": "text", "prompt": "abc", "max_tokens": 400, "ignore_eos": True}
         answers: list[tuple[int, bytes]] = []
 
         def ask() -> None:
@@ -157,8 +157,20 @@ def test_what_is_asked_for_before_the_signal_is_answered(tmp_path: Path) -> None
         _, err = server.process.communicate(timeout=60)
     ((status, body),) = answers
     assert status == 200
-    assert json.loads(body)["usage"]["completion_tokens"] == 1500
+    assert json.loads(body)["usage"]["completion_tokens"] == 400
     assert (server.process.returncode, err) == (0, "")
+
+
+@needs_serve
+@pytest.mark.parametrize("key", [None, "secret"])
+def test_whoever_reaches_the_machine_can_ask_where_there_is_no_key(key: str | None) -> None:
+    arguments = () if key is None else ("--api-key", key)
+    with started("--model", "digits", "--host", "0.0.0.0", *arguments) as server:
+        assert server.ask("GET", "/livez")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        _, err = server.process.communicate(timeout=60)
+    words = "vimnp: there is no --api-key: whoever reaches this machine can ask\n"
+    assert err == (words if key is None else "")
 
 
 @needs_serve

@@ -9,9 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,9 @@ from tests.support.cameras import (
 )
 from tests.support.commands import Command, assert_refused
 from tests.support.processes import is_ours
+from vimnp.commands import watch
 from vimnp.watch import newest
+from vimnp.watch.frames import Pace
 from vimnp.weights import BUNDLED_DIGITS, WeightsFile, write_weights
 
 by_script = pytest.mark.skipif(sys.platform == "win32", reason="a script stands in for ffmpeg")
@@ -137,19 +141,29 @@ def test_labels_stand_as_they_print_and_run_nothing(
     assert not Path("hacked").exists()
 
 
-def test_a_camera_that_sends_rubbish_and_breaks_off_is_watched_on(command: Command) -> None:
+def test_a_camera_that_sends_rubbish_and_breaks_off_is_watched_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two connections: a picture, half a picture and an end; then another digit."""
     connections: Iterator[int] = iter(range(1000))
+    looked = threading.Semaphore(0)
+    look = watch._Watcher.look
+
+    def look_and_say_so(*arguments: Any) -> None:
+        look(*arguments)
+        looked.release()
 
     def answer(request: http.server.BaseHTTPRequestHandler) -> None:
         digit = 3 if next(connections) == 0 else 7
         begin_mjpeg(request)
         for data in (jpeg_of(digit), jpeg_of(digit)[:200], b"\xff\xd8"):
             request.wfile.write(mjpeg_part(data))
-            time.sleep(0.3)
+            looked.acquire(timeout=30)  # the next one would take its place
 
+    monkeypatch.setattr(watch._Watcher, "look", look_and_say_so)
+    monkeypatch.setattr(Pace, "is_due", lambda _: True)
     with http_camera(answer) as camera:
-        run = command("watch", "--camera", camera.url, "--every", "0.02", "--looks", 5, "--all")
+        run = command("watch", "--camera", camera.url, "--looks", 5, "--all")
     assert run.code == 0
     assert [line.split()[-1] for line in run.out.splitlines()] == ["3", "7"]
     assert run.err.count("cannot be read as a picture") == 2
@@ -190,7 +204,7 @@ def test_a_signal_ends_it_and_what_it_started(
         try:
             assert process.stdout.readline().split()[-1] == "3"
             pid_file = tmp_path / "bin" / "pid"
-            while not (pid_file.exists() and pid_file.read_text()):
+            while process.poll() is None and not (pid_file.exists() and pid_file.read_text()):
                 time.sleep(0.01)
             process.send_signal(number)
             out, err = process.communicate(timeout=60)

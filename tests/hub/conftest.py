@@ -24,7 +24,7 @@ def hub(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """A Hub, which the real client asks, and has fetched nothing from yet."""
     constants = pytest.importorskip("huggingface_hub.constants", reason="needs the Hub's client")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
     found = FakeHub()
     with serving(found) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)

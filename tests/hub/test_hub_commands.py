@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -15,7 +16,9 @@ from tests.support.commands import Command, assert_refused
 from tests.support.commands import command as command
 from tests.support.fake_hub import COMMIT, FakeHub
 from tests.support.mamba_checkpoints import CONFIG, write_original
-from vimnp.hub.names import origins
+from vimnp.commands import serve
+from vimnp.hub import names
+from vimnp.hub.names import Origin, origins
 from vimnp.models.mamba.model import MambaLM
 from vimnp.weights import WeightsFile
 
@@ -73,6 +76,29 @@ def test_a_table_says_which_weights_a_name_stood_for(
     if run.code == 0:  # folders of classes are another matter
         digest = hashlib.sha256(micro.read_bytes()).hexdigest()
         assert json.loads(run.out)["weights_sha256"] == digest
+
+
+def test_serve_takes_names_of_both_kinds(
+    hub: FakeHub, micro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_original(tmp_path / "lm")
+    hub.repositories["us/lm-1.4b"] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    table = {
+        "micro": Origin("us/micro", "MIT", "vim"),
+        "lm-1.4b": Origin("us/lm-1.4b", "MIT", "mamba"),
+    }
+    monkeypatch.setattr(names, "_LISTED", table)
+    options = argparse.Namespace(
+        model=["micro", "lm-1.4b", "again=us/lm-1.4b"],
+        dtype="int4",
+        precision="int8",
+        threads=1,
+        backend=None,
+    )
+    served = serve._load(options)
+    assert [*served] == ["micro", "lm-1.4b", "again"]
+    assert served["micro"].metadata.dtype == "int8"
+    assert served["lm-1.4b"].metadata.dtype == "int4"
 
 
 def test_bench_takes_a_name(command: Command, micro: Path) -> None:

@@ -377,6 +377,18 @@ def test_an_open_picture_that_is_too_large_is_refused(monkeypatch: pytest.Monkey
         assert np.isfinite(preprocess(image, (16, 16), IMAGENET)).all()
 
 
+def test_a_limit_of_ones_own_stands_in_for_pillow_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in READ:
+        data = encoded(kind)
+        with pytest.raises(ImageError, match="= 4096 pixels; expected at most 4095: scale") as e:
+            read_image(io.BytesIO(data), most_pixels=4095)
+        assert "PIL" not in str(e.value)
+        with monkeypatch.context() as patch:
+            # Some of pillow's decoders hold pictures to its own limit, too.
+            patch.setattr(Image, "MAX_IMAGE_PIXELS", 4095 if kind in ("JPEG", "PNG") else None)
+            assert read_image(io.BytesIO(data), most_pixels=4096).size == (64, 64)
+
+
 def test_a_vast_tile_of_an_open_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     image = Image.open(io.BytesIO(tiff(8, 8, b"\x80" * 4096, (322, 64), (323, 64))))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4095)

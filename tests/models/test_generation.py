@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.support.writers import Scripted, Vocabulary, Writer
 from vimnp.engine.state import State, StateSizes
-from vimnp.errors import ConfigError, StateError, TextError
-from vimnp.models.generation import Generation, generate, stream
+from vimnp.errors import ConfigError, StateError, TextError, WeightsError
+from vimnp.models.generation import Generation, advance_together, generate, stream
 from vimnp.models.sampling import log_probabilities
 from vimnp.text.byte_tokenizer import Bytes
 from vimnp.text.protocol import expect_fitting
@@ -428,3 +428,95 @@ def test_a_tokenizer_of_more_ids_than_the_network_is_refused() -> None:
     expect_fitting(Bytes(), 256)
     with pytest.raises(TextError, match="has 256 ids, and the network knows 255; expected"):
         expect_fitting(Bytes(), 255)
+
+
+# ---- Texts that come and go, a token each in one pass --------------------------------------------
+
+
+TALKER = Writer(Vocabulary(vocab_size=128, eos_ids=(0,)), Bytes())
+
+
+@given(
+    prompts=st.lists(st.text("abc", min_size=1, max_size=5), min_size=1, max_size=5),
+    begins=st.lists(st.integers(0, 6), min_size=5, max_size=5),
+    lengths=st.lists(st.integers(0, 9), min_size=5, max_size=5),
+)
+def test_texts_that_come_and_go_are_what_they_would_be_alone(
+    prompts: list[str], begins: list[int], lengths: list[int]
+) -> None:
+    settings: list[Any] = [
+        {"temperature": 1.0, "seed": seed, "max_new_tokens": length, "logprobs": 0}
+        for seed, length in enumerate(lengths)
+    ]
+    writings = [stream(TALKER, each, **own) for each, own in zip(prompts, settings, strict=False)]
+    told = [""] * len(writings)
+    for turn in range(20):
+        going = [i for i, begin in zip(range(len(writings)), begins, strict=False) if turn >= begin]
+        outcomes = advance_together([writings[index] for index in going])
+        for index, outcome in zip(going, outcomes, strict=True):
+            assert isinstance(outcome, bool)
+            told[index] += "".join(writings[index].pieces())
+            if not outcome:
+                assert writings[index].finish_reason is not None
+    for prompt, own, writing, text in zip(prompts, settings, writings, told, strict=False):
+        alone = one(TALKER, prompt, **own)
+        assert writing.result == alone
+        assert (text, writing.finish_reason) == (alone.text, alone.finish_reason)
+        np.testing.assert_array_equal(writing.result.state.conv[0], alone.state.conv[0])
+
+
+def test_texts_that_are_written_at_once_share_their_passes() -> None:
+    writer = Writer(tokenizer=Bytes())
+    writings = [stream(writer, each, ignore_eos=True) for each in ("a", "bc", "def")]
+    assert advance_together(writings) == [True] * 3
+    assert writer.calls == [(1, 1), (1, 2), (1, 3)]  # the prompts
+    assert advance_together(writings) == [True] * 3
+    assert advance_together(writings[1:]) == [True] * 2
+    assert writer.calls[3:] == [(3, 1), (2, 1)]
+
+
+class Broken(Writer):
+    """Its logits after an "x" are no numbers."""
+
+    def after_each(self, ids: np.ndarray, state: State, row: int) -> np.ndarray:
+        logits = super().after_each(ids, state, row)
+        logits[ids == ord("x")] = math.nan
+        return logits
+
+
+def test_what_is_wrong_with_one_text_does_not_hurt_the_others() -> None:
+    broken, bias = Broken(tokenizer=Bytes()), {ord("x"): 1000.0}
+    good = [stream(broken, each, logit_bias={ord("x"): -math.inf}, seed=1) for each in ("abc", "d")]
+    late = stream(broken, "b", logit_bias=bias)  # it writes an x, and reads it in the next pass
+    early = stream(broken, "x")
+    first = advance_together([good[0], late, early, good[1]])
+    assert [str(each)[:20] if isinstance(each, Exception) else each for each in first] == [
+        True,
+        True,
+        "256 of the network's",
+        True,
+    ]
+    second = advance_together([good[0], late, good[1]])
+    assert (second[0], second[2]) == (True, True)
+    assert isinstance(second[1], WeightsError)
+    for prompt, writing in zip(("abc", "d"), good, strict=True):
+        while writing.advance():
+            pass
+        assert writing.result == one(broken, prompt, logit_bias={ord("x"): -math.inf}, seed=1)
+
+
+def test_a_pass_that_fails_leaves_all_texts_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tokenizer=Bytes())
+    writings = [stream(writer, each, seed=1) for each in ("ab", "c")]
+    advance_together(writings)
+
+    def fail(self: Writer, *arguments: Any, **options: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "__call__", fail)
+        assert [type(each) for each in advance_together(writings)] == [MemoryError] * 2
+    for prompt, writing in zip(("ab", "c"), writings, strict=True):
+        while writing.advance():
+            pass
+        assert writing.result == one(writer, prompt, seed=1)

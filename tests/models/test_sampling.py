@@ -198,6 +198,14 @@ def test_what_means_nothing_is_refused_by_name(name: str, values: list[Any], exp
             Sampling(**{name: value})
 
 
+@pytest.mark.parametrize("name", ["temperature", "top_p", "min_p", "repetition_penalty"])
+def test_a_number_that_is_too_large_for_a_float_means_nothing(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is 1000"):
+        Sampling(**{name: 10**400})
+    with pytest.raises(ConfigError, match="for the id 0; expected a number, or minus"):
+        Sampling(logit_bias={0: 10**400})
+
+
 def test_biases_that_mean_nothing_are_refused() -> None:
     for bias in ({0: math.nan}, {0: math.inf}, {0: "1"}, {0: True}):
         with pytest.raises(ConfigError, match="for the id 0; expected a number, or minus"):

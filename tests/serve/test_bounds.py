@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +16,10 @@ pytest.importorskip("uvicorn", reason="needs the extra serve: uvicorn")
 pytest.importorskip("python_multipart", reason="needs the extra serve: python-multipart")
 
 import vimnp
+from tests.support.micro_language import MICRO_LANGUAGE
 from tests.support.server import Client, networks_are_busy, serving, seven
 from vimnp.errors import ConfigError
+from vimnp.models.mamba.model import MambaLM
 from vimnp.serve.limits import Limits
 
 MODEL = vimnp.load("digits")
@@ -167,6 +171,27 @@ def test_a_request_that_takes_too_long_is_told_so() -> None:
         assert answer.status == 504
         assert "0.3 seconds" in answer.json["error"]
         assert is_well(client)
+
+
+def test_who_does_not_read_an_answer_holds_no_place_for_ever() -> None:
+    limits = Limits(seconds=1.0, new_tokens=10**6)
+    model = MambaLM.random(MICRO_LANGUAGE, tokenizer="bytes")
+    with serving({"digits": MODEL, "text": model}, limits=limits) as client:
+        body = json.dumps(
+            {
+                "model": "text",
+                "prompt": ["a"] * 16,
+                "stream": True,
+                "logprobs": 20,
+                "max_tokens": 10**6,
+                "ignore_eos": True,
+            }
+        )
+        with client.raw() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            head = HEAD.replace(b"/models/digits", b"/v1/completions")
+            connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body.encode())
+            assert is_well(client)
 
 
 def test_an_error_of_ours_is_logged_and_tells_nothing_of_the_inside(

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +14,21 @@ import pytest
 
 from tests.support.served_process import serving
 
-for needed in ("starlette", "uvicorn", "multipart"):
-    pytest.importorskip(needed, reason="the server is made of it")
+pytest.importorskip("starlette", reason="needs the extra serve: starlette")
+pytest.importorskip("uvicorn", reason="needs the extra serve: uvicorn")
+pytest.importorskip("python_multipart", reason="needs the extra serve: python-multipart")
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(
-    r"^<!-- not run: it asks a server -->\n\n```sh\n(.*?)^```$",
-    (ROOT / "docs" / "serving.md").read_text(encoding="utf-8"),
-    re.DOTALL | re.M,
-)
+PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+
+
+def blocks_of(language: str) -> list[str]:
+    """What the page asks a server for."""
+    block = rf"^<!-- not run: it asks a server -->\n\n```{language}\n(.*?)^```$"
+    return re.findall(block, PAGE, re.DOTALL | re.M)
+
+
+BLOCKS = blocks_of("sh")
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +52,24 @@ def test_an_example_is_answered(url: str, block: str) -> None:
     assert events[1:] == [] or events[-1].strip() == "[DONE]"
 
 
+@pytest.mark.parametrize("block", blocks_of("python"))
+def test_a_client_is_answered(url: str, block: str) -> None:
+    client = re.findall(r"^from (\w+) import", block, re.M)[0]
+    pytest.importorskip(client, reason="the example is for this client")
+    asked = block.replace("http://127.0.0.1:8000/", url)
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_there_are_examples() -> None:
     assert len(BLOCKS) >= 6
+    assert len(blocks_of("python")) >= 2
 
 
 def test_the_page_shows_what_is_answered(url: str) -> None:
-    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    shown = json.loads(re.findall(r"^```json\n(.*?)^```$", text, re.DOTALL | re.M)[0])
+    shown = json.loads(re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.M)[0])
     asked = BLOCKS[0].replace("http://127.0.0.1:8000/", url)
     done = subprocess.run(["bash", "-ec", asked], cwd=ROOT, capture_output=True, check=True)
     answered = json.loads(done.stdout)

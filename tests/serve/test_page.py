@@ -16,15 +16,19 @@ from tests.support.browser import Browser, browsing, write_camera
 from tests.support.digits import SCANS
 from tests.support.served_process import Server, serving
 
-for needed in ("starlette", "uvicorn", "selenium"):
-    pytest.importorskip(needed, reason="it serves the page, or drives the browser")
+pytest.importorskip("starlette", reason="needs the extra serve: starlette")
+pytest.importorskip("uvicorn", reason="needs the extra serve: uvicorn")
+pytest.importorskip("python_multipart", reason="needs the extra serve: python-multipart")
+pytest.importorskip("selenium", reason="needs the extra browser: selenium")
 
+ODD_NAME = "my/digits, größer #2?"
 _PHONE = 360, 740
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving("--model", "digits", "--model", "pydoc", "--max-tokens", 1 << 20) as found:
+    models = ("--model", "digits", "--model", "pydoc", "--model", f"{ODD_NAME}=digits")
+    with serving(*models, "--max-tokens", 1 << 20) as found:
         yield found
 
 
@@ -116,6 +120,18 @@ def test_the_heat_map_can_be_switched_off(page: Browser) -> None:
     page.until(lambda: page("map").is_displayed())
 
 
+def test_another_network_looks_at_the_same_picture(page: Browser) -> None:
+    choose(page, SCANS[3])
+    page.until(lambda: page("map").is_displayed())
+    page("model").send_keys("my")
+    page.until(lambda: best(page) == "3" and page("map").is_displayed())
+    assert page("model").get_property("value") == ODD_NAME
+    asked = [url for url in page.requests() if "%232" in url]
+    assert [url.partition("127.0.0.1:")[2].partition("/")[2] for url in asked] == [
+        f"{kind}/my/digits%2C%20gr%C3%B6%C3%9Fer%20%232%3F" for kind in ("models", "explain")
+    ]
+
+
 def test_a_picture_is_dropped_and_pasted(page: Browser) -> None:
     give = """
         const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
@@ -179,6 +195,20 @@ def test_frames_are_sent_as_large_as_the_network_needs(page: Browser) -> None:
         return [width, height];
     """)
     assert size == [85, 64]
+
+
+def test_a_camera_goes_on_when_the_server_is_back(page: Browser) -> None:
+    page("open-camera").click()
+    page.until(lambda: best(page) == "7")
+    page.run("""
+        window.real = window.fetch;
+        window.fetch = () => Promise.reject(new TypeError("no connection"));
+    """)
+    page.until(lambda: page("state").text == "not reachable")
+    assert page("problem").text == "The server cannot be reached."
+    page.run("window.fetch = window.real")
+    page.until(lambda: page("state").text == "ready" and not page("problem").is_displayed())
+    assert page("video").is_displayed()
 
 
 # ---- Text ---------------------------------------------------------------------------------------
@@ -344,10 +374,22 @@ def test_a_file_that_is_no_picture_is_told_of(
     choose(started, tmp_path / "words.png")
     started.until(lambda: started("problem").is_displayed())
     assert "picture" in started("problem").text
-    assert started("unseen").is_displayed()
+    assert started("stage").text.startswith("Drop a picture")
     choose(started, SCANS[3])
     started.until(lambda: best(started) == "3")
     assert not started("problem").is_displayed()
+
+
+def test_what_only_the_network_can_read_is_classified_all_the_same(
+    page: Browser, tmp_path: Path
+) -> None:
+    """No browser but Safari draws TIFF."""
+    with Image.open(SCANS[6]) as image:
+        image.save(tmp_path / "six.tiff")
+    choose(page, tmp_path / "six.tiff")
+    page.until(lambda: best(page) == "6" and page("map").is_displayed())
+    assert page("unseen").is_displayed()
+    assert not page("shown").is_displayed()
 
 
 def test_a_busy_server_is_asked_again(page: Browser) -> None:
@@ -370,10 +412,11 @@ def test_a_key_is_asked_for_and_a_server_that_ends_is_told_of(started: Browser) 
     with serving("--api-key", "open sesame") as own:
         started.open(own.url)
         started.until(lambda: started("key-form").is_displayed())
+        assert started("state").text == "locked"
         assert not started("picture-card").is_displayed()
+        assert not started("problem").is_displayed()
         started("key").send_keys("wrong", started.keys.ENTER)
-        started.until(lambda: not started("key").get_property("value"))
-        started.until(lambda: started("problem").is_displayed())
+        started.until(lambda: started("problem").text == "This is not the server's key.")
         started("key").send_keys("open sesame", started.keys.ENTER)
         started.until(lambda: started("picture-card").is_displayed())
         assert not started("key-form").is_displayed()

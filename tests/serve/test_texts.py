@@ -16,7 +16,7 @@ pytest.importorskip("python_multipart", reason="needs the extra serve: python-mu
 
 import vimnp
 from tests.support.micro_language import MICRO_LANGUAGE
-from tests.support.server import Client, serving
+from tests.support.server import Client, networks_are_busy, serving
 from vimnp.models.conversation import Conversation
 from vimnp.models.mamba.model import MambaLM
 from vimnp.serve.limits import Limits
@@ -111,8 +111,12 @@ def test_several_texts_for_a_prompt_have_seeds_of_their_own(client: Client) -> N
 
 
 def test_texts_that_are_written_at_once_do_not_disturb_each_other(client: Client) -> None:
-    with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda seed: complete(client, seed=seed), range(8)))
+    with ThreadPoolExecutor(8) as threads:
+        with networks_are_busy(client):
+            asked = [threads.submit(complete, client, seed=seed) for seed in range(8)]
+            while client.app.state.admission.requests < 8:
+                pass
+        found = [each.result() for each in asked]
     expected = [write(seed=seed).text for seed in range(8)]
     assert [each["choices"][0]["text"] for each in found] == expected
 

@@ -45,12 +45,14 @@ class Browser:
         from selenium.webdriver.common.keys import Keys
 
         self.driver, self.keys = driver, Keys
+        self._requests: list[str] = []
 
     def open(self, url: str) -> None:
         """Open a page anew, and forget what was logged of others."""
         self.resize(1280, 900)
         self.driver.get("about:blank")
         self.console(), self.requests()
+        self._requests.clear()
         self.driver.get(url)
         self.until(lambda: self("state").text != "connecting")
 
@@ -99,15 +101,16 @@ class Browser:
         return [entry["message"] for entry in entries if entry["level"] != "DEBUG"]
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for since this was last called."""
+        """The addresses that were asked for since the page was opened."""
         messages = (
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         )
-        return [
+        self._requests += [
             message["params"]["request"]["url"]
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
         ]
+        return [*self._requests]
 
 
 @contextlib.contextmanager
@@ -129,6 +132,7 @@ def browsing(camera: Path, *switches: str) -> Iterator[Browser]:
     driver = webdriver.Chrome(options=options, service=service)
     try:
         driver.set_script_timeout(PATIENCE)
+        driver.set_page_load_timeout(PATIENCE)
         yield Browser(driver)
     finally:
         driver.quit()

@@ -36,6 +36,8 @@ class FakeHub:
         How often that happens.
     log : list of str
         Method and path of each request.
+    begins : list of int
+        Where parts of files began that were asked for.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class FakeHub:
         self.cut_after: dict[str, int] = {}
         self.cuts = 1_000_000
         self.log: list[str] = []
+        self.begins: list[int] = []
         self.address = ""
 
     def fetched(self, name: str) -> int:
@@ -57,7 +60,8 @@ class FakeHub:
     def answer(self, path: str) -> tuple[int, bytes, dict[str, str]]:
         """Status, content and headers, for a request of the whole."""
         if path in self.releases:
-            return 200, self.releases[path], {}
+            data = self.releases[path]
+            return 200, data, {"ETag": f'"{_git_blob(data)}"'}
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(/revision/([^?]+))?(\?.*)?", path):
             return self._describe(found[1], found[3] or "main")
         if found := re.fullmatch(r"/cdn/([^/]+/[^/]+)/(.+)", path):
@@ -144,6 +148,7 @@ def serving(hub: FakeHub) -> Iterator[str]:
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             if status == 200 and asked:
                 begin = int(asked[1])
+                hub.begins.append(begin)
                 headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
                 status, data = 206, data[begin:]
             self.send_response(status)

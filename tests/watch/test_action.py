@@ -40,7 +40,7 @@ def written(tmp_path: Path) -> list[dict[str, object]]:
 def test_it_gets_its_words_the_facts_and_the_picture(
     program: str, tmp_path: Path, said: list[str]
 ) -> None:
-    action = Action(program + " 'two words' $HOME ;", waits=True, tell=said.append)
+    action = Action(program + ' "two words" $HOME ;', waits=True, tell=said.append)
     action.run({"VIMNP_LABEL": "seven"}, b"12345")
     action.finish()
     (found,) = written(tmp_path)

@@ -119,7 +119,7 @@ def test_an_address_of_a_video_is_read(video: Path) -> None:
         assert number_of(next(frames)) == "3"
         left = [number_of(frame) for frame in itertools.islice(frames, 3)]
         assert set(left) <= {"3", "7", "1"}
-        frames.close()  # type: ignore[attr-defined]
+        frames.close()
 
 
 @needs_ffmpeg
@@ -129,7 +129,7 @@ def test_a_camera_is_read_by_rtsp() -> None:
         assert (camera.name, camera.live) == (address, True)
         frames = iter(camera.open())
         assert [number_of(frame) for frame in itertools.islice(frames, 3)] == ["7"] * 3
-        frames.close()  # type: ignore[attr-defined]
+        frames.close()
 
 
 @needs_ffmpeg
@@ -225,3 +225,19 @@ def test_a_camera_of_this_machine_is_asked_by_its_device(
     assert arguments[at - 2 : at + 2] == device_input("/dev/video1")
     with pytest.raises(CameraError, match="--camera 0: there is no /dev/video0; there "):
         find_camera("0", 0.5)
+
+
+@by_script
+def test_a_link_to_a_device_is_that_camera(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "usb-camera"
+    link.symlink_to(os.devnull)  # a device that every machine has
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sources.os.path, "realpath", lambda path: "/dev/video2")
+    monkeypatch.setattr(sources.os.path, "exists", lambda path: True)
+    fake_ffmpeg(folder, PICTURE)
+    assert find_camera(str(link), 0.5).name == "/dev/video2"
+    monkeypatch.undo()
+    with pytest.raises(CameraError, match="is neither a file nor a camera"):
+        find_camera(str(link), 0.5)

@@ -97,7 +97,7 @@ def test_a_camera_that_breaks_off_is_opened_until_it_is_back() -> None:
 
 
 def test_a_camera_that_falls_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(newest, "SILENCE", 0.05)
+    monkeypatch.setattr(newest, "SILENCE", 1.0)
     said, tell = told()
     first, second = FakeStream(1), FakeStream(2)
     frames = frames_of(camera_of(first, second), 0.01, tell)

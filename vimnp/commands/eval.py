@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vimnp.commands.cluster_options import add_cluster, cluster_option, rows_source
 from vimnp.commands.console import FAILURE, INTERRUPTED, printable, say
 from vimnp.commands.model_options import (
     add_way,
@@ -19,7 +20,7 @@ from vimnp.commands.model_options import (
 from vimnp.commands.options import add_count, file_name
 from vimnp.commands.progress import progress_bar
 from vimnp.errors import VimnpError
-from vimnp.evaluate.accuracy import Accuracy, Evaluation, evaluate, expect_logits
+from vimnp.evaluate.accuracy import Accuracy, Evaluation, Rank, evaluate, expect_logits
 from vimnp.evaluate.image_folder import ImageFolder, Sample, find_pictures, spread
 from vimnp.evaluate.results import ResultsFile
 from vimnp.models.precision import PRECISIONS
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that a file in int8 was made of, for one",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every class")
+    add_cluster(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -124,6 +126,9 @@ def _compare(
     """Two networks on the same pictures, neither of which is resumed."""
     from vimnp.evaluate.comparison import compare
 
+    others = cluster_option(options)
+    if others is not None:
+        raise VimnpError(f"--compare with {others}: both networks run in this process; take one")
     if options.resume is not None:
         raise VimnpError("--compare with --resume: results of two networks are not kept; take one")
     if options.compare in PRECISIONS:
@@ -168,7 +173,11 @@ def _evaluate(
     say_if_bundled(options)
     if folder.assumption is not None:
         say(f"assumed {folder.assumption}")
-    with progress_bar(len(samples), "picture", done) as bar:
+    rank = Rank(str(folder.path), dict(samples))
+    with (
+        rows_source(options, rank, model, batch=options.batch) as elsewhere,
+        progress_bar(len(samples), "picture", done) as bar,
+    ):
         return evaluate(
             model,
             folder.path,
@@ -176,6 +185,7 @@ def _evaluate(
             batch=options.batch,
             results=results,
             on_progress=bar.update,
+            rows_of=elsewhere,
         )
 
 

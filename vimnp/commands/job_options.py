@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from vimnp.commands.cluster_options import add_cluster
 from vimnp.commands.options import add_count, as_given, file_name
 from vimnp.images import preprocessing as image
 from vimnp.jobs.shard import Shard
@@ -48,6 +49,7 @@ def add_output(parser: argparse.ArgumentParser, help: str, *, required: bool = F
         help="only every N-th picture, from the K-th on, into FILE.shard-K-of-N: `vimnp merge "
         "FILE` makes the table of all N, which may run at once, on one machine or on many",
     )
+    add_cluster(parser)
 
 
 def _shard(text: str) -> Shard:

@@ -19,6 +19,7 @@ from vimnp.commands.model_options import (
 )
 from vimnp.commands.options import add_count
 from vimnp.errors import ImageError, VimnpError
+from vimnp.jobs.addresses import is_address, read_picture
 from vimnp.jobs.pictures import named_pictures
 from vimnp.models.vision import Prediction
 
@@ -46,14 +47,15 @@ def run(options: argparse.Namespace) -> int:
         from vimnp.commands.predict_table import run_to_table
 
         return run_to_table(options)
-    for option in ("resume", "batch", "shard"):
+    for option in ("resume", "batch", "shard", "scheduler", "workers"):
         if getattr(options, option):
             raise VimnpError(f"--{option} is for a table; expected --output FILE beside it")
     model = load_model(options)
     answers: list[dict[str, Any]] = []
     for path in list(named_pictures(options.images, sys.stdin)):
         try:
-            best = model.predict(path, top_k=options.top_k)
+            picture = read_picture(path) if is_address(path) else path
+            best = model.predict(picture, top_k=options.top_k)
         except ImageError as error:  # the other pictures still get their answer
             say(error)
             answers.append({"file": path, "error": str(error)})

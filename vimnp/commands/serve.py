@@ -76,7 +76,13 @@ def run(options: argparse.Namespace) -> int:
         import python_multipart  # noqa: F401  # starlette misses it only when a form comes
 
         from vimnp.serve.app import make_app
-        from vimnp.serve.server import address_of, listen, make_server
+        from vimnp.serve.server import (
+            address_of,
+            is_local,
+            listen,
+            make_server,
+            return_freed_memory,
+        )
         from vimnp.serve.server import run as serve
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] == "vimnp":
@@ -86,14 +92,17 @@ def run(options: argparse.Namespace) -> int:
         ) from None
     limits = _limits(options)
     models = _load(options)
+    key = options.api_key if options.api_key is not None else os.environ.get(_KEY)
     app = make_app(
         models,
         limits=limits,
         hosts=options.allow_host,
-        api_key=options.api_key if options.api_key is not None else os.environ.get(_KEY),
+        api_key=key,
     )
-    _bound_pixels(limits.pixels)
+    return_freed_memory()
     with listen(options.host, options.port) as listener:
+        if key is None and not is_local(listener):
+            say("there is no --api-key: whoever reaches this machine can ask")
         if options.model is None:
             say("no --model given: serving the bundled model of handwritten digits, 0 to 9")
         address = address_of(listener)
@@ -147,20 +156,13 @@ def _named(asked: str) -> tuple[str, str]:
     name, sign, what = asked.partition("=")
     if not sign or os.path.exists(asked):
         what = asked
-        name = what if what in BUNDLED else Path(what).stem
+        path = Path(what)
+        # A repository's name may have a dot in it, as mamba-1.4b has.
+        is_file = path.suffix == ".npz" or path.is_file()
+        name = path.stem if is_file and what not in BUNDLED else path.name
     if not name or not what:
         raise VimnpError(f"--model {asked!r}: expected a weights file, or NAME=FILE")
     return name, what
-
-
-def _bound_pixels(most: int) -> None:
-    """The limit is pillow's own: this process is there for the server alone."""
-    import warnings
-
-    from PIL import Image
-
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    Image.MAX_IMAGE_PIXELS = most
 
 
 def _port(text: str) -> int:

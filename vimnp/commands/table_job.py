@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from vimnp.commands.cluster_options import rows_source
 from vimnp.commands.console import FAILURE, INTERRUPTED, say
 from vimnp.commands.destination import check_destination, naming
 from vimnp.commands.model_options import say_if_bundled, weights_settings
@@ -27,7 +28,7 @@ class TableJob(NamedTuple):
     operation: Tabulated
     model: VisionModel
     rows_of: Callable[[Sequence[str]], Iterator[list[Row]]]
-    """Gives the rows of pictures, some at a time and in any order: here, or on other machines."""
+    """Gives the rows of pictures in this process, some at a time and in any order."""
 
 
 def expect_output(options: argparse.Namespace, operation: type[Tabulated]) -> None:
@@ -63,9 +64,15 @@ def run_job(options: argparse.Namespace, job: TableJob) -> int:
     left = [file for file in files if not kept.has_result(file)]
     say_if_bundled(options)
     try:
-        with kept, progress_bar(len(files), "picture", len(files) - len(left)) as bar:
+        with (
+            kept,
+            rows_source(
+                options, job.operation, job.model, batch=options.batch or BATCH
+            ) as elsewhere,
+            progress_bar(len(files), "picture", len(files) - len(left)) as bar,
+        ):
             kept.add([])  # a file that cannot be written is noticed now
-            for rows in job.rows_of(left):
+            for rows in (elsewhere or job.rows_of)(left):
                 kept.add(rows)
                 bar.update(len(rows))
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import os
 
 from vimnp.commands.console import say
 from vimnp.commands.options import file_name
+from vimnp.models import LANGUAGE_MODELS
 from vimnp.models.model import stored_as
 from vimnp.weights.by_name import is_address
 
@@ -24,15 +25,18 @@ def add_weights_and_model(
     without : str
         What is said of there being none; it stands behind other words.
     *short : str
-        Other names of the option that takes a name.
+        Other names of the option that takes a file.
     """
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--weights", type=file_name, metavar="W.npz", help=f"from `vimnp convert`{without}"
+        "--weights",
+        *short,
+        type=file_name,
+        metavar="W.npz",
+        help=f"from `vimnp convert`{without}",
     )
     group.add_argument(
         "--model",
-        *short,
         type=file_name,
         metavar="NAME",
         help="published weights, fetched the first time: a name that `vimnp fetch` lists, "
@@ -69,8 +73,12 @@ def weights_named(name: str, options: argparse.Namespace) -> str:
     if os.path.isfile(name) or (name.endswith(".npz") and not is_address(name)):
         return name
     from vimnp.hub import find_weights  # most commands are given a file, or none
+    from vimnp.hub.address import parse_address
 
     settings = {key: getattr(options, key, None) for key in ("dtype", "precision")}
-    if settings["precision"] == _ALL:
+    origin = parse_address(name).origin
+    if origin is not None:  # a server may have networks of both kinds, and options for both
+        del settings["precision" if origin.family in LANGUAGE_MODELS else "dtype"]
+    if settings.get("precision") == _ALL:
         settings["precision"] = None
     return str(find_weights(name, dtype=stored_as(settings), notice=say))

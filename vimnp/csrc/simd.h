@@ -40,7 +40,13 @@ INLINE FN(vec) FN(set1)(float value)
 #endif
 }
 
-/* `lanes` is W for all blocks of channels but the last: there it keeps to the array's end. */
+#if ISA == ISA_AVX512
+#define FIRST_LANES(lanes) ((__mmask16)((1u << (lanes)) - 1))
+#endif
+
+/* `lanes` is W for all blocks of channels but the last: there it keeps to the array's end. AVX-512 has masks
+ * for that; and a call of memcpy, for which all vectors are saved, would keep a tile's sums in memory
+ * throughout where they are few (GCC 12). */
 INLINE FN(vec) FN(load)(const float *from, int lanes)
 {
 #if ISA == ISA_SCALAR
@@ -49,9 +55,13 @@ INLINE FN(vec) FN(load)(const float *from, int lanes)
 #else
     if (lanes == W)
         return *(const FN(unaligned) *)from;
+#if ISA == ISA_AVX512
+    return (FN(vec))_mm512_maskz_loadu_ps(FIRST_LANES(lanes), from);
+#else
     FN(vec) some = {0};
     memcpy(&some, from, sizeof(float) * (size_t)lanes);
     return some;
+#endif
 #endif
 }
 
@@ -64,7 +74,11 @@ INLINE void FN(store)(float *to, FN(vec) value, int lanes)
     if (lanes == W)
         *(FN(unaligned) *)to = value;
     else
+#if ISA == ISA_AVX512
+        _mm512_mask_storeu_ps(to, FIRST_LANES(lanes), (__m512)value);
+#else
         memcpy(to, &value, sizeof(float) * (size_t)lanes);
+#endif
 #endif
 }
 

@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from vimnp.errors import ImageError
 from vimnp.evaluate.image_folder import Sample
 from vimnp.evaluate.results import Outcome, ResultsFile
 from vimnp.images.preprocessing import read_image
-from vimnp.jobs.operation import Operation
+from vimnp.jobs.operation import Operation, Row
 from vimnp.models.ranking import best_first
 from vimnp.models.vision import VisionModel
 
@@ -107,6 +107,7 @@ def evaluate(
     batch: int = 8,
     results: ResultsFile | None = None,
     on_progress: Callable[[int], object] = lambda number: None,
+    rows_of: Callable[[Sequence[str]], Iterator[list[Row]]] | None = None,
 ) -> Evaluation:
     """Hold what a network sees in pictures against what is in them.
 
@@ -122,6 +123,9 @@ def evaluate(
         Pictures whose rank is in it are not looked at again; the others' are added.
     on_progress : callable
         Is told after each batch how many pictures it had.
+    rows_of : callable, optional
+        Gives the rows of :class:`Rank` for the paths of samples, some at a time and in any order:
+        for pictures that others look at, and not `model`.
 
     Returns
     -------
@@ -144,8 +148,14 @@ def evaluate(
         outcomes = {s: results.ranks[s.path] for s in samples if s.path in results.ranks}
     new = [sample for sample in samples if sample not in outcomes]
     start = time.perf_counter()
-    for first in range(0, len(new), batch):
-        found = _look_at(model, folder, new[first : first + batch])
+    by_path = {sample.path: sample for sample in new}
+    if rows_of is None:
+        rank = Rank(os.fspath(folder), dict(samples))
+        every_row = rank.batches(model, list(by_path), batch=batch, read=read_image)
+    else:
+        every_row = rows_of(list(by_path))
+    for rows in every_row:
+        found = {by_path[row["file"]]: _outcome(row) for row in rows}
         if results is not None:
             results.append(found)
         outcomes |= found
@@ -242,13 +252,6 @@ def _rank_or_error(logits: np.ndarray, target: int) -> int | ImageError:
         return error
 
 
-def _look_at(
-    model: VisionModel, folder: str | os.PathLike[str], samples: Sequence[Sample]
-) -> dict[Sample, Outcome]:
-    """What comes of a batch, in its order."""
-    rank = Rank(os.fspath(folder), dict(samples))
-    rows = rank.rows(model, [path for path, _ in samples], read_image)
-    return {
-        sample: row["rank"] if row["error"] is None else row["error"]
-        for sample, row in zip(samples, rows, strict=True)
-    }
+def _outcome(row: Row) -> Outcome:
+    found: Outcome = row["rank"] if row["error"] is None else row["error"]
+    return found

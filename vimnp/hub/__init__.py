@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vimnp.errors import HubError
+from vimnp.weights.family import Configuration
 
 
 def tell(message: str) -> None:
@@ -27,6 +28,7 @@ def find_weights(
     revision: str | None = None,
     file: str | None = None,
     refresh: bool = False,
+    check: Callable[[Configuration], object] | None = None,
     notice: Callable[[str], object] = tell,
 ) -> Path:
     """The weights file that a name stands for.
@@ -50,6 +52,9 @@ def find_weights(
         Which of several checkpoints in the repository.
     refresh : bool
         Ask whether there is a newer one, though the cache has one.
+    check : callable, optional
+        Is given the sizes of a network that the table knows, before anything is fetched; what it
+        raises ends that.
     notice : callable
         Is told what is fetched, under which licence, and what the conversion assumed; by default
         that goes to stderr.
@@ -71,6 +76,9 @@ def find_weights(
     found = None if refresh else cache.find(address, stored)
     if found is not None:
         return found
+    config = address.origin.config if address.origin else None
+    if check is not None and config is not None:
+        check(config)
     if refresh and client.is_offline():
         raise HubError(f"{name}: cannot be looked for anew while HF_HUB_OFFLINE is set; unset it")
     if not find_converter():

@@ -85,7 +85,7 @@ def naming(picture: str) -> Iterator[None]:
         raise ImageError(f"{picture}: {error}") from None
 
 
-def read_image(file: PictureFile) -> Image.Image:
+def read_image(file: PictureFile, *, most_pixels: int | None = None) -> Image.Image:
     """Open a picture file and decode it whole.
 
     Parameters
@@ -93,6 +93,9 @@ def read_image(file: PictureFile) -> Image.Image:
     file : path-like, or binary file
         A regular file, or what is open already, in one of :data:`FORMATS`. A picture of any other
         kind can be opened with pillow and given to the network as it is.
+    most_pixels : int, optional
+        A limit in the place of pillow's, which is the whole process'. pillow's stands all the same
+        where a format's own decoder looks at it, as in GIF files and icons.
 
     Returns
     -------
@@ -103,8 +106,8 @@ def read_image(file: PictureFile) -> Image.Image:
     ------
     ImageError
         If the file is missing or not regular, is no picture in one of these formats, is cut short,
-        or declares more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, pillow's limit against
-        decompression bombs.
+        or declares more pixels than `most_pixels`, or than ``PIL.Image.MAX_IMAGE_PIXELS``,
+        pillow's limit against decompression bombs.
 
     Warns
     -----
@@ -114,9 +117,9 @@ def read_image(file: PictureFile) -> Image.Image:
     """
     with _refused_as_an_image_error(f"{name_of(file)}: "):
         if not isinstance(file, str | os.PathLike):
-            return _read(_seekable(file))
+            return _read(_seekable(file), most_pixels)
         with open(open_regular(file), "rb") as opened:
-            return _read(opened)
+            return _read(opened, most_pixels)
 
 
 def _seekable(file: BinaryFile) -> IO[bytes]:
@@ -129,9 +132,9 @@ def _seekable(file: BinaryFile) -> IO[bytes]:
     return io.BytesIO(file.read())
 
 
-def _read(file: IO[bytes]) -> Image.Image:
-    image = _open(file)
-    _decode(image)
+def _read(file: IO[bytes], most_pixels: int | None) -> Image.Image:
+    image = _open(file, most_pixels)
+    _decode(image, most_pixels)
     with contextlib.suppress(Exception):  # damaged EXIF data; TIFF has them in the file
         image.getexif()
     return image
@@ -152,7 +155,7 @@ def decode(image: Image.Image) -> None:
     """
     name = getattr(image, "filename", "")
     with _refused_as_an_image_error(f"{os.fsdecode(name)}: " if name else ""):
-        _decode(image)
+        _decode(image, None)
 
 
 @contextlib.contextmanager
@@ -174,7 +177,7 @@ def _refused_as_an_image_error(name: str) -> Iterator[None]:
         raise ImageError(f"{name}cannot be read as a picture: {excerpt(reason, 200)}") from None
 
 
-def _open(file: IO[bytes]) -> Image.Image:
+def _open(file: IO[bytes], most_pixels: int | None) -> Image.Image:
     """Open, without decoding, a picture in one of the formats that are read.
 
     PIL.Image.open would do so as well, and warn of large pictures.
@@ -188,7 +191,7 @@ def _open(file: IO[bytes]) -> Image.Image:
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
             if accepts is None or accepts(beginning) is True:  # it may be a reason why not
                 if name == "ICO":
-                    _expect_inner_picture_within_limit(file)
+                    _expect_inner_picture_within_limit(file, most_pixels)
                 file.seek(0)
                 return factory(file, "")
     raise UnidentifiedImageError
@@ -220,12 +223,12 @@ def _plugins(
         yield name, factory, accepts
 
 
-def _decode(image: Image.Image) -> None:
+def _decode(image: Image.Image, most_pixels: int | None) -> None:
     """Decode a picture that is open, unless it, or what is in it, is too large."""
     from PIL import ImageFile
 
     if isinstance(image, ImageFile.ImageFile):  # and not made in memory
-        _expect_within_limit(image.size)
+        _expect_within_limit(image.size, most_pixels)
         if image.tile:  # there is something to decode
             if image.fp is None:
                 raise ValueError("its file is closed")
@@ -233,11 +236,11 @@ def _decode(image: Image.Image) -> None:
                 from vimnp.images.tiff import largest_tile
 
                 tile = largest_tile(image.fp, image.tag_v2.offset)  # type: ignore[attr-defined]
-                _expect_within_limit(tile, "its tiles have")
+                _expect_within_limit(tile, most_pixels, "its tiles have")
     image.load()
 
 
-def _expect_inner_picture_within_limit(file: IO[bytes]) -> None:
+def _expect_inner_picture_within_limit(file: IO[bytes], most_pixels: int | None) -> None:
     """Look at the picture in an icon, which pillow decodes as soon as it opens the icon."""
     from PIL import BmpImagePlugin, IcoImagePlugin, PngImagePlugin
 
@@ -247,17 +250,20 @@ def _expect_inner_picture_within_limit(file: IO[bytes]) -> None:
     is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
     file.seek(start)
     kind = PngImagePlugin.PngImageFile if is_png else BmpImagePlugin.DibImageFile
-    _expect_within_limit(kind(file).size)
+    _expect_within_limit(kind(file).size, most_pixels)
 
 
-def _expect_within_limit(size: tuple[int, int], subject: str = "it has") -> None:
-    """Hold a size against the limit that pillow has for pictures."""
+def _expect_within_limit(
+    size: tuple[int, int], most_pixels: int | None, subject: str = "it has"
+) -> None:
+    """Hold a size against a limit that was given, or the one that pillow has for pictures."""
     from PIL import Image
 
-    limit = Image.MAX_IMAGE_PIXELS
+    limit = Image.MAX_IMAGE_PIXELS if most_pixels is None else most_pixels
     width, height = size
     if limit is not None and width * height > limit:
+        raising = ", or raise PIL.Image.MAX_IMAGE_PIXELS" if most_pixels is None else ""
         raise Image.DecompressionBombError(
             f"{subject} {width}x{height} = {width * height} pixels; expected at most {limit}: "
-            "scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS"
+            f"scale it down{raising}"
         )

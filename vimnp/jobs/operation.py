@@ -11,8 +11,8 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from vimnp.errors import ImageError
-from vimnp.images.image_file import read_image
 from vimnp.images.preprocessing import Picture
+from vimnp.jobs.addresses import read_picture
 from vimnp.models.vision import VisionModel
 
 Row: TypeAlias = "dict[str, Any]"
@@ -64,7 +64,7 @@ class Operation(abc.ABC):
         """Whether a row that was read from a file can be one of this operation's."""
 
     def rows(
-        self, model: VisionModel, files: Sequence[str], read: ReadPicture = read_image
+        self, model: VisionModel, files: Sequence[str], read: ReadPicture = read_picture
     ) -> list[Row]:
         """A batch of pictures, each read and given to the network at most once.
 
@@ -103,7 +103,7 @@ class Operation(abc.ABC):
         files: Sequence[str],
         *,
         batch: int = 8,
-        read: ReadPicture = read_image,
+        read: ReadPicture = read_picture,
     ) -> Iterator[list[Row]]:
         """The rows of all pictures, a batch at a time.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 from vimnp.errors import ImageError
+from vimnp.jobs.addresses import find_at, is_address
 from vimnp.storage.folders import walk
 
 ENDINGS = (
@@ -37,8 +38,9 @@ def named_pictures(names: Iterable[str], lines: IO[str] | None = None) -> Iterat
     names : iterable of str
         Files, which need not exist; folders, in which and below which all files count whose names
         end as pictures' do, but hidden ones, in the order of their names; patterns such as
-        ``pictures/**/*.jpg``, where no file of that name exists; and "-", for the names that
-        `lines` has.
+        ``pictures/**/*.jpg``, where no file of that name exists; addresses, as
+        ``s3://bucket/pictures``, for which see :mod:`vimnp.jobs.addresses`; and "-", for the names
+        that `lines` has.
     lines : file, optional
         A name a line.
 
@@ -52,6 +54,8 @@ def named_pictures(names: Iterable[str], lines: IO[str] | None = None) -> Iterat
     for name in names:
         if name == STANDARD_INPUT:
             yield from _listed(lines)
+        elif is_address(name):
+            yield from find_at(name, ENDINGS)
         elif os.path.isdir(name):
             yield from _in_folder(name)
         elif _PATTERN.search(name) and not os.path.lexists(name):

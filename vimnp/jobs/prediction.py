@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vimnp.errors import ImageError
-from vimnp.images.image_file import read_image
+from vimnp.jobs.addresses import read_picture as read_image
 from vimnp.jobs.operation import Row, Tabulated
 from vimnp.jobs.tables import write_table, writer_of
 from vimnp.models.vision import Prediction, VisionModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from vimnp.counts import checked_count
@@ -41,6 +40,8 @@ def class_index(target: int | str, labels: Sequence[str] | None, num_classes: in
         each = " or ".join(f"{i} ({labels[i]!r})" for i in having)
         raise ConfigError(f"{len(having)} classes are called {target!r}; expected {each}")
     if not having:
+        import difflib  # only here: `import vimnp` would load it
+
         near = difflib.get_close_matches(target, labels, n=3, cutoff=0.4)
         hint = " or ".join(map(repr, near or labels[:3]))
         raise ConfigError(f"there is no class {target!r}; expected one such as {hint}")

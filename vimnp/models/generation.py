@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
 
 import numpy as np
@@ -291,6 +292,65 @@ class GenerationStream(Iterator[str]):
         return self._batch.results()[0]
 
 
+def advance_together(writings: Sequence[GenerationStream]) -> list[bool | Exception]:
+    """A token more for each of some texts of one model, in one pass of the network.
+
+    They may come and go between the calls: each is what it would be alone.
+
+    Parameters
+    ----------
+    writings : sequence of GenerationStream
+        Different ones, of the same model. Of those whose prompt is not read yet, it is now.
+
+    Returns
+    -------
+    list of bool or Exception
+        For each what its :meth:`GenerationStream.advance` returns, or raises: what is wrong with
+        one text does not hurt the others.
+    """
+    batches = [writing._batch for writing in writings]
+    found: list[bool | Exception] = [False] * len(batches)
+    together = []
+    for index, batch in enumerate(batches):
+        if batch.has_read and batch.is_running:
+            together.append(index)
+        else:
+            found[index] = _outcome(writings[index].advance)
+    if len(together) == 1:
+        found[together[0]] = _outcome(writings[together[0]].advance)
+    elif together:
+        outcomes = _step_together([batches[index] for index in together])
+        for index, outcome in zip(together, outcomes, strict=True):
+            found[index] = outcome
+    return found
+
+
+def _outcome(call: Callable[[], bool]) -> bool | Exception:
+    try:
+        return call()
+    except Exception as error:
+        return error
+
+
+def _step_together(batches: Sequence[_Batch]) -> list[bool | Exception]:
+    """A step of each, of which every one has one state."""
+    try:
+        state = State.join([batch.state for batch in batches])
+        ids = np.concatenate([batch.next_ids for batch in batches])
+        logits = batches[0].model(ids, state=state, last_only=True)
+    except Exception as error:  # nothing of any text has changed
+        return [error] * len(batches)
+    found: list[bool | Exception] = []
+    begin = 0
+    for batch in batches:
+        end = begin + len(batch.next_ids)
+        rows = _joined([state[row] for row in range(begin, end)])
+        assert rows is not None
+        found.append(_outcome(functools.partial(batch.take, rows, logits[begin:end])))
+        begin = end
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class _Settings:
     """Options that mean something."""
@@ -471,7 +531,7 @@ class _Batch:
     """Texts that are written side by side; one that is over leaves the others to themselves."""
 
     def __init__(self, model: Writer, rows: Sequence[_Row]) -> None:
-        self._model, self._rows = model, rows
+        self.model, self._rows = model, rows
         self._running: list[_Row] = []
         self._state: State | None = None  # of those that are running
         self.has_read = False
@@ -493,28 +553,51 @@ class _Batch:
 
     def step(self) -> None:
         """One token more for each text that is not over."""
-        ids = np.array([[row.ids[-1]] for row in self._running], np.intc)
-        logits = self._model(ids, state=self._state, last_only=True)
+        state = self.state
+        self.take(state, self.model(self.next_ids, state=state, last_only=True))
+
+    @property
+    def state(self) -> State:
+        """Of the texts that are not over."""
+        assert self._state is not None
+        return self._state
+
+    @property
+    def next_ids(self) -> np.ndarray:
+        """What the network has to read next: intc, shape (texts, 1)."""
+        return np.array([[row.ids[-1]] for row in self._running], np.intc)
+
+    def take(self, state: State, logits: np.ndarray) -> bool:
+        """What came of reading these; returns true.
+
+        Parameters
+        ----------
+        state : State
+            Thereafter.
+        logits : ndarray of float32, shape (texts, padded_vocab_size)
+        """
+        self._state = state
         for row, of_row in zip(self._running, logits, strict=True):
             row.take(of_row)
         if any(row.finish_reason for row in self._running):
             self._let_go()
+        return True
 
     def results(self) -> list[Generation]:
         """All that there is so far, of each row."""
-        return [row.result(_GoingOn(self._model, row, self._state_of(row))) for row in self._rows]
+        return [row.result(_GoingOn(self.model, row, self._state_of(row))) for row in self._rows]
 
     def _read(self, rows: list[_Row]) -> None:
         """The rows of one prompt."""
         prompt = rows[0].prompt
-        state = self._model.new_state() if prompt.state is None else prompt.state.copy()
+        state = self.model.new_state() if prompt.state is None else prompt.state.copy()
         if rows[0].reads_all_logits:
             logits, logprobs = self._read_all_logits(rows[0], state)
             for row in rows:
                 row.note_prompt(logprobs)
         else:
             ids = np.array([prompt.ids], np.intc)
-            logits = self._model(ids, state=state, last_only=True)[0]
+            logits = self.model(ids, state=state, last_only=True)[0]
         for row in rows:
             row.state = state if row is rows[-1] else state.copy()
             row.begin()
@@ -529,7 +612,7 @@ class _Batch:
         last = None
         for start in range(0, len(row.prompt.ids), _CHUNK):
             ids = row.prompt.ids[start : start + _CHUNK]
-            logits = self._model(np.array([ids], np.intc), state=state)[0]
+            logits = self.model(np.array([ids], np.intc), state=state)[0]
             logprobs.append(None if last is None else row.logprob(last, ids[0]))
             logprobs += map(row.logprob, logits, ids[1:])
             last = logits[-1]

@@ -88,8 +88,7 @@ class Model:
                 f"{name} needs weights; expected {name}.from_npz(path), or {name}.random()"
             )
         self._expect_scan(scan)
-        self._check_family(metadata.config)
-        self._check_variant(metadata.config)
+        self._check_config(metadata.config)
         self.metadata = metadata
         self.config = metadata.config
         self.scan = scan
@@ -117,7 +116,14 @@ class Model:
         """The family's network on the backend that was decided on."""
         raise NotImplementedError
 
-    def _check_variant(self, config: Any) -> None:
+    @classmethod
+    def _check_config(cls, config: Configuration) -> None:
+        """Raise ConfigError if this class has no such networks, or none of these sizes."""
+        cls._check_family(config)
+        cls._check_variant(config)
+
+    @classmethod
+    def _check_variant(cls, config: Any) -> None:
         """Raise ConfigError if these are not the sizes of this class."""
 
     @classmethod
@@ -176,7 +182,12 @@ class Model:
             As for ``from_npz``.
         """
         path = find_weights(
-            name, dtype=stored_as(settings), revision=revision, file=file, refresh=refresh
+            name,
+            dtype=stored_as(settings),
+            revision=revision,
+            file=file,
+            refresh=refresh,
+            check=cls._check_config,
         )
         loaded: Self = cls.from_npz(path, **settings)  # type: ignore[attr-defined]
         return loaded

@@ -107,7 +107,7 @@ class Sampling:
 
     def _check_number(self, name: str, expected: str, allows: Any) -> None:
         value = getattr(self, name)
-        if not _is_number(value) or not math.isfinite(value) or not allows(value):
+        if not _is_number(value) or not _is_finite(value) or not allows(value):
             raise ConfigError(f"{name} is {value!r}; expected {expected}")
         self._set(name, float(value))
 
@@ -308,13 +308,21 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether it is finite as a float, which not every whole number can become."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _checked_bias(bias: object) -> Mapping[int, float]:
     if not isinstance(bias, Mapping):
         raise ConfigError(f"logit_bias is {bias!r}; expected a mapping from ids to numbers")
     checked = {}
     for token, value in bias.items():
         token = checked_count("an id of logit_bias", token, least=0)
-        if not _is_number(value) or not (math.isfinite(value) or value == -math.inf):
+        if not _is_number(value) or not (_is_finite(value) or value == -math.inf):
             raise ConfigError(
                 f"logit_bias has {value!r} for the id {token}; expected a number, or minus "
                 "infinity, which bans the id"

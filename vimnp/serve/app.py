@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import mimetypes
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,7 +17,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
 from vimnp.errors import ConfigError, VimnpError
-from vimnp.models.language import LanguageModel
 from vimnp.models.vision import VisionModel
 from vimnp.serve import chat, classify, completions, embeddings, openapi, status
 from vimnp.serve.admission import Admission
@@ -28,8 +28,13 @@ from vimnp.serve.metrics import Metrics
 from vimnp.serve.served import Registry, Served, ServedPictures, ServedText
 from vimnp.serve.workers import Workers
 
+if TYPE_CHECKING:
+    from vimnp.models.language import LanguageModel
+
 PAGE = Path(__file__).with_name("page")
 
+# Windows' registry may have another type for scripts, of which browsers would run none.
+mimetypes.add_type("text/javascript", ".js")
 _FILES = StaticFiles(directory=PAGE)
 
 
@@ -97,7 +102,7 @@ def make_app(
         },
     )
     app.state.limits, app.state.registry, app.state.metrics = limits, registry, metrics
-    app.state.workers, app.state.is_ready = workers, False
+    app.state.workers, app.state.admission, app.state.is_ready = workers, admission, False
     return app
 
 
@@ -134,9 +139,9 @@ def _served(
     limits: Limits,
     metrics: Metrics,
 ) -> Served:
-    if isinstance(model, LanguageModel):
-        return ServedText(name, model, workers, metrics)
-    return ServedPictures(name, model, workers, limits, metrics)
+    if isinstance(model, VisionModel):
+        return ServedPictures(name, model, workers, limits, metrics)
+    return ServedText(name, model, workers, limits, metrics)
 
 
 def _waiting(registry: Registry) -> int:

@@ -20,6 +20,7 @@ from vimnp.serve.limits import Limits
 
 _DRAINED = 4  # times the limit: a body that is refused is received all the same, up to here
 _MOST_FIELDS = 16
+_MOST_DIGITS = 40
 _FIELD_BYTES = 1 << 16
 _FILES = ("image", "file", "image1")  # DeepStack's clients number them
 
@@ -107,7 +108,7 @@ async def read_json(request: Request, most: int) -> dict[str, Any]:
 def as_object(data: bytes) -> dict[str, Any]:
     """JSON text -> an object. Raises RequestError, 400, if it is none."""
     try:
-        found = json.loads(data, parse_constant=_no_number)
+        found = json.loads(data, parse_constant=_no_number, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is no JSON ({excerpt(error)})") from None
     if not isinstance(found, dict):
@@ -115,6 +116,13 @@ def as_object(data: bytes) -> dict[str, Any]:
             400, f"the body is JSON of the kind {type(found).__name__}; expected an object"
         )
     return found
+
+
+def _whole_number(text: str) -> int:
+    """Of a length that a float can take, too: what is asked for is at most of 64 bits."""
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
 
 
 def _no_number(text: str) -> float:

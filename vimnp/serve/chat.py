@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from vimnp.models.conversation import Template, chat_template
 from vimnp.serve.bodies import read_json
 from vimnp.serve.errors import RequestError
 from vimnp.serve.events import event_stream
@@ -18,6 +17,9 @@ from vimnp.serve.served import Registry, ServedText
 from vimnp.serve.writing import Texts, Told, token_text
 from vimnp.text.chat import Message, PlainChat
 from vimnp.text.stops import checked_stops
+
+if TYPE_CHECKING:
+    from vimnp.models.conversation import Template
 
 OWN = ("messages", "logprobs", "top_logprobs")
 DEFAULT_TOKENS = 512
@@ -33,6 +35,8 @@ _ROLES: dict[object, Any] = {
 
 async def chat(request: Request) -> Response:
     """Answer at once, or as a stream."""
+    from vimnp.models.conversation import chat_template  # no network of pictures needs it
+
     limits: Limits = request.app.state.limits
     registry: Registry = request.app.state.registry
     body = await read_json(request, limits.text_bytes)

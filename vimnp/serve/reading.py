@@ -33,13 +33,13 @@ class _Sent(io.BytesIO):
     name = "the picture"
 
 
-def read_picture(model: VisionModel, data: bytes) -> Read:
-    """Decode a picture, and make of it what a network takes.
+def read_picture(model: VisionModel, data: bytes, most_pixels: int) -> Read:
+    """Decode a picture of no more than so many pixels, and make of it what a network takes.
 
     Raises
     ------
     ImageError
         If it is damaged, too large, or in none of the formats that are read.
     """
-    image = read_image(_Sent(data))
+    image = read_image(_Sent(data), most_pixels=most_pixels)
     return Read(model.preprocess(image), *image.size)

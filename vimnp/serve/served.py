@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from vimnp.errors import ConfigError
-from vimnp.models.language import LanguageModel
 from vimnp.models.vision import VisionModel
 from vimnp.serve.batcher import Batcher
 from vimnp.serve.errors import RequestError
@@ -20,6 +19,7 @@ from vimnp.serve.workers import Workers
 
 if TYPE_CHECKING:
     from vimnp.models.generation import GenerationStream
+    from vimnp.models.language import LanguageModel
     from vimnp.models.vim.explain import Explanation
 
 Result = TypeVar("Result")
@@ -42,6 +42,7 @@ class ServedPictures:
         self, name: str, model: VisionModel, workers: Workers, limits: Limits, metrics: Metrics
     ) -> None:
         self.name, self.model, self._workers = name, model, workers
+        self._most_pixels = limits.pixels
 
         def note(count: int) -> None:
             metrics.batches.add(model=name)
@@ -60,7 +61,9 @@ class ServedPictures:
 
     async def read(self, data: bytes) -> Read:
         """A picture's bytes -> the network's input. Raises ImageError."""
-        return await self._workers.read(functools.partial(read_picture, self.model, data))
+        return await self._workers.read(
+            functools.partial(read_picture, self.model, data, self._most_pixels)
+        )
 
     @property
     def explains(self) -> bool:
@@ -91,19 +94,25 @@ class ServedPictures:
 
 
 class ServedText:
-    """A language model.
+    """A language model. Texts that are written at once have their tokens in the same passes.
 
     Parameters
     ----------
     name : str
     model : LanguageModel
     workers : Workers
+    limits : Limits
     metrics : Metrics
     """
 
-    def __init__(self, name: str, model: LanguageModel, workers: Workers, metrics: Metrics) -> None:
+    def __init__(
+        self, name: str, model: LanguageModel, workers: Workers, limits: Limits, metrics: Metrics
+    ) -> None:
         self.name, self.model = name, model
         self._workers, self._metrics = workers, metrics
+        self._advance: Batcher[GenerationStream, bool | Exception] = Batcher(
+            advance_all, workers.computing, limits.batch
+        )
 
     async def begin(self, prompt: Any, options: Mapping[str, Any], most: int) -> GenerationStream:
         """A text that is to be written. Nothing is computed yet.
@@ -141,8 +150,13 @@ class ServedText:
         return await self._workers.read(call)
 
     async def advance(self, writing: GenerationStream) -> bool:
-        """Write one token more, after the prompt was read; false if the text is over."""
-        is_going_on = await self._workers.compute(writing.advance)
+        """Write one token more, after the prompt was read; false if the text is over.
+
+        Other texts that are to have one meanwhile are in the same pass.
+        """
+        is_going_on = await self._advance(writing)
+        if isinstance(is_going_on, Exception):
+            raise is_going_on
         if is_going_on:
             self._metrics.tokens.add(model=self.name, kind="written")
         return is_going_on
@@ -150,6 +164,13 @@ class ServedText:
     def facts(self) -> dict[str, Any]:
         """What clients are told of it."""
         return {"task": "text-generation", "classes": 0, "explains": False}
+
+
+def advance_all(writings: list[GenerationStream]) -> list[bool | Exception]:
+    """A token more for each text; the code of language models loads when the first asks."""
+    from vimnp.models.generation import advance_together
+
+    return advance_together(writings)
 
 
 Served = ServedPictures | ServedText

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -43,7 +45,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise _cannot_listen(host, port, error) from None
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere another process could take the port as well
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
         found.listen(1024)
     except OSError as error:
@@ -75,7 +78,7 @@ def make_server(app: Starlette) -> uvicorn.Server:
             loop="asyncio",
             ws="none",
             lifespan="on",
-            log_level="warning",
+            log_level="error",  # what strangers send is no news
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -85,6 +88,11 @@ def make_server(app: Starlette) -> uvicorn.Server:
             h11_max_incomplete_event_size=_HEAD_BYTES,
         )
     )
+
+
+def is_local(listener: socket.socket) -> bool:
+    """Whether only this machine can reach it."""
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def run(
@@ -118,6 +126,17 @@ def run(
             waiting.cancel()
 
     asyncio.run(serve())
+
+
+def return_freed_memory() -> None:
+    """Give back to the system what loading has used and freed: a server may be idle for days.
+
+    glibc alone has a function for that, and would keep the memory otherwise.
+    """
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # no glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _announced(server: uvicorn.Server, announce: Callable[[], object]) -> None:

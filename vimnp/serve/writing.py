@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -110,9 +111,9 @@ class Texts:
         running = dict(enumerate(self._writings))
         while running:
             is_late = time.monotonic() > self._deadline
+            if not is_late:
+                await asyncio.gather(*map(self._served.advance, running.values()))
             for index, writing in [*running.items()]:
-                if not is_late:
-                    await self._served.advance(writing)
                 reason = "length" if is_late else writing.finish_reason
                 text = "".join(writing.pieces())
                 logprobs = writing.logprobs_from(told[index])

@@ -13,6 +13,7 @@ from vimnp.watch.addresses import Address, parse_address
 from vimnp.watch.frames import Camera, Stream
 
 PI = "pi"
+_DEVICES = "/dev/video"
 _EXPECTED = "expected the number of a camera, pi, an address, or a video file"
 _HOW_TO_GET = "sudo apt install ffmpeg, or pip install 'vimnp[camera]' for OpenCV"
 
@@ -23,8 +24,9 @@ def find_camera(text: str, every: float) -> Camera:
     Parameters
     ----------
     text : str
-        The number of a camera (on Linux, that of ``/dev/video0``) or its device; "pi", the
-        Raspberry Pi's own; an address (http, https, rtsp, rtsps); or a video file.
+        The number of a camera (on Linux, that of ``/dev/video0``) or its device, which may be a
+        link such as those in ``/dev/v4l/by-id``; "pi", the Raspberry Pi's own; an address (http,
+        https, rtsp, rtsps); or a video file.
     every : float
         Seconds between the pictures that are looked at.
 
@@ -37,8 +39,8 @@ def find_camera(text: str, every: float) -> Camera:
     """
     if text == PI:
         return Camera("the Pi's camera", True, lambda: _open_pi(every))
-    if text.isdecimal() and text.isascii():
-        return _find_device(int(text[:9]), every)
+    if text.isdecimal() and text.isascii() and len(text) < 10:
+        return _find_device(int(text), every)
     if "://" in text:
         address = parse_address(text)
         return Camera(address.name, True, lambda: _open_address(address, every))
@@ -52,23 +54,19 @@ def _open_pi(every: float) -> Stream:
 
 
 def _find_device(number: int, every: float) -> Camera:
-    path = f"/dev/video{number}"
+    path = f"{_DEVICES}{number}"
     if sys.platform == "linux" and not os.path.exists(path):
-        others = sorted(glob.glob("/dev/video*"))
-        there = f"there are {', '.join(others)}" if others else "there is no /dev/video* at all"
+        others = sorted(glob.glob(f"{_DEVICES}*"))
+        there = f"there are {', '.join(others)}" if others else f"there is no {_DEVICES}* at all"
         raise CameraError(f"--camera {number}: there is no {path}; {there}")
     if sys.platform == "linux" and ffmpeg.is_there():
-        return _by_ffmpeg(path, every)
+        source = ffmpeg.device_input(path)
+        return Camera(path, True, lambda: ffmpeg.FfmpegStream(path, source, every, recorded=False))
     name = f"camera {number}"
     if not opencv.is_there():
         where = "" if sys.platform == "linux" else " (here: only OpenCV)"
         raise CameraError(f"{name}: needs ffmpeg or OpenCV{where}: {_HOW_TO_GET}")
     return Camera(name, True, lambda: opencv.OpenCvStream(name, number, every, recorded=False))
-
-
-def _by_ffmpeg(device: str, every: float) -> Camera:
-    source = ffmpeg.device_input(device)
-    return Camera(device, True, lambda: ffmpeg.FfmpegStream(device, source, every, recorded=False))
 
 
 def _open_address(address: Address, every: float) -> Stream:
@@ -102,9 +100,9 @@ def _find_file(path: str, every: float) -> Camera:
         raise CameraError(f"{path}: {error.strerror}; {_EXPECTED}") from None
     except ValueError:
         raise ConfigError(f"--camera: there is a zero byte in the name; {_EXPECTED}") from None
-    if stat.S_ISCHR(kind) and path.startswith("/dev/video"):
-        number = path.removeprefix("/dev/video")
-        return _find_device(int(number), every) if number.isdecimal() else _by_ffmpeg(path, every)
+    number = os.path.realpath(path).removeprefix(_DEVICES)  # /dev/v4l/by-id has links to these
+    if stat.S_ISCHR(kind) and number.isdecimal():
+        return _find_device(int(number), every)
     if not stat.S_ISREG(kind):
         raise CameraError(f"{path}: is neither a file nor a camera; {_EXPECTED}")
     if ffmpeg.is_there():

@@ -7,9 +7,11 @@ here, as the families do in :mod:`vimnp.weights.family`.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from vimnp.errors import HubError
+from vimnp.weights.family import Configuration
 
 SCHEME = "hf://"
 """What the address of a file on the Hugging Face Hub begins with."""
@@ -35,6 +37,7 @@ def find_weights(
     revision: str | None = None,
     file: str | None = None,
     refresh: bool = False,
+    check: Callable[[Configuration], object] | None = None,
 ) -> Path:
     """The weights file that a name stands for; see :func:`vimnp.hub.find_weights`."""
     if not isinstance(name, str):
@@ -44,7 +47,7 @@ def find_weights(
         )
     (module,) = _modules
     found: Path = importlib.import_module(module).find_weights(
-        name, dtype=dtype, revision=revision, file=file, refresh=refresh
+        name, dtype=dtype, revision=revision, file=file, refresh=refresh, check=check
     )
     return found
 

@@ -364,14 +364,15 @@ class VisionMamba(VisionModel):
             f"d_state {config.d_state}",
         }
 
-    def _check_variant(self, config: VimConfig) -> None:
-        if self.variant is None:
+    @classmethod
+    def _check_variant(cls, config: VimConfig) -> None:
+        if cls.variant is None:
             return
         for name in ("embed_dim", "depth", "d_state"):
-            found, expected = getattr(config, name), getattr(self.variant, name)
+            found, expected = getattr(config, name), getattr(cls.variant, name)
             if found != expected:
                 raise ConfigError(
-                    f"these weights have {name} {found}; {type(self).__name__} has {expected}: "
+                    f"these weights have {name} {found}; {cls.__name__} has {expected}: "
                     "load them with VisionMamba"
                 )
 

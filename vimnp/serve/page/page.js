@@ -65,11 +65,13 @@ function setState(state, words) {
   $("state").textContent = words;
 }
 
-/** The sentence for an error. Where a key is missing, the page asks for it. */
+/** The sentence for an error. Where a key is missing, the page asks for it, and there is none. */
 function refuse(error) {
   if (error.status === 401) {
+    setState("waiting", "locked");
     $("key-form").hidden = false;
     $("key").focus();
+    return service.hasKey() ? "This is not the server's key." : null;
   }
   setState(error.status === 0 ? "lost" : "ready", error.status === 0 ? "not reachable" : "ready");
   return error.message;
@@ -93,6 +95,7 @@ async function take(file) {
   const image = $("shown");
   image.src = URL.createObjectURL(file);
   picture = { file, source: null, size: null };
+  classes.chosen = null;
   const taken = picture;
   show("picture");
   try {
@@ -126,6 +129,7 @@ async function look() {
   } catch (error) {
     if (own.aborted) return;
     forget();
+    if ($("stage").dataset.shows === "unseen") show("nothing");
     report(error);
   }
 }
@@ -153,7 +157,8 @@ async function explain(subject, asked, signal) {
   } catch (error) {
     if (signal.aborted) return;
     if (error.status === 0 || error.status === 401) throw error;
-    // Some networks have classes and no exact explanation; the server says why.
+    // Some networks have classes and no exact explanation; the server says why, once.
+    if (error.status === 400) asked.explains = false;
     clearMap();
     $("why-text").textContent = error.message;
     return;

@@ -2,6 +2,7 @@
 
 const KEY = "vimnp key";
 const PATIENCE = 5;  // times that a busy server is asked again
+const LONGEST = 10;  // seconds to wait before that
 
 /** The server did not do what it was asked for, and says why. */
 export class Refusal extends Error {
@@ -16,6 +17,10 @@ let busy = () => {};
 /** Calls `listener(true)` when the server is too busy to answer, and `listener(false)` when it is not. */
 export function whenBusy(listener) {
   busy = listener;
+}
+
+export function hasKey() {
+  return Boolean(sessionStorage.getItem(KEY));
 }
 
 export function setKey(key) {
@@ -81,7 +86,8 @@ async function ask(address, options = {}) {
       throw new Refusal(await reason(response), response.status);
     }
     busy(true);
-    await pause(1000 * (Number(response.headers.get("Retry-After")) || 1), options.signal);
+    const seconds = Number(response.headers.get("Retry-After")) || 1;
+    await pause(1000 * Math.min(seconds, LONGEST), options.signal);
   }
 }
 

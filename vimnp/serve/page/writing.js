@@ -1,6 +1,6 @@
 // The box for text: a prompt goes to the server, and what it writes appears as it is written.
 
-import { complete } from "./service.js";
+import { complete, pause } from "./service.js";
 
 const SHOW_EVERY = 50;  // milliseconds: laying a page out for every token costs more than writing it
 
@@ -57,19 +57,23 @@ async function write(signal) {
   let first = null;
   let count = 0;
   let held = "";
-  let shown = -Infinity;
+  let next = -Infinity;
   const showHeld = () => {
+    const now = performance.now();
     append(held);
     held = "";
-    shown = performance.now();
-    $("text-time").textContent = speed(count, first - begin, shown - first);
+    $("text-time").textContent = speed(count, first - begin, now - first);
+    // A long text takes long to lay out; most of the time is to be left for whoever is at the page.
+    next = now + Math.max(SHOW_EVERY, 4 * (performance.now() - now));
   };
   try {
     for await (const { text, usage } of complete(settings, signal)) {
       first ??= performance.now();
       held += text;
       count = usage?.completion_tokens ?? count + (text ? 1 : 0);
-      if (performance.now() - shown > SHOW_EVERY) showHeld();
+      if (performance.now() < next) continue;
+      showHeld();
+      await pause(0);  // or a fast network would keep clicks from being heard
     }
   } finally {
     if (first) showHeld();
@@ -81,14 +85,15 @@ async function write(signal) {
 /** Adds to the text; who reads at its end stays there. */
 function append(text) {
   const box = $("written");
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+  const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
   $("ended").lastChild.appendData(text);
-  if (atEnd) box.scrollTop = box.scrollHeight;
+  if (isAtEnd) box.scrollTop = box.scrollHeight;
 }
 
 function speed(count, reading, writing) {
-  const rate = writing > 0 && count > 1 ? `, ${((1000 * (count - 1)) / writing).toPrecision(3)} a second` : "";
-  return `${count} token${count === 1 ? "" : "s"}${rate}; the first after ${Math.round(reading)} ms`;
+  const rate = (1000 * (count - 1)) / writing;
+  const told = rate > 0 && Number.isFinite(rate) ? `, ${rate.toFixed(rate < 10 ? 1 : 0)} a second` : "";
+  return `${count} token${count === 1 ? "" : "s"}${told}; the first after ${Math.round(reading)} ms`;
 }
 
 function show(problem) {
