@@ -11,19 +11,22 @@ than what is on.
 
 from __future__ import annotations
 
+import argparse
 import functools
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from limits import BLAS, medians, network
-from surroundings import print_table, rounds_asked_for
+from script_tables import profiling
+from surroundings import rounds_parser, run
 
 from vimnp.engine.settings import BACKENDS
 from vimnp.measure.profiling import profile
 
 
-def rows(rounds: int) -> Iterator[tuple[str, str, str]]:
-    """Backend, an unprofiled pass over another, a profiled one over the first."""
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: of each backend an unprofiled pass over another, and a profiled one over that."""
+    rows = []
     for backend in BACKENDS:
         model, image = network(224, 1, backend)
         calls = {
@@ -32,14 +35,14 @@ def rows(rounds: int) -> Iterator[tuple[str, str, str]]:
             "off again": functools.partial(model, image),
         }
         with BLAS.limit(limits=1):
-            found = medians(calls, rounds, burst=2)
-        ratios = (found[name] / found["off"] for name in ("off again", "on"))
-        yield backend, *(f"{ratio:.3f}" for ratio in ratios)
+            found = medians(calls, options.rounds, burst=2)
+        off, on = (found[name] / found["off"] for name in ("off again", "on"))
+        rows.append({"backend": backend, "off": off, "on": on})
+    return {"rounds": options.rounds, "over_off": rows}
 
 
 def main() -> None:
-    rounds = rounds_asked_for(__doc__, 40)
-    print_table(("backend, 1 thread", "off, over off", "on, over off"), rows(rounds))
+    run(rounds_parser(__doc__, 40), measure, profiling)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

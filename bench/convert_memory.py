@@ -5,15 +5,16 @@ python bench/convert_memory.py [NETWORK ...]
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
 from safetensors.numpy import save_file
-from surroundings import print_table
+from script_tables import convert_memory
+from surroundings import run
 
 from tests.support.processes import peak_memory
 from tests.support.random_weights import random_weights
@@ -36,21 +37,26 @@ def write_checkpoint(config: VimConfig, path: Path) -> None:
         save_file(weights, path)
 
 
-def rows(networks: list[str]) -> Iterator[tuple[str, ...]]:
-    for network in networks:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: of each network and kind of file the bytes of the file and of the memory."""
+    rows = []
+    for network in options.networks:
         for suffix in (".pth", ".safetensors"):
             with tempfile.TemporaryDirectory() as folder:
                 source = Path(folder, "random").with_suffix(suffix)
                 write_checkpoint(PUBLISHED[network], source)
                 size = source.stat().st_size
                 peak = peak_memory(CONVERT, source, Path(folder, "random.npz"))
-            ratio = f"{peak / size:.2f}"
-            yield network, suffix, f"{size / 1e6:.0f} MB", f"{peak / 1e6:.0f} MB", ratio
+            rows.append(
+                {"network": network, "suffix": suffix, "file_size": size, "peak_memory": peak}
+            )
+    return {"converted": rows}
 
 
 def main() -> None:
-    networks = sys.argv[1:] or ["small", "base"]
-    print_table(("network", "file", "its size", "peak memory", "peak / size"), rows(networks))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", default=["small", "base"])
+    run(parser, measure, convert_memory)
 
 
 if __name__ == "__main__":

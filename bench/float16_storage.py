@@ -8,22 +8,23 @@ dtypes and given the same pictures: noise with the mean and variance of normalis
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
-from surroundings import begin, print_table
+from script_tables import float16_storage
+from surroundings import run
 
 from tests.support.random_weights import write_random
 from vimnp import VisionMamba
 from vimnp.config import PUBLISHED
 from vimnp.convert import convert_checkpoint
-from vimnp.weights import DTYPES
 
 PICTURES = 8
+DTYPES = ("float32", "float16")
 
 
 def random_files(folder: Path, name: str) -> dict[str, Path]:
@@ -41,32 +42,44 @@ def converted_files(folder: Path, checkpoint: Path) -> dict[str, Path]:
     return files
 
 
-def compare(files: dict[str, Path]) -> Iterator[str]:
-    """Sizes in MB, the largest logit, its largest change, and the share of the same best class."""
-    logits = {}
+def compare(files: dict[str, Path]) -> dict[str, float]:
+    """Bytes of the files, the largest logit, its change, and the share of the same best class."""
+    logits, sizes = {}, {}
     for dtype, path in files.items():
         model = VisionMamba.from_npz(path)
         shape = (PICTURES, 3, *model.config.img_size)
         logits[dtype] = model(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
-        yield f"{path.stat().st_size / 1e6:.1f}"
+        sizes[dtype] = path.stat().st_size
     whole, half = logits["float32"], logits["float16"]
-    yield f"{np.abs(whole).max():.2f}"
-    yield f"{np.abs(whole - half).max():.1e}"
-    yield f"{np.mean(whole.argmax(axis=-1) == half.argmax(axis=-1)):.0%}"
+    return {
+        **sizes,
+        "largest_logit": np.abs(whole).max(),
+        "change": np.abs(whole - half).max(),
+        "same_class": np.mean(whole.argmax(axis=-1) == half.argmax(axis=-1)),
+    }
 
 
-def rows(folder: Path) -> Iterator[tuple[str, ...]]:
-    for name in PUBLISHED:
-        yield f"{name}, random", *compare(random_files(folder, name))
-    for path in map(Path, sys.argv[1:]):
-        yield path.stem, *compare(converted_files(folder, path))
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: a row for each network."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [
+            *(
+                {"network": f"{name}, random"} | compare(random_files(folder, name))
+                for name in PUBLISHED
+            ),
+            *(
+                {"network": path.stem} | compare(converted_files(folder, path))
+                for path in options.checkpoints
+            ),
+        ]
+    return {"networks": rows}
 
 
 def main() -> None:
-    begin()
-    columns = ("network", "float32, MB", "float16, MB", "largest logit", "change", "same class")
-    with tempfile.TemporaryDirectory() as folder:
-        print_table(columns, rows(Path(folder)))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoints", nargs="*", type=Path, metavar="CHECKPOINT.pth")
+    run(parser, measure, float16_storage)
 
 
 if __name__ == "__main__":

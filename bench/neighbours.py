@@ -17,10 +17,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from surroundings import begin, print_table
+from script_tables import neighbours
+from surroundings import run
 
 from vimnp.engine.settings import BACKENDS
 
@@ -110,13 +111,8 @@ def passes(way: Way, where: Surroundings, seconds: float) -> list[float]:
     return [float(line) for line in lines]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of all measurements (3)")
-    parser.add_argument("--seconds", type=float, default=4, help="of each (4)")
-    parser.add_argument("--other", metavar="PYTHON", help="with another build of vimnp")
-    options = parser.parse_args()
-    begin()
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: seconds of a pass, by what else runs and by way."""
     pythons = {"": sys.executable} | ({"other, ": options.other} if options.other else {})
     ways = {
         f"{name}{backend}": Way(python, backend)
@@ -127,22 +123,20 @@ def main() -> None:
     for _ in range(options.rounds):
         for where in SURROUNDINGS:
             for name, way in ways.items():
-                found.setdefault((name, where.name), []).extend(passes(way, where, options.seconds))
-    medians = {key: 1e3 * float(np.median(seconds)) for key, seconds in found.items()}
-    print_table(
-        ("milliseconds of a pass", *ways),
-        (
-            (
-                where.name,
-                *(
-                    f"{medians[name, where.name]:.1f} "
-                    f"({medians[name, where.name] / medians[name, 'alone']:.2f}x)"
-                    for name in ways
-                ),
-            )
-            for where in SURROUNDINGS
-        ),
-    )
+                found.setdefault((where.name, name), []).extend(passes(way, where, options.seconds))
+    rows = [
+        {"surroundings": where, "way": way, "median": np.median(seconds), "passes": len(seconds)}
+        for (where, way), seconds in found.items()
+    ]
+    return {"rounds": options.rounds, "passes": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of all measurements (3)")
+    parser.add_argument("--seconds", type=float, default=4, help="of each (4)")
+    parser.add_argument("--other", metavar="PYTHON", help="with another build of vimnp")
+    run(parser, measure, neighbours)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import faithfulness
 import nearest
+import script_tables
 from peers import report as vision_mamba
 from peers.int8.networks import DEITS
 from peers.language import report as language
@@ -196,11 +197,11 @@ def memory_rate(results: Results) -> str:
 # ---- All of them ---------------------------------------------------------------------------------
 
 
-def _of(section: str, figure: Figure) -> Callable[[Record], str]:
-    return lambda record: figure(record[section])
+def _of(section: str, figure: Figure) -> Callable[[Record], str | None]:
+    return lambda record: figure(record[section]) if section in record else None
 
 
-FIGURES: dict[str, Callable[[Record], str]] = {
+FIGURES: dict[str, Callable[[Record], str | None]] = {
     "beside_other_networks": beside_other_networks,
     "vision_mamba_latency": _of("vision_mamba", vision_mamba.latency_table),
     "vision_mamba_start": _of("vision_mamba", vision_mamba.start_table),
@@ -212,7 +213,16 @@ FIGURES: dict[str, Callable[[Record], str]] = {
     "language_targets": _of("language", lambda r: target_table(language_targets(r))),
     "language_in_short": _of("language", language_in_short),
     "memory_rate": _of("language", memory_rate),
+    **{
+        name: _of(name, table_of)
+        for name, table_of in (
+            ("neighbours", script_tables.neighbours),
+            ("profiling", script_tables.profiling),
+            ("float16_storage", script_tables.float16_storage),
+            ("convert_memory", script_tables.convert_memory),
+        )
+    },
     "faithfulness": _of("faithfulness", faithfulness.markdown),
     "nearest": _of("nearest", nearest.markdown),
 }
-"""By the names in the markers."""
+"""By the names in the markers; None of a section that no record has yet."""

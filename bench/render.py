@@ -78,7 +78,8 @@ def pages() -> list[Path]:
 def texts(record: Record) -> Iterator[tuple[Path, str]]:
     """Every file of text that comes from the record, as it is to be."""
     for page in pages():
-        yield page, filled(page.read_text(encoding="utf-8"), record, page.name)
+        text = page.read_text(encoding="utf-8")
+        yield page, filled(text, record, str(page.relative_to(ROOT)))
     for comparison in COMPARISONS:
         report = importlib.import_module(f"{comparison.package}.report")
         yield comparison.folder / "table.md", report.markdown(record[comparison.section])
@@ -87,6 +88,8 @@ def texts(record: Record) -> Iterator[tuple[Path, str]]:
 
 def filled(text: str, record: Record, page: str) -> str:
     """A page with what the record says between its markers.
+
+    What it does not have yet stays as it is, and a line says so.
 
     Raises
     ------
@@ -100,7 +103,11 @@ def filled(text: str, record: Record, page: str) -> str:
             raise RenderError(f"{page}: figures {name!r}; expected of {', '.join(FIGURES)}")
         if "<!-- figures:" in old:
             raise RenderError(f"{page}: no <!-- end --> after the marker of {name!r}")
-        return f"<!-- figures: {name} -->\n\n{FIGURES[name](record).strip()}\n\n<!-- end -->"
+        new = FIGURES[name](record)
+        if new is None:
+            print(f"{page}: {name} stays as it is: nobody has recorded it yet")
+            return found[0]
+        return f"<!-- figures: {name} -->\n\n{new.strip()}\n\n<!-- end -->"
 
     if text.count("<!-- figures:") > len(MARKED.findall(text)):
         raise RenderError(f"{page}: a marker of figures without its <!-- end -->, or misspelt")

@@ -31,11 +31,16 @@ def begin() -> None:
 
 def rounds_asked_for(documentation: str | None, usual: int) -> int:
     """How many rounds of measurements the command line asks for; then :func:`begin`."""
-    parser = argparse.ArgumentParser(description=(documentation or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=usual, help=f"of measurements ({usual})")
-    rounds: int = parser.parse_args().rounds
+    rounds: int = rounds_parser(documentation, usual).parse_args().rounds
     begin()
     return rounds
+
+
+def rounds_parser(documentation: str | None, usual: int) -> argparse.ArgumentParser:
+    """Of a script whose measurements have rounds."""
+    parser = argparse.ArgumentParser(description=(documentation or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=usual, help=f"of measurements ({usual})")
+    return parser
 
 
 def header(packages: Sequence[str] = ("vimnp", "numpy")) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import float16_storage
 import pytest
 import record
 import recorded
 import render
+import script_tables
 from page_figures import FIGURES
 from PIL import Image
 
@@ -77,6 +79,12 @@ def test_what_is_between_markers_is_replaced_and_nothing_else(monkeypatch):
     assert render.filled(once, {"text": "| new |\n"}, "page") == once
 
 
+def test_what_nobody_has_recorded_stays_as_it_is(capsys):
+    page = "<!-- figures: int8 -->\n| by hand |\n<!-- end -->\n"
+    assert render.filled(page, {}, "page.md") == page
+    assert "page.md: int8 stays as it is" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("page", "words"),
     [
@@ -124,6 +132,32 @@ def test_a_plot_of_other_figures_is_drawn_anew(tmp_path, monkeypatch):
         assert picture.format == "PNG"
     figures["vision_mamba"]["latency"][0]["median"] *= 2
     assert render.stale_plots(comparison, figures) == stale
+
+
+def test_tables_of_scripts():
+    rows = [
+        {"surroundings": where, "way": "native", "median": seconds, "passes": 9}
+        for where, seconds in (("alone", 0.02), ("one busy neighbour", 0.05))
+    ]
+    assert script_tables.neighbours({"passes": rows}) == (
+        "| milliseconds of a pass | native |\n|---|---|\n"
+        "| alone | 20.0 (1.00x) |\n| one busy neighbour | 50.0 (2.50x) |\n"
+    )
+    rows = [{"backend": "numpy", "off": 0.998, "on": 1.0228}]
+    assert "| numpy | 0.998 | 1.023 |" in script_tables.profiling({"over_off": rows})
+    row = {"network": "small", "suffix": ".pth", "file_size": 103.4e6, "peak_memory": 41.2e6}
+    table = script_tables.convert_memory({"converted": [row]})
+    assert "| small | .pth | 103 MB | 41 MB | 0.40 |" in table
+    row = {"float32": 28.7e6, "float16": 14.4e6, "largest_logit": 2.171, "change": 0.00294}
+    row |= {"network": "tiny, random", "same_class": 1.0}
+    table = script_tables.float16_storage({"networks": [row]})
+    assert "| tiny, random | 28.7 | 14.4 | 2.17 | 2.9e-03 | 100% |" in table
+
+
+def test_float16_storage_compares_two_dtypes(tmp_path):
+    row = float16_storage.compare(float16_storage.random_files(tmp_path, "tiny"))
+    assert row["float16"] == pytest.approx(row["float32"] / 2, rel=0.02)
+    assert 0 < row["change"] < 0.01 * row["largest_logit"]
 
 
 # ---- Measuring -----------------------------------------------------------------------------------

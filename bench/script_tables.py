@@ -1,0 +1,70 @@
+"""Tables of what single scripts measure: each takes a section of the record, and gives Markdown.
+
+They stand here because the scripts import what only a measurement needs.
+"""
+
+from __future__ import annotations
+
+from recorded import Figures
+from surroundings import table
+
+
+def profiling(figures: Figures) -> str:
+    """``bench_profile.py``."""
+    return table(
+        ("backend, 1 thread", "off, over off", "on, over off"),
+        ((row["backend"], f"{row['off']:.3f}", f"{row['on']:.3f}") for row in figures["over_off"]),
+    )
+
+
+def convert_memory(figures: Figures) -> str:
+    """``convert_memory.py``."""
+    return table(
+        ("network", "file", "its size", "peak memory", "peak / size"),
+        (
+            (
+                row["network"],
+                row["suffix"],
+                f"{row['file_size'] / 1e6:.0f} MB",
+                f"{row['peak_memory'] / 1e6:.0f} MB",
+                f"{row['peak_memory'] / row['file_size']:.2f}",
+            )
+            for row in figures["converted"]
+        ),
+    )
+
+
+def float16_storage(figures: Figures) -> str:
+    """``float16_storage.py``."""
+    return table(
+        ("network", "float32, MB", "float16, MB", "largest logit", "change", "same class"),
+        (
+            (
+                row["network"],
+                f"{row['float32'] / 1e6:.1f}",
+                f"{row['float16'] / 1e6:.1f}",
+                f"{row['largest_logit']:.2f}",
+                f"{row['change']:.1e}",
+                f"{row['same_class']:.0%}",
+            )
+            for row in figures["networks"]
+        ),
+    )
+
+
+def neighbours(figures: Figures) -> str:
+    """``neighbours.py``."""
+    seconds = {(row["surroundings"], row["way"]): row["median"] for row in figures["passes"]}
+    ways = list(dict.fromkeys(way for _, way in seconds))
+
+    def cell(where: str, way: str) -> str:
+        ratio = seconds[where, way] / seconds["alone", way]
+        return f"{1e3 * seconds[where, way]:.1f} ({ratio:.2f}x)"
+
+    return table(
+        ("milliseconds of a pass", *ways),
+        (
+            (where, *(cell(where, way) for way in ways))
+            for where in dict.fromkeys(where for where, _ in seconds)
+        ),
+    )
