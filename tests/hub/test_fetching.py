@@ -108,7 +108,7 @@ def test_a_language_model_comes_with_all_that_is_beside_it(hub: FakeHub, tmp_pat
 
 
 def test_a_tokenizer_may_be_another_repositorys(
-    hub: FakeHub, known: dict[str, Origin], tmp_path: Path, cache: Path
+    hub: FakeHub, known: dict[str, Origin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_original(tmp_path / "lm")
     hub.repositories["us/lm"] = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -123,7 +123,7 @@ def test_a_tokenizer_may_be_another_repositorys(
         assert file.metadata.tokenizer == "tokenizer.json"
         assert file.metadata.config.eos_ids == (1,)
     assert hub.fetched("/model.safetensors") == 0
-    os.environ["HF_HUB_OFFLINE"] = "1"  # the fixture takes it back
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with vimnp.weights.WeightsFile(find_weights("lm", dtype="int8")) as file:
         assert file.metadata.tokenizer == "tokenizer.json"
 
