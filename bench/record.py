@@ -29,6 +29,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "int8": ("peers/int8", "--rounds", "8"),
     "vmamba": ("peers/vmamba", "--rounds", "8"),
     "language": ("peers/language", "--rounds", "8"),
+    "limits": ("limits.py",),
+    "footprint": ("footprint.py",),
     "neighbours": ("neighbours.py", "--rounds", "2"),
     "profiling": ("bench_profile.py",),
     "float16_storage": ("float16_storage.py",),
