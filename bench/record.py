@@ -31,6 +31,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "language": ("peers/language", "--rounds", "8"),
     "limits": ("limits.py",),
     "footprint": ("footprint.py",),
+    "steps": ("bench_steps.py",),
     "neighbours": ("neighbours.py", "--rounds", "2"),
     "profiling": ("bench_profile.py",),
     "float16_storage": ("float16_storage.py",),

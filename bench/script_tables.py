@@ -121,3 +121,16 @@ def neighbours(figures: Figures) -> str:
             for where in dict.fromkeys(where for where, _ in seconds)
         ),
     )
+
+
+def steps_of_speed(figures: Figures) -> str:
+    """``bench_steps.py``."""
+    parts = ("products", "conv1d", "scan", "norm")
+    steps = figures["steps"]
+    cells = []
+    for index, step in enumerate(steps):
+        before = steps[index - 1]["whole"]
+        ratio = f"{step['whole'] / before:.2f}x" if step["is_compared"] else ""
+        of_parts = (f"{1e3 * step['parts'].get(name, 0.0):.2f}" for name in (*parts, "wait"))
+        cells.append((step["what"], f"{1e3 * step['whole']:.1f}", *of_parts, ratio))
+    return table(("step", "a pass", *parts, "waiting", "over the step before"), cells)

@@ -174,6 +174,18 @@ def test_a_table_of_bounds():
     ]
 
 
+def test_a_step_is_compared_with_the_one_before_if_it_is_to_be():
+    parts = {"products": 0.01, "scan": 0.002}
+    rows = [
+        {"what": what, "whole": whole, "parts": parts, "is_compared": what == "compiled"}
+        for what, whole in (("plain", 0.2), ("compiled", 0.05), ("for comparison", 0.06))
+    ]
+    lines = script_tables.steps_of_speed({"steps": rows}).splitlines()
+    assert lines[2] == "| plain | 200.0 | 10.00 | 0.00 | 2.00 | 0.00 | 0.00 |  |"
+    assert lines[3].endswith("| 0.25x |")
+    assert lines[4].endswith("| 0.00 |  |")
+
+
 def test_float16_storage_compares_two_dtypes(tmp_path):
     row = float16_storage.compare(float16_storage.random_files(tmp_path, "tiny"))
     assert row["float16"] == pytest.approx(row["float32"] / 2, rel=0.02)
