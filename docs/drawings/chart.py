@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 from draw import HERE, Drawing
+from drawn import write_or_check
 
 sys.path.append(str(HERE.parents[1] / "bench"))
 
@@ -106,16 +106,5 @@ def chart(record: Record) -> Drawing:
     return d
 
 
-def main() -> int:
-    svg = chart(quoted()).svg()
-    if "--check" not in sys.argv:
-        FILE.write_text(svg, encoding="utf-8")
-        return 0
-    if FILE.read_text(encoding="utf-8") == svg:
-        return 0
-    print(f"{FILE.name}: not what the records say; run {Path(__file__).name}")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({FILE: chart(quoted()).svg()}))

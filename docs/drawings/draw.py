@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from drawn import write_or_check
+
 HERE = Path(__file__).parent
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -234,19 +236,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
 }
 
 
-def main() -> int:
-    stale = []
-    for name, draw in DRAWINGS.items():
-        path, svg = HERE / f"{name}.svg", draw().svg()
-        if "--check" in sys.argv:
-            if not path.exists() or path.read_text(encoding="utf-8") != svg:
-                stale.append(path.name)
-        else:
-            path.write_text(svg, encoding="utf-8")
-    if stale:
-        print(f"{', '.join(stale)}: not what docs/drawings/draw.py draws; run it")
-    return bool(stale)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        write_or_check({HERE / f"{name}.svg": draw().svg() for name, draw in DRAWINGS.items()})
+    )

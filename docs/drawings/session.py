@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from drawn import write_or_check
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FILE = HERE / "session.svg"
@@ -71,16 +73,5 @@ def svg(lines: list[str]) -> str:
     )
 
 
-def main() -> int:
-    found = svg(record())
-    if "--check" not in sys.argv:
-        FILE.write_text(found, encoding="utf-8")
-        return 0
-    if FILE.read_text(encoding="utf-8") == found:
-        return 0
-    print(f"{FILE.name}: not what the commands print now; run {Path(__file__).name}")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({FILE: svg(record())}))
