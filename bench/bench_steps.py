@@ -8,14 +8,16 @@ run; times are medians of profiled passes (vimnp.measure.profiling), in millisec
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 from limits import BLAS, PAUSE, instruction_set, pixels
-from surroundings import print_table, rounds_asked_for
+from script_tables import steps_of_speed
+from surroundings import rounds_parser, run
 
 from vimnp.config import VIM_TINY, VimConfig
 from vimnp.measure.profiling import Profile, Span, median_seconds, profile
@@ -36,17 +38,23 @@ class Step(NamedTuple):
     num_threads: int = 1
 
 
+FASTEST = next(
+    name
+    for name in ("avx512", "avx2", "baseline", "scalar")
+    if name in (*extension.usable_instruction_sets(), "scalar")
+)
+
 STEPS = (
     Step("plain NumPy", None, "sequential"),
     Step("compiled, no vectors", "scalar", "sequential"),
     Step("vectors of 4 channels (SSE2)", "baseline", "sequential"),
     Step("vectors of 8 (AVX2)", "avx2", "sequential"),
     Step("vectors of 16 (AVX-512)", "avx512", "sequential"),
-    Step("both directions in one call (fused)", "avx512"),
-    Step("2 threads", "avx512", num_threads=2),
-    Step("products of our own, one region (native)", "avx512", backend="native"),
-    Step("native, 2 threads", "avx512", backend="native", num_threads=2),
-    Step("for comparison: states in memory (fixlen)", "avx512", "fixlen"),
+    Step("both directions in one call (fused)", FASTEST),
+    Step("2 threads", FASTEST, num_threads=2),
+    Step("products of our own, one region (native)", FASTEST, backend="native"),
+    Step("native, 2 threads", FASTEST, backend="native", num_threads=2),
+    Step("for comparison: states in memory (fixlen)", FASTEST, "fixlen"),
 )
 PARTS = {
     "products": ("embed", "in_proj", "x_proj", "dt_proj", "out_proj", "head"),
@@ -86,28 +94,33 @@ def profiled(step: Step, config: VimConfig) -> Callable[[], Profile]:
     return run
 
 
-def rows(config: VimConfig, rounds: int) -> Iterator[tuple[str, ...]]:
-    """The step, the whole pass, its parts, and the whole over the step before."""
+class Measured(NamedTuple):
+    """Seconds of a step: of a whole pass, and of its parts, as far as there are any."""
+
+    what: str
+    whole: float
+    parts: dict[str, float]
+    is_compared: bool
+    """Whether it stands beside the step before."""
+
+
+def rows(config: VimConfig, rounds: int) -> Iterator[Measured]:
     usable = (None, *extension.usable_instruction_sets())
     steps = {step: profiled(step, config) for step in STEPS if step.isa in usable}
-    before = None
     for step, found in in_turn(steps, rounds, warm_up=WARM_UP, pause=PAUSE).items():
         whole = float(np.median([p.seconds for p in found]))
-        parts = median_seconds(found, part)
-        yield (
-            step.what,
-            f"{whole * 1e3:.1f}",
-            *(f"{parts.get(name, 0.0) * 1e3:.2f}" for name in (*PARTS, "wait")),
-            "" if before is None or step is STEPS[-1] else f"{whole / before:.2f}x",
-        )
-        before = whole
+        is_compared = step not in (STEPS[0], STEPS[-1])
+        yield Measured(step.what, whole, median_seconds(found, part), is_compared)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: a row for each step."""
+    found = [row._asdict() for row in rows(VIM_TINY, options.rounds)]
+    return {"rounds": options.rounds, "steps": found}
 
 
 def main() -> None:
-    rounds = rounds_asked_for(__doc__, 10)
-    print_table(
-        ("step", "a pass", *PARTS, "waiting", "over the step before"), rows(VIM_TINY, rounds)
-    )
+    run(rounds_parser(__doc__, 10), measure, steps_of_speed)
 
 
 def test_the_table_is_made():

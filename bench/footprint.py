@@ -9,11 +9,13 @@ and runs it on an array. Linux only.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
@@ -21,7 +23,8 @@ from children import seconds_of
 from deit_tiny import deit_tiny
 from limits import forward_pass, medians, network
 from PIL import Image
-from surroundings import print_table, rounds_asked_for
+from script_tables import Bound, bounds
+from surroundings import rounds_parser, run
 
 from tests.support.processes import peak_memory
 from tests.support.random_weights import write_random
@@ -55,21 +58,21 @@ def arguments(folder: Path, name: str, backend: str) -> list[object]:
     return ["predict", photograph, "--weights", weights, "--backend", backend]
 
 
-def memory(folder: Path) -> Iterator[tuple[str, str, str]]:
-    for name, most in (("tiny", "80 MB"), ("tiny-stride8", "100 MB")):
+def memory(folder: Path) -> Iterator[Bound]:
+    for name, most in (("tiny", 80e6), ("tiny-stride8", 100e6)):
         for backend in BACKENDS:
             peak = peak_memory(PREDICT, *arguments(folder, name, backend))
             tokens = PUBLISHED[name].num_tokens
             what = f"peak memory of `vimnp predict`, {tokens} tokens, {backend}"
-            yield what, most, f"{peak / 1e6:.0f} MB"
+            yield Bound(what, peak, "MB", most)
     for what, peak in (
         ("peak memory of `import numpy`", peak_memory("import numpy")),
         ("peak memory of DeiT-tiny", peak_memory(TRANSFORMER, folder / "deit.onnx")),
     ):
-        yield what, "-", f"{peak / 1e6:.0f} MB"
+        yield Bound(what, peak, "MB")
 
 
-def cold_start(folder: Path, rounds: int) -> Iterator[tuple[str, str, str]]:
+def cold_start(folder: Path, rounds: int) -> Iterator[Bound]:
     python = [sys.executable]
     commands = {
         "import": [*python, "-c", "import numpy"],
@@ -80,42 +83,42 @@ def cold_start(folder: Path, rounds: int) -> Iterator[tuple[str, str, str]]:
         },
     }
     seconds = seconds_of(commands, rounds)
-    yield "time of `import numpy`", "-", f"{seconds['import'] * 1e3:.0f} ms"
-    yield "time of DeiT-tiny", "-", f"{seconds['DeiT'] * 1e3:.0f} ms"
+    yield Bound("time of `import numpy`", seconds["import"], "ms")
+    yield Bound("time of DeiT-tiny", seconds["DeiT"], "ms")
     for backend in BACKENDS:
         forward = medians({"": forward_pass(*network(224, 2, backend))}, rounds, pause=0.1)[""]
-        yield f"a forward pass, {backend}, 2 threads", "-", f"{forward * 1e3:.0f} ms"
+        yield Bound(f"a forward pass, {backend}, 2 threads", forward, "ms")
         start = seconds[backend]
-        yield f"time of `vimnp predict`, {backend}", "-", f"{start * 1e3:.0f} ms"
-        ratio = f"{start / (seconds['import'] + forward):.2f}x"
-        yield f"`vimnp predict` over `import numpy` and a pass, {backend}", "1.6x", ratio
-        ratio = f"{start / seconds['DeiT']:.2f}x"
-        yield f"`vimnp predict` over DeiT-tiny, {backend}", "0.9x", ratio
+        yield Bound(f"time of `vimnp predict`, {backend}", start, "ms")
+        ratio = start / (seconds["import"] + forward)
+        yield Bound(f"`vimnp predict` over `import numpy` and a pass, {backend}", ratio, "x", 1.6)
+        ratio = start / seconds["DeiT"]
+        yield Bound(f"`vimnp predict` over DeiT-tiny, {backend}", ratio, "x", 0.9)
 
 
-def disk() -> Iterator[tuple[str, str, str]]:
-    total = 0.0
+def disk() -> Iterator[Bound]:
+    total = 0
     for package in ("vimnp", "numpy", "pillow"):
         files = importlib.metadata.files(package) or []
         paths = {path.resolve() for file in files if (path := Path(str(file.locate()))).is_file()}
-        size = sum(path.stat().st_size for path in paths) / 1e6
+        size = sum(path.stat().st_size for path in paths)
         total += size
-        yield f"on disk: {package} {importlib.metadata.version(package)}", "-", f"{size:.1f} MB"
-    yield "on disk: all three", "-", f"{total:.1f} MB"
+        what = f"on disk: {package} {importlib.metadata.version(package)}"
+        yield Bound(what, size, "MB on disk")
+    yield Bound("on disk: all three", total, "MB on disk")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: a row for each :class:`script_tables.Bound`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        found = [*memory(folder), *cold_start(folder, options.rounds), *disk()]
+    return {"rounds": options.rounds, "bounds": [bound._asdict() for bound in found]}
 
 
 def main() -> None:
-    rounds = rounds_asked_for(__doc__, 20)
-
-    def rows() -> Iterator[tuple[str, str, str]]:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            prepare(folder)
-            yield from memory(folder)
-            yield from cold_start(folder, rounds)
-        yield from disk()
-
-    print_table(("what", "at most", "measured"), rows())
+    run(rounds_parser(__doc__, 20), measure, bounds, ("vimnp", "numpy", "onnxruntime"))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ comes from bench/cortex_a72.py, which analyses the compiled code.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from unittest import mock
 
 import numpy as np
 from layer_arrays import D_INNER, D_STATE, normal, scan
-from surroundings import print_table, rounds_asked_for
+from script_tables import Bound, bounds
+from surroundings import rounds_parser, run
 from threadpoolctl import ThreadpoolController
 
 import vimnp
@@ -28,7 +30,7 @@ from vimnp.models.vim.network import Layer, NumpyVim, Pass
 from vimnp.runtime import extension
 
 Call = Callable[[], object]
-SCAN_TARGETS = {"avx512": 275, "avx2": 505, "baseline": 1700}  # microseconds
+SCAN_TARGETS = {"avx512": 275e-6, "avx2": 505e-6, "baseline": 1700e-6}  # seconds
 
 VECTOR_SETS = [name for name in extension.usable_instruction_sets() if name != "scalar"]
 
@@ -156,8 +158,8 @@ def one_layer(model: VisionMamba) -> dict[str, Call]:
 # ---- The rows ------------------------------------------------------------------------------------
 
 
-def rows(rounds: int) -> Iterator[tuple[str, str, str]]:
-    """What, at most, measured."""
+def rows(rounds: int) -> Iterator[Bound]:
+    """Every figure, with what it is to be."""
     with BLAS.limit(limits=1):
         yield from least_time(rounds)
         yield from scans(rounds)
@@ -166,23 +168,23 @@ def rows(rounds: int) -> Iterator[tuple[str, str, str]]:
     yield from threads(rounds)
 
 
-def scans(rounds: int) -> Iterator[tuple[str, str, str]]:
+def scans(rounds: int) -> Iterator[Bound]:
     for name, target in SCAN_TARGETS.items():
         what = f"fused scan of one layer, 1 thread, `{name}`"
         if name not in extension.usable_instruction_sets():
-            yield what, f"{target} us", "not on this machine"
+            yield Bound(what, None, "us", target)
             continue
         with instruction_set(name):
             found = medians({"scan": scan(197, 1)}, rounds, 30)
-        yield what, f"{target} us", f"{found['scan'] * 1e6:.0f} us"
+        yield Bound(what, found["scan"], "us", target)
     for name in VECTOR_SETS:
         with instruction_set(name):
             found = medians({"one": scan(197, 1), "two": scan(197, 2)}, rounds, 30)
         ratio = found["two"] / found["one"]
-        yield f"fused scan, 2 threads over 1, `{name}`", "0.55", f"{ratio:.2f}"
+        yield Bound(f"fused scan, 2 threads over 1, `{name}`", ratio, "x", 0.55)
 
 
-def least_time(rounds: int) -> Iterator[tuple[str, str, str]]:
+def least_time(rounds: int) -> Iterator[Bound]:
     """The scan's multiply-adds at the rate that a large matrix product reaches."""
     name = extension.instruction_set()
     number = MULTIPLY_ADDS.get(name or "none")
@@ -192,15 +194,15 @@ def least_time(rounds: int) -> Iterator[tuple[str, str, str]]:
     a, b, out = (normal(size, size) for _ in range(3))
     seconds = medians({"product": lambda: np.matmul(a, b, out=out)}, rounds)["product"]
     least = 2 * 197 * D_INNER * D_STATE * number * seconds / size**3
-    yield f"a scan's {number} multiply-adds a state alone, `{name}`", "-", f"{least * 1e6:.0f} us"
+    yield Bound(f"a scan's {number} multiply-adds a state alone, `{name}`", least, "us")
 
 
-def one_thread(rounds: int) -> Iterator[tuple[str, str, str]]:
+def one_thread(rounds: int) -> Iterator[Bound]:
     model, image = network()
     model(image)
     layer = medians(one_layer(model), rounds, 30)
     share = 1 - (layer["products"] + layer["scan"]) / layer["whole"]
-    yield "a layer's time in neither products nor scan", "15 %", f"{share:.1%}"
+    yield Bound("a layer's time in neither products nor scan", share, "%", 0.15)
     found = medians(
         {
             "whole": forward_pass(model, image),
@@ -210,15 +212,16 @@ def one_thread(rounds: int) -> Iterator[tuple[str, str, str]]:
         rounds,
     )
     ratio = found["whole"] / (found["products"] + found["scans"])
-    yield "the network, 1 thread, over its products alone + its scans alone", "1.10", f"{ratio:.3f}"
+    what = "the network, 1 thread, over its products alone + its scans alone"
+    yield Bound(what, ratio, "x", 1.10)
 
 
-def threads(rounds: int) -> Iterator[tuple[str, str, str]]:
+def threads(rounds: int) -> Iterator[Bound]:
     calls = {}
     for number in (1, 2):
         calls[str(number)] = with_threads(forward_pass(*network(num_threads=number)), number)
     found = medians(calls, rounds)
-    yield "the network, 2 threads over 1", "0.75", f"{found['2'] / found['1']:.2f}"
+    yield Bound("the network, 2 threads over 1", found["2"] / found["1"], "x", 0.75)
 
     with blas_as_it_is_set():
         models = {number: network(num_threads=number) for number in (1, 2, 3, 4, 8, 16)}
@@ -232,20 +235,27 @@ def threads(rounds: int) -> Iterator[tuple[str, str, str]]:
         )
         worst = max(found, key=lambda number: found[number])
         what = f"the network, any threads of ours from 1 to 16 over 1, {blas_threads} of BLAS"
-        yield what, "1.10", f"{found[worst] / found['1']:.2f} ({worst} threads)"
+        yield Bound(what, found[worst] / found["1"], "x", 1.10, f"{worst} threads")
 
 
-def tokens(rounds: int) -> Iterator[tuple[str, str, str]]:
+def tokens(rounds: int) -> Iterator[Bound]:
     calls = {}
     for side in (512, 1024):
         calls[str(side)] = forward_pass(*network(side))
     found = medians(calls, max(rounds // 8, 3))
-    yield "4097 tokens over 1025, the network", "4.2", f"{found['1024'] / found['512']:.2f}"
+    yield Bound("4097 tokens over 1025, the network", found["1024"] / found["512"], "x", 4.2)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: a row for each :class:`script_tables.Bound`."""
+    return {
+        "rounds": options.rounds,
+        "bounds": [bound._asdict() for bound in rows(options.rounds)],
+    }
 
 
 def main() -> None:
-    rounds = rounds_asked_for(__doc__, 40)
-    print_table(("what", "at most", "measured"), rows(rounds))
+    run(rounds_parser(__doc__, 40), measure, bounds)
 
 
 if __name__ == "__main__":

@@ -216,6 +216,9 @@ FIGURES: dict[str, Callable[[Record], str | None]] = {
     **{
         name: _of(name, table_of)
         for name, table_of in (
+            ("limits", script_tables.bounds),
+            ("footprint", script_tables.bounds),
+            ("steps", script_tables.steps_of_speed),
             ("neighbours", script_tables.neighbours),
             ("profiling", script_tables.profiling),
             ("float16_storage", script_tables.float16_storage),

@@ -154,6 +154,38 @@ def test_tables_of_scripts():
     assert "| tiny, random | 28.7 | 14.4 | 2.17 | 2.9e-03 | 100% |" in table
 
 
+def test_a_table_of_bounds():
+    rows = [
+        script_tables.Bound("scan", 467.4e-6, "us", 275e-6),
+        script_tables.Bound("memory", 71.2e6, "MB", 80e6),
+        script_tables.Bound("any threads", 1.0, "x", 1.1, "4 threads"),
+        script_tables.Bound("share", 0.067, "%", 0.15),
+        script_tables.Bound("time", 0.223, "ms"),
+        script_tables.Bound("avx512", None, "us", 275e-6),
+    ]
+    table = script_tables.bounds({"bounds": [row._asdict() for row in rows]})
+    assert table.splitlines()[2:] == [
+        "| scan | 275 us | **467 us** |",
+        "| memory | 80 MB | 71 MB |",
+        "| any threads | 1.10x | 1.00x (4 threads) |",
+        "| share | 15.0 % | 6.7 % |",
+        "| time | - | 223 ms |",
+        "| avx512 | 275 us | not on this machine |",
+    ]
+
+
+def test_a_step_is_compared_with_the_one_before_if_it_is_to_be():
+    parts = {"products": 0.01, "scan": 0.002}
+    rows = [
+        {"what": what, "whole": whole, "parts": parts, "is_compared": what == "compiled"}
+        for what, whole in (("plain", 0.2), ("compiled", 0.05), ("for comparison", 0.06))
+    ]
+    lines = script_tables.steps_of_speed({"steps": rows}).splitlines()
+    assert lines[2] == "| plain | 200.0 | 10.00 | 0.00 | 2.00 | 0.00 | 0.00 |  |"
+    assert lines[3].endswith("| 0.25x |")
+    assert lines[4].endswith("| 0.00 |  |")
+
+
 def test_float16_storage_compares_two_dtypes(tmp_path):
     row = float16_storage.compare(float16_storage.random_files(tmp_path, "tiny"))
     assert row["float16"] == pytest.approx(row["float32"] / 2, rel=0.02)
