@@ -14,6 +14,7 @@ import nearest
 import script_tables
 from peers import report as vision_mamba
 from peers.int8.networks import DEITS
+from peers.int8.targets import targets as int8_targets
 from peers.language import report as language
 from peers.language.record import bytes_per_second, tokens_per_second
 from peers.language.targets import targets as language_targets
@@ -21,6 +22,7 @@ from peers.language.workloads import DECODE, PROMPT_LONGEST
 from peers.record import Results, fastest
 from peers.target import target_table
 from peers.units import megabytes, milliseconds, per_second
+from peers.vmamba.targets import targets as vmamba_targets
 from recorded import Record
 from surroundings import table
 
@@ -207,7 +209,9 @@ FIGURES: dict[str, Callable[[Record], str | None]] = {
     "vision_mamba_start": _of("vision_mamba", vision_mamba.start_table),
     "int8": _of("int8", int8),
     "int8_of_float32": _of("int8", int8_of_float32),
+    "int8_targets": _of("int8", lambda r: target_table(int8_targets(r))),
     "vmamba": _of("vmamba", vmamba),
+    "vmamba_targets": _of("vmamba", lambda r: target_table(vmamba_targets(r))),
     "language_speed": _of("language", language.speed_table),
     "language_start": _of("language", language.start_table),
     "language_targets": _of("language", lambda r: target_table(language_targets(r))),
