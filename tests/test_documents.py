@@ -171,3 +171,8 @@ def test_the_pages_have_the_figures_of_the_record() -> None:
     command = [sys.executable, str(ROOT / "bench" / "render.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_who_cites_it_cites_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", text, re.M) == [vimnp.__version__]
