@@ -15,6 +15,7 @@ from tests.support.implementations import implementation as implementation
 from tests.support.implementations import way as way
 from tests.support.micro import MICRO
 from tests.support.random_weights import random_weights, write_random
+from tests.support.signals import signals_as_usual as signals_as_usual
 from tests.support.torch_format import save
 from vimnp.ops import kernels
 

@@ -19,7 +19,10 @@ from tests.support.processes import is_ours
 from vimnp import cli
 from vimnp.commands import info
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals"),
+    pytest.mark.usefixtures("signals_as_usual"),
+]
 
 
 # Stops in the middle of the work, and says so on stdout.
@@ -37,18 +40,6 @@ def stop(*_, **__):
 sys.exit(cli.main())
 """
 LOADING, WRITING = "VisionMamba.from_npz", "vimnp.weights.writing._to_stored"
-
-
-@pytest.fixture(autouse=True)
-def signals_as_usual() -> Iterator[None]:
-    """Signals that were ignored where the tests were started would be so in every command, too."""
-    usual = {signal.SIGINT: signal.default_int_handler}
-    usual |= dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    yield
-    for number, handler in before.items():
-        if handler is not None:  # else it was not set from Python
-            signal.signal(number, handler)
 
 
 def environment() -> dict[str, str]:

@@ -183,6 +183,7 @@ def test_a_camera_s_picture_is_what_predict_would_see(command: Command, tmp_path
 
 
 @by_script
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize(
     ("number", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],

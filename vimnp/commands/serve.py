@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ DESCRIPTION = (
 EXAMPLE = "vimnp serve --model vim_tiny.npz --port 8000"
 
 _KEY = "VIMNP_API_KEY"
+_PACKAGES = ("starlette", "uvicorn", "python_multipart")  # of the extra
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        import python_multipart  # noqa: F401  # starlette misses it only when a form comes
-
+        for package in _PACKAGES:  # starlette misses python_multipart only when a form comes
+            importlib.import_module(package)
         from vimnp.serve.app import make_app
         from vimnp.serve.server import (
             address_of,
