@@ -84,7 +84,7 @@ def _in_the_manual(link: re.Match[str], folder: Path) -> str:
     name = next((name for name, page in ELSEWHERE.items() if page == path), None)
     if name is not None:
         path = DOCS / f"{name}.md"
-    if link["image"] or path.parent == DOCS:
+    if link["image"] or (path.parent == DOCS and path.suffix == ".md"):
         return f"{link['image']}[{link['words']}]({os.path.relpath(path, DOCS)}{mark}{anchor})"
     if SOURCE_URL:
         return f"[{link['words']}]({SOURCE_URL}/{path.relative_to(ROOT).as_posix()}{mark}{anchor})"
