@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 import vimnp
-from tests.support.vmamba_networks import lively
+from tests.support.vmamba_networks import block_tensors
 from vimnp.models.vmamba.config import VMambaConfig
 
 DATA = Path(__file__).parent / "data"
-BLOCK = "layers.0.blocks.0.op."
 
 
 def modules_with_examples() -> Iterator[str]:
@@ -42,9 +41,7 @@ def torch_block() -> SimpleNamespace:
     config = VMambaConfig(
         dims=(4,) * 4, d_inner=(8,) * 4, dt_rank=(1,) * 4, depths=(1,) * 4, d_state=2, gated=True
     )
-    read = lively(config)
-    names = [name for name in config.parameter_shapes() if name.startswith(BLOCK)]
-    tensors = {name.removeprefix(BLOCK): read(name).view(Tensor) for name in names}
+    tensors = {name: values.view(Tensor) for name, values in block_tensors(config).items()}
     return SimpleNamespace(state_dict=lambda: tensors)
 
 

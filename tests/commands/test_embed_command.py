@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,14 @@ import pytest
 
 import vimnp
 from tests.support.commands import Command, assert_refused
-from tests.support.digits import SCANS
+from tests.support.digits import SCANS, write_scans
 from vimnp.jobs.embedding import Embed
 from vimnp.jobs.embeddings import names_of, read_embeddings
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """All scans in a folder and one below it, with one that is damaged."""
-    folder = tmp_path / "pictures"
-    (folder / "more").mkdir(parents=True)
-    for index, scan in enumerate(SCANS):
-        shutil.copy(scan, folder / ("more" if index % 3 else ""))
-    (folder / "damaged.png").write_bytes(SCANS[0].read_bytes()[:60])
-    return folder
+    return write_scans(tmp_path / "pictures")
 
 
 @pytest.fixture

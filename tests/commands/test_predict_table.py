@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,21 +13,14 @@ import pytest
 
 import vimnp
 from tests.support.commands import Command, assert_refused
-from tests.support.digits import SCANS
+from tests.support.digits import SCANS, write_scans
 from vimnp.jobs import prediction
 from vimnp.models.vision import VisionModel
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """All scans but one in a folder and one below it, with one that is damaged and a text."""
-    folder = tmp_path / "pictures"
-    (folder / "more").mkdir(parents=True)
-    for index, scan in enumerate(SCANS):
-        shutil.copy(scan, folder / ("more" if index % 3 else ""))
-    (folder / "damaged.png").write_bytes(SCANS[0].read_bytes()[:60])
-    (folder / "notes.txt").touch()
-    return folder
+    return write_scans(tmp_path / "pictures")
 
 
 def rows_of(path: Path) -> dict[str, Any]:

@@ -15,10 +15,9 @@ import vimnp
 from tests.support import plain_vmamba
 from tests.support.arrays import normal
 from tests.support.golden_operations import recorded_operation
-from tests.support.vmamba_networks import lively
+from tests.support.vmamba_networks import BLOCK, block_tensors
 from vimnp import SS2D, ConfigError, VMambaConfig, WeightsError
 
-BLOCK = "layers.0.blocks.0.op."
 Tensors = dict[str, np.ndarray]
 
 CASES = {
@@ -47,15 +46,8 @@ def config_of(**changes: Any) -> VMambaConfig:
     )
 
 
-def tensors_of(config: VMambaConfig, seed: int = 0) -> Tensors:
-    """The tensors of its first block."""
-    read = lively(config, seed)
-    names = [name for name in config.parameter_shapes() if name.startswith(BLOCK)]
-    return {name.removeprefix(BLOCK): read(name) for name in names}
-
-
 CONFIG = config_of(d_state=3)
-TENSORS = tensors_of(CONFIG)
+TENSORS = block_tensors(CONFIG)
 
 
 def truth(config: VMambaConfig, tensors: Tensors, x: np.ndarray) -> np.ndarray:
@@ -118,7 +110,7 @@ GRIDS = st.tuples(st.integers(1, 9), st.integers(1, 9))
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_block(config: VMambaConfig, grid: tuple[int, int], batch: int | None) -> None:
-    tensors = tensors_of(config)
+    tensors = block_tensors(config)
     shape = (*grid, config.dims[0]) if batch is None else (batch, *grid, config.dims[0])
     x = normal(*shape)
     block = SS2D(tensors)

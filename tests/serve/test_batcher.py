@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -47,16 +49,23 @@ def test_each_gets_its_own_result_in_batches_of_no_more_than_the_most(
     assert all(1 <= size <= most for size in sizes)
 
 
+@contextlib.asynccontextmanager
+async def held_up(double: Doubler) -> AsyncIterator[tuple[Batcher[int, int], asyncio.Task[int]]]:
+    """What batches, while 0 is held up in the first batch."""
+    with ThreadPoolExecutor(1) as executor:
+        batcher = Batcher(double, executor, 8)
+        double.may_go_on.clear()
+        first = asyncio.create_task(batcher(0))
+        while not double.batches:
+            await asyncio.sleep(0.001)
+        yield batcher, first
+
+
 def test_what_waits_while_a_batch_runs_is_the_next_batch() -> None:
     double = Doubler()
 
     async def ask() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(double, executor, 8)
-            double.may_go_on.clear()
-            first = asyncio.create_task(batcher(0))
-            while not double.batches:
-                await asyncio.sleep(0.001)
+        async with held_up(double) as (batcher, first):
             others = [asyncio.create_task(batcher(item)) for item in (1, 2, 3)]
             await asyncio.sleep(0)
             assert len(batcher) == 3
@@ -71,12 +80,7 @@ def test_who_has_gone_is_left_out() -> None:
     double = Doubler()
 
     async def ask() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(double, executor, 8)
-            double.may_go_on.clear()
-            first = asyncio.create_task(batcher(0))
-            while not double.batches:
-                await asyncio.sleep(0.001)
+        async with held_up(double) as (batcher, first):
             gone, stays = (asyncio.create_task(batcher(item)) for item in (1, 2))
             await asyncio.sleep(0)
             gone.cancel()

@@ -50,6 +50,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """A row is what differs from MICRO; add one and every comparison runs it."""
 
 
+BLOCK = "layers.0.blocks.0.op."
+"""What the names of the first block's tensors begin with."""
+
+
 def lively(config: VMambaConfig, seed: int = 0) -> Callable[[str], np.ndarray]:
     """Random weights under which every tensor counts.
 
@@ -67,6 +71,13 @@ def lively(config: VMambaConfig, seed: int = 0) -> Callable[[str], np.ndarray]:
         return values * np.float32(50 / math.sqrt(values.shape[1]))
 
     return livelier
+
+
+def block_tensors(config: VMambaConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """The tensors of a network's first block, by their names in it."""
+    read = lively(config, seed)
+    names = [name for name in config.parameter_shapes() if name.startswith(BLOCK)]
+    return {name.removeprefix(BLOCK): read(name) for name in names}
 
 
 def network(config: VMambaConfig = MICRO, seed: int = 0, **settings: Any) -> VMamba:

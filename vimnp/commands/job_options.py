@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from vimnp.commands.cluster_options import add_cluster
 from vimnp.commands.options import add_count, as_given, file_name
 from vimnp.images import preprocessing as image
-from vimnp.jobs.shard import Shard
+
+if TYPE_CHECKING:
+    from vimnp.jobs.shard import Shard
 
 PICTURES = (
     "A folder stands for the pictures in it and below it, a pattern such as 'pictures/**/*.jpg' "
@@ -53,6 +56,8 @@ def add_output(parser: argparse.ArgumentParser, help: str, *, required: bool = F
 
 
 def _shard(text: str) -> Shard:
+    from vimnp.jobs.shard import Shard  # most jobs are whole
+
     try:
         return Shard.parse(text)
     except ValueError as error:
