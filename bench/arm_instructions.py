@@ -9,6 +9,7 @@ instruction takes (for that see cortex_a72.py).
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import re
@@ -17,9 +18,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from layer_arrays import add_norm, convolution, scan
-from surroundings import print_table
+from script_tables import arm_instructions
+from surroundings import run
 
 from vimnp.models.precision import PRECISIONS
 
@@ -66,29 +69,31 @@ def counted(python: str, core: str, plugin: Path) -> dict[str, int]:
     return {name: int(found[str(label)]) for label, name in enumerate(CALLS, 1)}
 
 
-def main() -> None:
-    if sys.argv[1:] == ["--count"]:
-        count()
-        return
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: a row for each core and call."""
     with tempfile.TemporaryDirectory() as folder:
         plugin = Path(folder, "count_instructions.so")
         source = Path(__file__).with_name("count_instructions.c")
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", source, "-o", plugin], check=True)
-        found = {core: counted(sys.argv[1], core, plugin) for core in CORES}
-    columns = ("millions of instructions", *(f"{core} ({CORES[core]})" for core in CORES))
-    print_table(columns, rows(list(found.values())))
+        found = {core: counted(options.python, core, plugin) for core in CORES}
+    return {
+        "kernels": list(KERNELS),
+        "layers": LAYERS,
+        "counts": [
+            {"core": core, "board": CORES[core], "call": call, "instructions": number}
+            for core, counts in found.items()
+            for call, number in counts.items()
+        ],
+    }
 
 
-def rows(found: list[dict[str, int]]) -> Iterator[tuple[str, ...]]:
-    """A line for each call, and one for the kernels of all layers; a column for each core."""
-    for name in KERNELS:
-        yield f"{name} of one layer", *(f"{counts[name] / 1e6:.2f}" for counts in found)
-    sums = (LAYERS * sum(counts[name] for name in KERNELS) for counts in found)
-    yield f"all three, {LAYERS} layers", *(f"{total / 1e6:.0f}" for total in sums)
-    for name in CALLS[len(KERNELS) :]:
-        yield f"a pass, {name}", *(f"{counts[name] / 1e6:.0f}" for counts in found)
+def main() -> None:
+    if sys.argv[1:] == ["--count"]:
+        count()
+        return
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("python", metavar="PYTHON", help="emulated, with vimnp")
+    run(parser, measure, arm_instructions)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python bench/cluster_deaths.py --pictures 1000 --workers 4 --every 2
 
 Two processes of the bundled network look at copies of the repository's scans, some of which are
-damaged, while every few seconds one is killed. It prints what a process by itself takes, what the
+damaged, while every second or so one is killed. It prints what a process by itself takes, what the
 cluster takes, and how many workers died; it fails if a path is missing or there twice, or if a row
 is another than one process has for it.
 """
@@ -26,6 +26,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from script_tables import cluster_deaths
+from surroundings import run
+
 import vimnp
 from vimnp.jobs import cluster
 from vimnp.jobs.operation import Row
@@ -37,28 +40,42 @@ SCANS = sorted((Path(__file__).parents[1] / "tests" / "data").glob("digit_*.png"
 DAMAGED = 97  # every so many pictures one is cut short
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=10_000, metavar="N")
-    parser.add_argument("--workers", type=int, default=2, metavar="N")
-    parser.add_argument("--every", type=float, default=3.0, metavar="SECONDS", help="on average")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: seconds of one process and of the cluster, and how many of its workers died.
+
+    Ends the program where a row is missing, repeated or wrong.
+    """
     with tempfile.TemporaryDirectory(prefix="vimnp-") as folder:
         make_pictures(Path(folder), options.pictures)
         files = find_pictures([folder])
         start = time.perf_counter()
         expected = rows_here(files)
-        print(f"one process       {time.perf_counter() - start:8.1f} s")
+        alone = time.perf_counter() - start
         start = time.perf_counter()
         with (
             cluster.local_cluster(options.workers) as client,
             killing(client, options.every, random.Random(options.seed)) as killed,
         ):
             rows = rows_there(client, files)
-        print(f"the cluster       {time.perf_counter() - start:8.1f} s")
-    print(f"workers killed    {len(killed):8}")
+        together = time.perf_counter() - start
     check(files, rows, expected)
+    return {
+        "pictures": options.pictures,
+        "workers": options.workers,
+        "every": options.every,
+        "killed": len(killed),
+        "alone": alone,
+        "cluster": together,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=10_000, metavar="N")
+    parser.add_argument("--workers", type=int, default=2, metavar="N")
+    parser.add_argument("--every", type=float, default=0.8, metavar="SECONDS", help="on average")
+    parser.add_argument("--seed", type=int, default=0)
+    run(parser, measure, cluster_deaths, ("vimnp", "numpy", "distributed"))
 
 
 def make_pictures(folder: Path, number: int) -> None:
@@ -117,12 +134,11 @@ def check(files: list[str], rows: list[Row], expected: list[Row]) -> None:
     repeated = [file for file, number in times.items() if number > 1]
     right = {row["file"]: row for row in expected}
     wrong = [row for row in rows if row != right.get(row["file"])]
-    print(f"rows              {len(rows):8}")
-    print(f"missing           {len(missing):8}")
-    print(f"repeated          {len(repeated):8}")
-    print(f"wrong             {len(wrong):8}")
     if missing or repeated or wrong:
-        raise SystemExit(f"for one: {[*missing, *repeated, *wrong][0]}")
+        raise SystemExit(
+            f"{len(missing)} of {len(files)} rows are missing, {len(repeated)} repeated, "
+            f"{len(wrong)} wrong; for one: {[*missing, *repeated, *wrong][0]}"
+        )
 
 
 if __name__ == "__main__":

@@ -18,14 +18,16 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from builds import ELSEWHERE, measured_pair, pass_in_turn
-from surroundings import begin, print_table
+from script_tables import compilers
+from surroundings import rounds_parser, run
 
 LOGITS = 2e-5
 """The largest difference that two compilers may make, of the largest logit."""
@@ -82,62 +84,48 @@ def logits(python: str, isa: str, threads: int) -> dict[str, np.ndarray]:
     return dict(np.load(BytesIO(written)))
 
 
-def differences(first: str, second: str) -> Iterator[tuple[str, str, str, float]]:
-    """Instruction set, threads, network, and the difference of the largest logit."""
+def differences(first: str, second: str) -> Iterator[dict[str, Any]]:
+    """Of each instruction set, number of threads and network that of the largest logit."""
     for isa in instruction_sets(first):
         for threads in (1, 2):
             ours, theirs = logits(first, isa, threads), logits(second, isa, threads)
             for name, values in ours.items():
                 largest = np.abs(values).max()
-                difference = np.abs(values - theirs[name]).max() / largest
-                yield isa, str(threads), name, float(difference)
+                difference = float(np.abs(values - theirs[name]).max() / largest)
+                row = {"isa": isa, "threads": threads, "network": name}
+                yield row | {"difference": difference}
 
 
-def times(first: str, second: str, rounds: int) -> Iterator[tuple[str, str, str, float]]:
-    """What, milliseconds of the first and of the second, and by how much that is longer."""
+def times(first: str, second: str, rounds: int) -> Iterator[dict[str, Any]]:
+    """Of each number of threads a pass of the second over one of the first, median of pairs."""
     for threads in (1, 2):
         measure = partial(pass_in_turn, backend="native", threads=threads, side=224)
         pairs = [measured_pair(measure, first, second, turn % 2 == 0) for turn in range(rounds)]
-        one, other = (statistics.median(values) for values in zip(*pairs, strict=True))
-        ratio = statistics.median(b / a for a, b in pairs)
-        yield f"Vim-tiny, {threads} threads", f"{one:.1f}", f"{other:.1f}", ratio - 1
+        yield {"threads": threads, "ratio": statistics.median(b / a for a, b in pairs)}
 
 
-def printed_and_largest(
-    columns: tuple[str, str, str, str], rows: Iterable[tuple[str, str, str, float]], form: str
-) -> float:
-    """Prints each row as soon as it is there; gives the largest of their numbers."""
-    numbers = []
-
-    def noted() -> Iterator[tuple[str, ...]]:
-        for *what, number in rows:
-            numbers.append(number)
-            yield *what, form.format(number)
-
-    print_table(columns, noted())
-    return max(numbers)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("first", type=Path, metavar="FIRST.whl")
-    parser.add_argument("second", type=Path, metavar="SECOND.whl")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--logits-only", action="store_true")
-    options = parser.parse_args()
-    begin()
-    failed = []
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: rows of logits, and of times."""
     with tempfile.TemporaryDirectory() as folder:
         first = install(options.first.resolve(), Path(folder, "first"))
         second = install(options.second.resolve(), Path(folder, "second"))
-        columns = ("instruction set", "threads", "network", "difference of the largest logit")
-        if printed_and_largest(columns, differences(first, second), "{:.1e}") > LOGITS:
-            failed.append(f"logits differ by more than {LOGITS:g} of the largest")
+        found = {"rounds": options.rounds, "logits": list(differences(first, second)), "times": []}
         if not options.logits_only:
-            columns = ("what", "first, ms", "second, ms", "the second takes longer by")
-            taken = times(first, second, options.rounds)
-            if printed_and_largest(columns, taken, "{:+.1%}") > TIME:
-                failed.append(f"the second wheel's pass takes over {TIME:.0%} longer")
+            found["times"] = list(times(first, second, options.rounds))
+    return found
+
+
+def main() -> None:
+    parser = rounds_parser(__doc__, 10)
+    parser.add_argument("first", type=Path, metavar="FIRST.whl")
+    parser.add_argument("second", type=Path, metavar="SECOND.whl")
+    parser.add_argument("--logits-only", action="store_true")
+    found = run(parser, measure, compilers)
+    failed = []
+    if max(row["difference"] for row in found["logits"]) > LOGITS:
+        failed.append(f"logits differ by more than {LOGITS:g} of the largest")
+    if any(row["ratio"] > 1 + TIME for row in found["times"]):
+        failed.append(f"the second wheel's pass takes over {TIME:.0%} longer")
     if failed:
         sys.exit("; ".join(failed))
     print("within the bounds")

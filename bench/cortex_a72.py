@@ -138,83 +138,138 @@ class Estimate(NamedTuple):
     throughput: float
 
 
+class Part(NamedTuple):
+    """Of an image: what llvm-mca finds for one iteration, and milliseconds of all.
+
+    Parameters
+    ----------
+    name : str
+    each : Estimate
+    directions : int or None
+        How many times a token's channels go through it; None for a loop of products.
+    milliseconds : float
+    is_product : bool
+        Whether it is expected to take longer than its loop.
+    """
+
+    name: str
+    each: Estimate
+    directions: int | None
+    milliseconds: float
+    is_product: bool = False
+
+
+class Core(NamedTuple):
+    """What llvm-mca is to reckon with.
+
+    Parameters
+    ----------
+    llvm_mca : str
+        The program.
+    cpu : str
+    gigahertz : float
+    """
+
+    llvm_mca: str
+    cpu: str
+    gigahertz: float
+
+
 def main() -> None:
     options = parse_arguments()
+    core = Core(options.llvm_mca, options.cpu, options.gigahertz)
     assembly = compile_kernels(options.compiler)
-    scan, prefix = ("scan_rows_coarsely", "coarse_") if options.int8 else ("scan_rows", "")
-    states = states_loop(function(assembly, f"{scan}_neon"))
-    delta = straight_loops(function(assembly, f"{prefix}delta"))
-    gate = straight_loops(function(assembly, f"{prefix}gate"))
-    print(f"compiler: {run([options.compiler, '--version']).splitlines()[0]}")
+    print(f"compiler: {compiler_version(options.compiler)}")
     print(f"llvm-mca: {llvm_version(options.llvm_mca)}, -mcpu={options.cpu}")
-    print(f"model:    {model(simulate(options, states), options.cpu)}\n")
+    print(f"model:    {model(simulate(core, states_of(assembly, options.int8)), options.cpu)}\n")
     print("One token of one direction, 4 channels:\n")
     print("            instructions  micro-ops  cycles  throughput  directions  ms per image")
-    total = print_phase("states", [states], DIRECTIONS, options)
-    total += print_phase("delta", delta, DIRECTIONS, options)
-    total += print_phase("gate", gate, 1, options)
-    total += print_phase("conv SiLU", gate, DIRECTIONS, options)
-    products = print_int8(assembly, options) if options.int8 else 0.0
-    floats = multiply_adds("dt_proj") if options.int8 else multiply_adds()
-    products += print_part(
-        "float32" if options.int8 else "products",
-        product_loop(assembly),
-        floats / (TILE * VECTOR),
-        options,
-    )
-    print(f"{'sum':67}  {total + products:12.1f}")
+    parts = estimates(assembly, core, options.int8)
+    for part in parts:
+        print_part(part)
+    print(f"{'sum':67}  {total(parts):12.1f}")
     if options.int8:
-        print(f"{'expected':67}  {total + LONGER * products:12.1f}")
+        print(f"{'expected':67}  {total(parts, LONGER):12.1f}")
     figures = {"gigahertz": options.gigahertz, "multiply_adds": multiply_adds() / 1e9, **NETWORK}
     print("\n" + ASSUMPTIONS.format(**figures), end="")
     if options.int8:
         print(ASSUMPTIONS_OF_INT8.format(tile=int8_tile(options.cpu), longer=LONGER), end="")
 
 
-def print_phase(
-    name: str, loops: list[list[str]], directions: int, options: argparse.Namespace
-) -> float:
-    """A line for loops that run one after the other; returns milliseconds per image."""
-    each = [estimate(simulate(options, loop)) for loop in loops]
+def total(parts: Iterable[Part], longer: float = 1.0) -> float:
+    """Milliseconds of an image, with products that take so many times as long as their loops."""
+    return sum(part.milliseconds * (longer if part.is_product else 1.0) for part in parts)
+
+
+def estimates(assembly: list[str], core: Core, int8: bool = False) -> list[Part]:
+    """All that is reckoned of an image, in float32 or in int8 mode."""
+    prefix = "coarse_" if int8 else ""
+    delta = straight_loops(function(assembly, f"{prefix}delta"))
+    gate = straight_loops(function(assembly, f"{prefix}gate"))
+    parts = [
+        scanned("states", [states_of(assembly, int8)], DIRECTIONS, core),
+        scanned("delta", delta, DIRECTIONS, core),
+        scanned("gate", gate, 1, core),
+        scanned("conv SiLU", gate, DIRECTIONS, core),
+    ]
+    if int8:
+        parts += products_in_int8(assembly, core)
+    floats = multiply_adds("dt_proj") if int8 else multiply_adds()
+    name = "float32" if int8 else "products"
+    return [*parts, repeated(name, product_loop(assembly), floats / (TILE * VECTOR), core)]
+
+
+def states_of(assembly: list[str], int8: bool) -> list[str]:
+    return states_loop(function(assembly, "scan_rows_coarsely_neon" if int8 else "scan_rows_neon"))
+
+
+def scanned(name: str, loops: list[list[str]], directions: int, core: Core) -> Part:
+    """Loops that run one after the other, for a token and 4 channels of one direction."""
+    each = [estimate(simulate(core, loop)) for loop in loops]
     whole = Estimate(*(sum(figures) for figures in zip(*each, strict=True)))
-    time = milliseconds(whole.cycles * directions, options.gigahertz)
-    print_row(name, whole, directions, time)
-    return time
+    time = milliseconds(whole.cycles * directions, core.gigahertz)
+    return Part(name, whole, directions, time)
 
 
-def print_part(name: str, loop: list[str], times: float, options: argparse.Namespace) -> float:
-    """A line for a loop that an image goes through so often; returns milliseconds per image."""
-    each = estimate(simulate(options, loop))
-    time = each.cycles * times / NETWORK["cores"] / (options.gigahertz * 1e6)
-    print_row(name, each, "", time)
-    return time
+def repeated(name: str, loop: list[str], times: float, core: Core) -> Part:
+    """A loop of products that an image goes through so often."""
+    each = estimate(simulate(core, loop))
+    time = each.cycles * times / NETWORK["cores"] / (core.gigahertz * 1e6)
+    return Part(name, each, None, time, is_product=True)
+
+
+def products_in_int8(assembly: list[str], core: Core) -> list[Part]:
+    """Products of whole numbers, and what makes them and their sums numbers of the other kind."""
+    tile, tokens = int8_tile(core.cpu), NETWORK["tokens"]
+    whole = multiply_adds() - multiply_adds("dt_proj")
+    loop = most_of(straight_loops(function(assembly, tile.function)), tile.mnemonic)
+    quantise = straight_loops(function(assembly, "quantise"))
+    largest, rounded = (most_of(quantise, mnemonic) for mnemonic in ("smax", "fcvtns"))
+    numbers = tokens * sum(inputs for _, inputs in matrices_of_int8())
+    outputs = tokens * sum(outputs for outputs, _ in matrices_of_int8())
+    scales = most_of(straight_loops(function(assembly, "finish")), "scvtf")
+    return [
+        repeated("products", loop, whole / tile.multiply_adds, core),
+        repeated("largest", largest, numbers / 16, core),
+        repeated("rounding", rounded, numbers / 16, core),
+        repeated("scales", scales, outputs / 16, core),
+    ]
+
+
+def print_part(part: Part) -> None:
+    each, directions = part.each, "" if part.directions is None else part.directions
+    print(
+        f"{part.name:10}  {each.instructions:12.0f}  {each.micro_ops:9.0f}  {each.cycles:6.1f}  "
+        f"{each.throughput:10.1f}  {directions:>10}  {part.milliseconds:12.1f}"
+    )
+
+
+def compiler_version(compiler: str) -> str:
+    return run([compiler, "--version"]).splitlines()[0]
 
 
 def int8_tile(cpu: str) -> Int8Tile:
     return PAIRS if cpu in WITHOUT_DOTS else DOTS
-
-
-def print_int8(assembly: list[str], options: argparse.Namespace) -> float:
-    """Lines for the products of int8 mode; returns milliseconds per image of them all."""
-    tile, tokens = int8_tile(options.cpu), NETWORK["tokens"]
-    whole = multiply_adds() - multiply_adds("dt_proj")
-    loop = most_of(straight_loops(function(assembly, tile.function)), tile.mnemonic)
-    time = print_part("products", loop, whole / tile.multiply_adds, options)
-    loops = straight_loops(function(assembly, "quantise"))
-    largest, rounded = (most_of(loops, mnemonic) for mnemonic in ("smax", "fcvtns"))
-    numbers = tokens * sum(inputs for _, inputs in matrices_of_int8())
-    time += print_part("largest", largest, numbers / 16, options)
-    time += print_part("rounding", rounded, numbers / 16, options)
-    outputs = tokens * sum(outputs for outputs, _ in matrices_of_int8())
-    scales = most_of(straight_loops(function(assembly, "finish")), "scvtf")
-    return time + print_part("scales", scales, outputs / 16, options)
-
-
-def print_row(name: str, each: Estimate, directions: int | str, time: float) -> None:
-    print(
-        f"{name:10}  {each.instructions:12.0f}  {each.micro_ops:9.0f}  {each.cycles:6.1f}  "
-        f"{each.throughput:10.1f}  {directions:>10}  {time:12.1f}"
-    )
 
 
 def matrices() -> dict[str, tuple[int, int]]:
@@ -238,17 +293,29 @@ def multiply_adds(part: str = "") -> float:
 
 def parse_arguments() -> argparse.Namespace:
     default = "default: %(default)s"
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--compiler", default="aarch64-linux-gnu-gcc", help=default)
-    parser.add_argument("--llvm-mca", help="default: the first of llvm-mca, llvm-mca-30, ... -13")
+    parser = tools_parser(__doc__)
     parser.add_argument("--cpu", default="cortex-a72", help=f"-mcpu of llvm-mca, {default}")
     parser.add_argument("--gigahertz", type=float, default=1.5, help=f"clock, {default}")
     parser.add_argument("--int8", action="store_true", help="products and scans of int8 mode")
-    options = parser.parse_args()
+    return with_tools(parser.parse_args())
+
+
+def tools_parser(documentation: str | None) -> argparse.ArgumentParser:
+    """With the options that name the tools."""
+    default = "default: %(default)s"
+    parser = argparse.ArgumentParser(description=(documentation or "").splitlines()[0])
+    parser.add_argument("--compiler", default="aarch64-linux-gnu-gcc", help=default)
+    parser.add_argument("--llvm-mca", help="default: the first of llvm-mca, llvm-mca-30, ... -13")
+    return parser
+
+
+def with_tools(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with an llvm-mca; ends the program where a tool is missing."""
     options.llvm_mca = options.llvm_mca or next(filter(shutil.which, LLVM_MCA), LLVM_MCA[0])
     for tool in (options.compiler, options.llvm_mca):
         if shutil.which(tool) is None:
-            parser.exit(2, TOOL_IS_MISSING.format(tool=tool))
+            print(TOOL_IS_MISSING.format(tool=tool), end="", file=sys.stderr)
+            sys.exit(2)
     return options
 
 
@@ -342,10 +409,10 @@ def count(loop: list[str], *mnemonics: str) -> int:
     return sum(line.strip().startswith(mnemonics) for line in loop)
 
 
-def simulate(options: argparse.Namespace, loop: list[str]) -> str:
+def simulate(core: Core, loop: list[str]) -> str:
     """The report of llvm-mca on this loop."""
-    flags = ["-mtriple=aarch64", f"-mcpu={options.cpu}", f"-iterations={ITERATIONS}"]
-    return run([options.llvm_mca, *flags], "\n".join(loop))
+    flags = ["-mtriple=aarch64", f"-mcpu={core.cpu}", f"-iterations={ITERATIONS}"]
+    return run([core.llvm_mca, *flags], "\n".join(loop))
 
 
 def estimate(report: str) -> Estimate:

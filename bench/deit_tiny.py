@@ -17,13 +17,8 @@ Why this form: of twenty-odd, it is the fastest over 224, 448 and 672 pixels wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-
 import numpy as np
 from onnx_graph import CHANNELS, CONTRIB, NUM_CLASSES, Graph
-from onnx_int8 import in_int8
-from onnx_session import session
 
 EMBED_DIM, DEPTH, NUM_HEADS, MLP_RATIO = 192, 12, 3, 4
 PATCH_SIZE = 16
@@ -54,20 +49,6 @@ def deit_tiny(side: int = 224, seed: int = 0, blockwise: bool = False) -> bytes:
     first = graph.add("Gather", tokens, graph.constant(np.array([0])), axis=0)  # (1, E)
     graph.linear(_norm(graph, first, "norm"), "head", EMBED_DIM, NUM_CLASSES, output="logits")
     return graph.model("deit_tiny", side)
-
-
-def deit_session(
-    side: int, num_threads: int, blockwise: bool = False, precision: str = "float32"
-) -> Callable[[np.ndarray], np.ndarray]:
-    """The network, ready to run; see :func:`onnx_session.session`."""
-    if precision == "int8":
-        return session(_deit_tiny_int8(side, blockwise), num_threads)
-    return session(deit_tiny(side, blockwise=blockwise), num_threads)
-
-
-@cache  # it takes seconds, and is asked for with each number of threads
-def _deit_tiny_int8(side: int, blockwise: bool) -> bytes:
-    return in_int8(deit_tiny(side, blockwise=blockwise))
 
 
 def _embed(graph: Graph, side: int) -> str:

@@ -2,9 +2,9 @@
 
     python bench/footprint.py [--rounds 20]
 
-Each process classifies one photograph of noise, 640x480 pixels. The peer is DeiT-tiny, the
-transformer of Vim-tiny's size, in ONNX Runtime (bench/deit_tiny.py), whose process imports, loads
-and runs it on an array. Linux only.
+Each process classifies one photograph of noise, 640x480 pixels. Space on the disk is that of the
+packages as they are installed, so that vimnp is to come from a wheel. Linux only. Other networks'
+processes are for bench/peers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
 from children import seconds_of
-from deit_tiny import deit_tiny
 from limits import forward_pass, medians, network
 from PIL import Image
 from script_tables import Bound, bounds
@@ -32,19 +31,12 @@ from vimnp.config import PUBLISHED
 from vimnp.engine.settings import BACKENDS
 
 PREDICT = "import sys; from vimnp.cli import main; assert main(sys.argv[1:]) == 0"
-TRANSFORMER = """
-import sys, numpy, onnxruntime
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-pixels = numpy.zeros((1, 3, 224, 224), numpy.float32)
-print(session.run(["logits"], {"pixels": pixels})[0].argmax())
-"""
 
 
 def prepare(folder: Path) -> None:
     for name in ("tiny", "tiny-stride8"):
         write_random(folder / f"{name}.npz", PUBLISHED[name])
     write_photograph(folder)
-    (folder / "deit.onnx").write_bytes(deit_tiny())
 
 
 def write_photograph(folder: Path) -> None:
@@ -65,18 +57,13 @@ def memory(folder: Path) -> Iterator[Bound]:
             tokens = PUBLISHED[name].num_tokens
             what = f"peak memory of `vimnp predict`, {tokens} tokens, {backend}"
             yield Bound(what, peak, "MB", most)
-    for what, peak in (
-        ("peak memory of `import numpy`", peak_memory("import numpy")),
-        ("peak memory of DeiT-tiny", peak_memory(TRANSFORMER, folder / "deit.onnx")),
-    ):
-        yield Bound(what, peak, "MB")
+    yield Bound("peak memory of `import numpy`", peak_memory("import numpy"), "MB")
 
 
 def cold_start(folder: Path, rounds: int) -> Iterator[Bound]:
     python = [sys.executable]
     commands = {
         "import": [*python, "-c", "import numpy"],
-        "DeiT": [*python, "-c", TRANSFORMER, folder / "deit.onnx"],
         **{
             backend: [*python, "-m", "vimnp", *arguments(folder, "tiny", backend)]
             for backend in BACKENDS
@@ -84,16 +71,12 @@ def cold_start(folder: Path, rounds: int) -> Iterator[Bound]:
     }
     seconds = seconds_of(commands, rounds)
     yield Bound("time of `import numpy`", seconds["import"], "ms")
-    yield Bound("time of DeiT-tiny", seconds["DeiT"], "ms")
     for backend in BACKENDS:
         forward = medians({"": forward_pass(*network(224, 2, backend))}, rounds, pause=0.1)[""]
-        yield Bound(f"a forward pass, {backend}, 2 threads", forward, "ms")
         start = seconds[backend]
         yield Bound(f"time of `vimnp predict`, {backend}", start, "ms")
         ratio = start / (seconds["import"] + forward)
         yield Bound(f"`vimnp predict` over `import numpy` and a pass, {backend}", ratio, "x", 1.6)
-        ratio = start / seconds["DeiT"]
-        yield Bound(f"`vimnp predict` over DeiT-tiny, {backend}", ratio, "x", 0.9)
 
 
 def disk() -> Iterator[Bound]:
@@ -118,7 +101,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    run(rounds_parser(__doc__, 20), measure, bounds, ("vimnp", "numpy", "onnxruntime"))
+    run(rounds_parser(__doc__, 20), measure, bounds, ("vimnp", "numpy", "pillow"))
 
 
 if __name__ == "__main__":

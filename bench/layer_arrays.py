@@ -10,7 +10,6 @@ import numpy as np
 from vimnp.ops import kernels
 from vimnp.ops.kernels import Filter, ScanInputs, aligned_empty
 
-LENGTHS = (197, 730, 1025, 4097)  # pictures of 224, 224 at stride 8, 512 and 1024 pixels
 EMBED_DIM, D_INNER, D_STATE, DT_RANK, D_CONV = 192, 384, 16, 12, 4
 RNG = np.random.default_rng(0)
 
@@ -32,7 +31,7 @@ def scan_inputs(length: int) -> ScanInputs:
     return ScanInputs(u, delta, A, B, C, normal(D_INNER), normal(D_INNER))
 
 
-def scan(length: int, num_threads: int, method: str = "fused") -> Callable[[], None]:
+def scan(length: int, num_threads: int) -> partial[None]:
     """A call that scans a layer in both directions, softplus and gate included."""
     return partial(
         kernels.selective_scan,
@@ -41,7 +40,7 @@ def scan(length: int, num_threads: int, method: str = "fused") -> Callable[[], N
         aligned_empty(length, D_INNER),
         delta_softplus=True,
         if_divide_out=True,
-        scan_mode=method,
+        scan_mode="fused",
         num_threads=num_threads,
     )
 

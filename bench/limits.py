@@ -1,9 +1,9 @@
-"""How near the kernels are to what the machine can do: prints the table of bench/README.md.
+"""What a pass of Vim-tiny adds to its products and scans, and what more tokens and threads cost.
 
     python bench/limits.py [--rounds 40]
 
-What is compared is measured in turn, in one run; every figure is a median. The Cortex-A72's line
-comes from bench/cortex_a72.py, which analyses the compiled code.
+The NumPy backend, whose parts can be called by themselves. What is compared is measured in turn, in
+one run; every figure is a median.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from layer_arrays import D_INNER, D_STATE, normal, scan
 from script_tables import Bound, bounds
 from surroundings import rounds_parser, run
 from threadpoolctl import ThreadpoolController
@@ -30,14 +29,16 @@ from vimnp.models.vim.network import Layer, NumpyVim, Pass
 from vimnp.runtime import extension
 
 Call = Callable[[], object]
-SCAN_TARGETS = {"avx512": 275e-6, "avx2": 505e-6, "baseline": 1700e-6}  # seconds
 
 VECTOR_SETS = [name for name in extension.usable_instruction_sets() if name != "scalar"]
 
-# Products and multiply-adds for one state and token in vimnp/csrc/scan.h: delta A (twice with
-# AVX2), polynomial (2 with the table, 6 without), its product with the table's number, delta u B,
-# h, y.
-MULTIPLY_ADDS = {"avx512": 7, "avx2": 11}
+_SAME_FLOATS = {"avx512vnni": "avx512", "avxvnni": "avx2", "neondotprod": "neon"}
+FLOAT_SETS = [
+    name
+    for name in extension.usable_instruction_sets()
+    if _SAME_FLOATS.get(name) not in extension.usable_instruction_sets()
+]
+"""Those of this machine whose float32 differs."""
 
 PAUSE = 0.1  # seconds before a turn; OpenBLAS spins for a fifth of it
 BLAS = ThreadpoolController().select(user_api="blas")
@@ -52,7 +53,10 @@ def medians(
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
-def instruction_set(name: str) -> AbstractContextManager[object]:
+def instruction_set(name: str | None) -> AbstractContextManager[object]:
+    """In here, the kernels of this name are taken; plain NumPy for None."""
+    if name is None:
+        return mock.patch.object(extension, "_scan", None)
     return mock.patch.dict(os.environ, VIMNP_ISA=name)
 
 
@@ -161,40 +165,9 @@ def one_layer(model: VisionMamba) -> dict[str, Call]:
 def rows(rounds: int) -> Iterator[Bound]:
     """Every figure, with what it is to be."""
     with BLAS.limit(limits=1):
-        yield from least_time(rounds)
-        yield from scans(rounds)
         yield from one_thread(rounds)
         yield from tokens(rounds)
     yield from threads(rounds)
-
-
-def scans(rounds: int) -> Iterator[Bound]:
-    for name, target in SCAN_TARGETS.items():
-        what = f"fused scan of one layer, 1 thread, `{name}`"
-        if name not in extension.usable_instruction_sets():
-            yield Bound(what, None, "us", target)
-            continue
-        with instruction_set(name):
-            found = medians({"scan": scan(197, 1)}, rounds, 30)
-        yield Bound(what, found["scan"], "us", target)
-    for name in VECTOR_SETS:
-        with instruction_set(name):
-            found = medians({"one": scan(197, 1), "two": scan(197, 2)}, rounds, 30)
-        ratio = found["two"] / found["one"]
-        yield Bound(f"fused scan, 2 threads over 1, `{name}`", ratio, "x", 0.55)
-
-
-def least_time(rounds: int) -> Iterator[Bound]:
-    """The scan's multiply-adds at the rate that a large matrix product reaches."""
-    name = extension.instruction_set()
-    number = MULTIPLY_ADDS.get(name or "none")
-    if number is None:
-        return
-    size = 1024
-    a, b, out = (normal(size, size) for _ in range(3))
-    seconds = medians({"product": lambda: np.matmul(a, b, out=out)}, rounds)["product"]
-    least = 2 * 197 * D_INNER * D_STATE * number * seconds / size**3
-    yield Bound(f"a scan's {number} multiply-adds a state alone, `{name}`", least, "us")
 
 
 def one_thread(rounds: int) -> Iterator[Bound]:
@@ -217,12 +190,6 @@ def one_thread(rounds: int) -> Iterator[Bound]:
 
 
 def threads(rounds: int) -> Iterator[Bound]:
-    calls = {}
-    for number in (1, 2):
-        calls[str(number)] = with_threads(forward_pass(*network(num_threads=number)), number)
-    found = medians(calls, rounds)
-    yield Bound("the network, 2 threads over 1", found["2"] / found["1"], "x", 0.75)
-
     with blas_as_it_is_set():
         models = {number: network(num_threads=number) for number in (1, 2, 3, 4, 8, 16)}
     for blas_threads in (1, 2):

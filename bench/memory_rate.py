@@ -1,6 +1,4 @@
-"""How fast this machine reads memory that no cache holds.
-
-    python bench/memory_rate.py [--rounds 20]
+"""How fast this machine reads memory that no cache holds: bench/peers/language asks.
 
 The C library's memchr looks for a byte that is not there: it reads whole vectors and does next to
 nothing with them, and Python's threads are no hindrance while it runs.
@@ -13,7 +11,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from surroundings import print_table, rounds_asked_for
 
 BYTES = 500_000_000
 
@@ -47,18 +44,3 @@ class Memory:
 
     def _read_part(self, part: np.ndarray) -> int | None:
         return self._find(part.ctypes.data, 0, part.size)
-
-
-def main() -> None:
-    rounds = rounds_asked_for(__doc__, 20)
-    memories = {number: Memory(number) for number in (1, 2)}
-    seconds = {
-        number: float(np.median([memory.read() for _ in range(rounds)]))
-        for number, memory in memories.items()
-    }
-    rows = ((str(number), f"{BYTES / of / 1e9:.1f} GB/s") for number, of in seconds.items())
-    print_table(("threads", "memory read"), rows)
-
-
-if __name__ == "__main__":
-    main()

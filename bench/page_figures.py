@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import faithfulness
@@ -19,11 +20,11 @@ from peers.language import report as language
 from peers.language.record import bytes_per_second, tokens_per_second
 from peers.language.targets import targets as language_targets
 from peers.language.workloads import DECODE, PROMPT_LONGEST
-from peers.record import Results, fastest
+from peers.record import Results, fastest, quotient
 from peers.target import target_table
-from peers.units import megabytes, milliseconds, per_second
+from peers.units import megabytes, milliseconds, per_second, times
 from peers.vmamba.targets import targets as vmamba_targets
-from recorded import Record
+from recorded import Record, origin
 from surroundings import table
 
 WIDTH = 120  # of a paragraph
@@ -58,48 +59,50 @@ def beside_other_networks(record: Record) -> str:
 
 
 INT8 = (
-    ("Vim-tiny, vimnp native, float32", ("vim-native",)),
-    ("Vim-tiny, vimnp native, int8", ("vim-native-int8",)),
-    ("DeiT-tiny, ONNX Runtime, float32, the faster form", tuple(DEITS)),
-    (
-        "DeiT-tiny, ONNX Runtime, int8, the faster form",
-        tuple(f"{name}-int8" for name in DEITS),
-    ),
+    ("itself in float32, vimnp native", ("vim-native",)),
+    ("DeiT-tiny in float32, ONNX Runtime, the faster form", tuple(DEITS)),
+    ("DeiT-tiny in int8, the same", tuple(f"{name}-int8" for name in DEITS)),
 )
+VIM_INT8 = ("vim-native-int8",)
 
 
 def int8(results: Results) -> str:
-    """Both precisions of both networks."""
+    """A pass of Vim-tiny in int8 over those of the networks beside it, in the same run."""
     sides = vision_mamba.sides(results)
-    columns = ("network", "threads", *(f"{side} px" for side in sides))
-    return table((*columns, "file, 224 px", "peak memory, 224 px"), _int8_rows(results, sides))
+    columns = ("a pass of Vim-tiny in int8, over", "threads", *(f"{side} px" for side in sides))
+    return table(columns, _int8_rows(results, sides))
 
 
 def _int8_rows(results: Results, sides: Sequence[int]) -> Iterator[tuple[str, ...]]:
     for label, networks in INT8:
         for number in sorted({row["threads"] for row in results["latency"]}):
-            cells = (_latency(results, networks, number, side) for side in sides)
-            is_first = number == 1
-            size = f"{_file_size(results, networks) / 1e6:.1f} MB" if is_first else ""
-            memory = megabytes(_peak_memory(results, networks)) if is_first else ""
-            yield label if is_first else "the same", str(number), *cells, size, memory
+            ratios = (
+                quotient(
+                    fastest(results, VIM_INT8, number, side),
+                    fastest(results, networks, number, side),
+                )
+                for side in sides
+            )
+            cells = ("" if ratio is None else times(ratio) for ratio in ratios)
+            yield label if number == 1 else "the same", str(number), *cells
 
 
 def int8_of_float32(results: Results) -> str:
     """What int8 brings."""
-    usual, rounded = ("vim-native",), ("vim-native-int8",)
-    ours, theirs = (fastest(results, names, 1, USUAL_SIDE) for names in (rounded, usual))
-    ratio = (ours or 0) / (theirs or 1)
+    usual = ("vim-native",)
+    size, memory = _file_size(results, VIM_INT8), _peak_memory(results, VIM_INT8)
+    ours, theirs = (fastest(results, names, 1, USUAL_SIDE) or 0 for names in (VIM_INT8, usual))
     rows = (
-        ("the file", *(f"{_file_size(results, n) / 1e6:.1f} MB" for n in (usual, rounded))),
+        ("the file", f"{size / 1e6:.1f} MB", times(size / _file_size(results, usual))),
         (
             "memory of a process that loads and runs it",
-            *(megabytes(_peak_memory(results, n)) for n in (usual, rounded)),
+            megabytes(memory),
+            times(memory / _peak_memory(results, usual)),
         ),
-        ("time of a pass over float32's, one thread", "1", f"{ratio:.2f}"),
+        ("a pass, one thread", milliseconds(ours), times(ours / theirs)),
     )
     what = "Vim-tiny, 224 pixels (`python bench/peers/int8`)"
-    return table((what, "float32", "int8"), rows)
+    return table((what, "int8", "over float32"), rows)
 
 
 VMAMBA = (
@@ -196,6 +199,33 @@ def memory_rate(results: Results) -> str:
     )
 
 
+# ---- A Raspberry Pi ------------------------------------------------------------------------------
+
+
+def board_seconds(board: str) -> Figure:
+    """Of a picture in float32, as it is estimated: stands in a sentence."""
+
+    def seconds(figures: Results) -> str:
+        rows = {(row["board"], row["precision"]): row for row in figures["sums"]}
+        return f"{rows[board, 'float32']['sum']:.2f} s"
+
+    return seconds
+
+
+def board_table(figures: Results) -> str:
+    """With the compiler and the analyser that made it; the machine does not matter."""
+    made_by = f"*{figures['compiler']}; {figures['llvm_mca']}; {figures['date']}*"
+    return f"{script_tables.raspberry_pi(figures, 'float32')}\n{made_by}"
+
+
+def predict_memory(figures: Results) -> str:
+    """Of ``vimnp predict``, the larger of both backends': stands in a sentence."""
+    what = "peak memory of `vimnp predict`, 197 tokens"
+    return megabytes(
+        max(row["measured"] for row in figures["bounds"] if row["what"].startswith(what))
+    )
+
+
 # ---- All of them ---------------------------------------------------------------------------------
 
 
@@ -203,33 +233,54 @@ def _of(section: str, figure: Figure) -> Callable[[Record], str | None]:
     return lambda record: figure(record[section]) if section in record else None
 
 
+def _with_origin(section: str, figure: Figure) -> Callable[[Record], str | None]:
+    """A table, and where it comes from."""
+    return _of(section, lambda figures: f"{figure(figures).strip()}\n\n*{origin(figures)}*")
+
+
 FIGURES: dict[str, Callable[[Record], str | None]] = {
     "beside_other_networks": beside_other_networks,
-    "vision_mamba_latency": _of("vision_mamba", vision_mamba.latency_table),
+    "vision_mamba_latency": _with_origin("vision_mamba", vision_mamba.latency_table),
     "vision_mamba_start": _of("vision_mamba", vision_mamba.start_table),
-    "int8": _of("int8", int8),
-    "int8_of_float32": _of("int8", int8_of_float32),
+    "int8": _with_origin("int8", int8),
+    "int8_of_float32": _with_origin("int8", int8_of_float32),
     "int8_targets": _of("int8", lambda r: target_table(int8_targets(r))),
-    "vmamba": _of("vmamba", vmamba),
+    "vmamba": _with_origin("vmamba", vmamba),
     "vmamba_targets": _of("vmamba", lambda r: target_table(vmamba_targets(r))),
-    "language_speed": _of("language", language.speed_table),
+    "language_speed": _with_origin("language", language.speed_table),
     "language_start": _of("language", language.start_table),
     "language_targets": _of("language", lambda r: target_table(language_targets(r))),
-    "language_in_short": _of("language", language_in_short),
+    "language_in_short": _with_origin("language", language_in_short),
     "memory_rate": _of("language", memory_rate),
     **{
-        name: _of(name, table_of)
+        name: _with_origin(name, table_of)
         for name, table_of in (
             ("limits", script_tables.bounds),
-            ("footprint", script_tables.bounds),
+            ("layer", script_tables.layer),
             ("steps", script_tables.steps_of_speed),
             ("neighbours", script_tables.neighbours),
             ("profiling", script_tables.profiling),
             ("float16_storage", script_tables.float16_storage),
             ("convert_memory", script_tables.convert_memory),
+            ("faithfulness", faithfulness.markdown),
+            ("nearest", nearest.markdown),
+            ("thresholds", script_tables.thresholds),
+            ("vector_accuracy", script_tables.vector_accuracy),
+            ("blas_threads", script_tables.blas_threads),
+            ("serve_load", script_tables.serve_load),
+            ("cluster_deaths", script_tables.cluster_deaths),
+            ("footprint", script_tables.bounds),
+            ("arm_instructions", script_tables.arm_instructions),
+            ("compilers", script_tables.compilers),
         )
     },
-    "faithfulness": _of("faithfulness", faithfulness.markdown),
-    "nearest": _of("nearest", nearest.markdown),
+    "scan_limits": _of("layer", script_tables.bounds),
+    "operations": _of("steps", script_tables.operations_of_a_pass),
+    "raspberry_pi": _of("raspberry_pi", board_table),
+    "raspberry_pi_int8": _of("raspberry_pi", partial(script_tables.raspberry_pi, precision="int8")),
+    "serve_memory": _of("serve_load", script_tables.bounds),
+    "pi4_seconds": _of("raspberry_pi", board_seconds("Pi 4")),
+    "pi5_seconds": _of("raspberry_pi", board_seconds("Pi 5")),
+    "predict_memory": _of("footprint", predict_memory),
 }
 """By the names in the markers; None of a section that no record has yet."""

@@ -1,10 +1,13 @@
 """Measure what the pages quote, and keep it in ``bench/results/<machine>.json``.
 
     python bench/record.py [SECTION...]
+    python bench/record.py SECTION -- OPTION...
 
 Every section is a script in a process of its own, which gives its figures with ``--json FILE``. A
-section that is not asked for keeps what it had, and so does one whose script fails. Afterwards
-``python bench/render.py`` writes the pages; ``recorded.QUOTED`` says whose figures they have.
+section that is not asked for keeps what it had, and so does one whose script fails. Those that need
+what few machines have (``BY_NAME``) run only if they are asked for. What stands after ``--`` is for
+the script. Afterwards ``python bench/render.py`` writes the pages; ``recorded.QUOTED`` says whose
+figures they have.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "vmamba": ("peers/vmamba", "--rounds", "8"),
     "language": ("peers/language", "--rounds", "8"),
     "limits": ("limits.py",),
-    "footprint": ("footprint.py",),
+    "layer": ("bench_layer.py",),
     "steps": ("bench_steps.py",),
     "neighbours": ("neighbours.py", "--rounds", "2"),
     "profiling": ("bench_profile.py",),
@@ -38,8 +41,25 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "convert_memory": ("convert_memory.py",),
     "faithfulness": ("faithfulness.py",),
     "nearest": ("nearest.py",),
+    "thresholds": ("thresholds.py",),
+    "vector_accuracy": ("vector_accuracy.py", "--every", "11"),
+    "blas_threads": ("blas_threads.py",),
+    "serve_load": ("serve_load.py",),
+    "cluster_deaths": ("cluster_deaths.py",),
+    "footprint": ("footprint.py",),
+    "raspberry_pi": ("raspberry_pi.py",),
+    "arm_instructions": ("arm_instructions.py",),
+    "compilers": ("compilers.py",),
 }
 """The script of each section, in this folder, and its options."""
+
+BY_NAME = {
+    "footprint": "vimnp, installed from a wheel",
+    "raspberry_pi": "a compiler for AArch64, and llvm-mca",
+    "arm_instructions": "-- PYTHON, an emulated one that has vimnp",
+    "compilers": "-- FIRST.whl SECOND.whl",
+}
+"""Sections that run only if they are asked for, and what they need."""
 
 
 def measure(section: str, script: str, *options: str) -> bool:
@@ -62,17 +82,27 @@ def measure(section: str, script: str, *options: str) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status, 1 if a section failed and 2 if it refuses."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
-    options = parser.parse_args(arguments)
+    asked = sys.argv[1:] if arguments is None else list(arguments)
+    end = asked.index("--") if "--" in asked else len(asked)
+    needs = "; ".join(f"{name} (needs {what})" for name, what in BY_NAME.items())
+    usual = [name for name in SECTIONS if name not in BY_NAME]
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        epilog=f"Sections: {', '.join(usual)}. Only if asked for: {needs}.",
+    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="default: the usual ones")
+    options = parser.parse_args(asked[:end])
+    of_script = asked[end + 1 :]
     unknown = [name for name in options.sections if name not in SECTIONS]
     if unknown:
         parser.error(f"{', '.join(unknown)}; expected of {', '.join(SECTIONS)}")
+    if of_script and len(options.sections) != 1:
+        parser.error("what stands after -- is for one section")
     if reason := refusal():
         print(reason, file=sys.stderr)
         return 2
-    chosen = options.sections or list(SECTIONS)
-    outcomes = [measure(name, *SECTIONS[name]) for name in chosen]
+    chosen = options.sections or usual
+    outcomes = [measure(name, *SECTIONS[name], *of_script) for name in chosen]
     return 0 if all(outcomes) else 1
 
 

@@ -38,6 +38,16 @@ def quoted() -> Record:
     return record
 
 
+def origin(figures: Figures) -> str:
+    """In a line: when, on which machine, and with what a section was measured."""
+    cpu, kernels, blas, *_ = (line.partition(": ")[2] for line in figures["machine"])
+    of_blas = blas.split("; ")  # what stands between is for those who set threads
+    others = figures["versions"].items()
+    more = (f"{name} {number}" for name, number in others if name not in ("vimnp", "numpy"))
+    words = (cpu, f"kernels {kernels.partition(',')[0]}", of_blas[0], of_blas[-1], *more)
+    return "; ".join((*dict.fromkeys(words), figures["date"]))
+
+
 def file_of(machine: Sequence[str]) -> Path:
     """Where a machine's record is.
 

@@ -3,9 +3,10 @@
     python bench/render.py [--check]
 
 A page's table stands between ``<!-- figures: NAME -->`` and ``<!-- end -->``, with a name of
-``page_figures.FIGURES``. ``--check`` writes nothing, and fails where something is not what the
-record says. A plot has the digest of its figures inside, so that nothing needs to be drawn for
-that; it is drawn anew, by matplotlib, where they have changed or it is missing.
+``page_figures.FIGURES``. So does a figure in a sentence, with both markers in one line. ``--check``
+writes nothing, and fails where something is not what the record says. A plot has the digest of its
+figures inside, so that nothing needs to be drawn for that; it is drawn anew, by matplotlib, where
+they have changed or it is missing.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ def filled(text: str, record: Record, page: str) -> str:
         if new is None:
             print(f"{page}: {name} stays as it is: nobody has recorded it yet")
             return found[0]
-        return f"<!-- figures: {name} -->\n\n{new.strip()}\n\n<!-- end -->"
+        around = "\n\n" if "\n" in old else ""
+        return f"<!-- figures: {name} -->{around}{new.strip()}{around}<!-- end -->"
 
     if text.count("<!-- figures:") > len(MARKED.findall(text)):
         raise RenderError(f"{page}: a marker of figures without its <!-- end -->, or misspelt")

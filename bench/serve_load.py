@@ -1,13 +1,13 @@
 """How `vimnp serve` bears a load with which many requests are not as they should be.
 
-    python bench/serve_load.py [--requests 1000] [--connections 32] [--rounds 3] [--idle]
+    python bench/serve_load.py [--requests 1000] [--connections 32] [--rounds 3]
 
 The server is a process of its own, with the bundled digits. Every tenth request is, by turns, no
 HTTP; no picture; half a picture; too long; slow; too slow; or cut off by its client. Every answer
 is held against the network's own, or against what such a request is due. The times are those of
 good requests, and their rate is that up to the last of them: those that are too slow take 20
-seconds. Memory is the server's resident set. `--idle` shows that of a server with Vim-tiny instead,
-which has answered nothing yet, and after a picture. Linux only.
+seconds. Memory is the server's resident set; that of a server with Vim-tiny, which has answered
+nothing yet, and after a picture, is measured as well. Linux only.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
 from PIL import Image
-from surroundings import begin, print_table
+from script_tables import Bound, serve_load_tables
+from surroundings import rounds_parser, run
 
 import vimnp
 from tests.support.digits import SCANS
@@ -207,58 +209,57 @@ def load(
     return found, seconds, len(seconds) / (max(client.last for client in clients) - start)
 
 
-def measure(options: argparse.Namespace) -> bool:
-    """Print what came of it; false if an answer was wrong or lost."""
+def rounds_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Rows of rounds, memory before them, and what came of the requests.
+
+    Ends the program if an answer was wrong or lost, or if the server holds something afterwards.
+    """
     total: Counter[str] = Counter()
     rows = []
     with serving("--model", NAME, "--max-body", BODY_LIMIT) as server:
-        idle = server.resident()
-        for round_ in range(1, options.rounds + 1):
+        before = server.resident()
+        for _ in range(options.rounds):
             found, seconds, rate = load(server, options.requests, options.connections)
             total += found
-            p50, p99 = (f"{1e3 * np.quantile(seconds, q):.1f}" for q in (0.5, 0.99))
-            memory = f"{server.resident() / 1e6:.1f}"
-            rows.append((str(round_), p50, p99, f"{rate:.0f}", memory))
+            p50, p99 = (float(np.quantile(seconds, q)) for q in (0.5, 0.99))
+            rows.append({"p50": p50, "p99": p99, "rate": rate, "memory": server.resident()})
         left = server.gauge("vimnp_held_bytes"), server.gauge("vimnp_requests")
-    print_table(("what came of requests", "times"), [(k, str(n)) for k, n in sorted(total.items())])
-    print(f"\nmemory before the first request: {idle / 1e6:.1f} MB; left over: {left}\n")
-    print_table(("round", "p50 ms", "p99 ms", "good ones a second", "memory after, MB"), rows)
-    wrong = [outcome for outcome in total if re.search("WRONG|LOST|FOR|status", outcome)]
-    return not wrong and left == (0, 0)
+    wrong = {what: n for what, n in total.items() if re.search("WRONG|LOST|FOR|status", what)}
+    if wrong or left != (0, 0):
+        sys.exit(f"not as is due: {wrong}; held bytes and requests afterwards: {left}")
+    return {"load": rows, "memory_before": before, "outcomes": dict(sorted(total.items()))}
 
 
-def measure_idle() -> bool:
-    """Print what a server with Vim-tiny has in memory."""
+def memory_of_vim_tiny() -> Iterator[Bound]:
+    """Of a server that has answered nothing yet, and after a picture."""
+    what = "memory of `vimnp serve` with Vim-tiny"
     with tempfile.TemporaryDirectory() as folder:
         weights = write_random(Path(folder, "tiny.npz"), PUBLISHED["tiny"])
         with serving("--model", weights) as server:
             time.sleep(1)
-            idle = server.resident()
+            yield Bound(f"{what}, idle", server.resident(), "MB", 80e6)
             photograph = io.BytesIO()
             noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
             Image.fromarray(noise).save(photograph, "JPEG")
             connection = server.connect()
             connection.request("POST", "/models/tiny", photograph.getvalue())
             assert connection.getresponse().status == 200
-            after = server.resident()
-    rows = [
-        ("idle", "80 MB", f"{idle / 1e6:.1f} MB"),
-        ("after a picture", "-", f"{after / 1e6:.1f} MB"),
-    ]
-    print_table(("memory of `vimnp serve` with Vim-tiny", "most", "is"), rows)
-    return idle <= 80e6
+            yield Bound(f"{what}, after a picture", server.resident(), "MB")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: seconds, good requests a second and bytes of each round; and :class:`Bound`."""
+    asked = {name: getattr(options, name) for name in ("rounds", "requests", "connections")}
+    bounds = [bound._asdict() for bound in memory_of_vim_tiny()]
+    return asked | rounds_of(options) | {"bounds": bounds}
+
+
+def main() -> None:
+    parser = rounds_parser(__doc__, 3)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--idle", action="store_true")
-    options = parser.parse_args()
-    begin()
-    return 0 if (measure_idle() if options.idle else measure(options)) else 1
+    run(parser, measure, serve_load_tables)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -68,7 +68,7 @@ def run(
     measure: Callable[[argparse.Namespace], dict[str, Any]],
     markdown: Callable[[dict[str, Any]], str],
     packages: Sequence[str] = ("vimnp", "numpy"),
-) -> None:
+) -> dict[str, Any]:
     """A script that measures: print the machine and the tables, and write the figures.
 
     Parameters
@@ -81,6 +81,11 @@ def run(
         Makes tables of the figures, which the pages have, too.
     packages : sequence of str
         Whose versions are recorded.
+
+    Returns
+    -------
+    dict
+        The figures.
     """
     add_json_option(parser)
     options = parser.parse_args()
@@ -88,6 +93,7 @@ def run(
     figures = header(packages) | measure(options)
     write_json(figures, options.json)
     print(markdown(figures), end="")
+    return figures
 
 
 def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

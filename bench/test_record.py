@@ -79,6 +79,33 @@ def test_what_is_between_markers_is_replaced_and_nothing_else(monkeypatch):
     assert render.filled(once, {"text": "| new |\n"}, "page") == once
 
 
+def test_a_figure_in_a_sentence_stays_in_its_line(monkeypatch):
+    monkeypatch.setitem(FIGURES, "of_test", lambda record: record["text"])
+    page = "It takes <!-- figures: of_test -->1 s<!-- end -->, and\n"
+    filled = render.filled(page, {"text": "2 s"}, "page")
+    assert filled == "It takes <!-- figures: of_test -->2 s<!-- end -->, and\n"
+
+
+def test_a_table_says_where_and_when_it_was_measured():
+    line = recorded.origin(
+        {
+            "machine": [
+                "machine: AMD EPYC, 2 CPUs",
+                "kernels: avx2, 2 threads, native backend if not set otherwise",
+                "BLAS: openblas 0.3, core Haswell, 2 threads; one thread in passes; numpy 2.4",
+            ],
+            "versions": {"vimnp": "0.1", "numpy": "2.4", "torch": "2.13"},
+            "date": "2026-11-26",
+        }
+    )
+    blas = "openblas 0.3, core Haswell, 2 threads"
+    assert line == f"AMD EPYC, 2 CPUs; kernels avx2; {blas}; numpy 2.4; torch 2.13; 2026-11-26"
+
+
+def test_without_a_blas_that_is_known_there_is_a_line_too():
+    assert recorded.origin(FIGURE) == "ARM Cortex-A76, 4 CPUs; kernels neon; none; 2026-11-26"
+
+
 def test_what_nobody_has_recorded_stays_as_it_is(capsys):
     page = "<!-- figures: int8 -->\n| by hand |\n<!-- end -->\n"
     assert render.filled(page, {}, "page.md") == page
@@ -140,8 +167,7 @@ def test_tables_of_scripts():
         for where, seconds in (("alone", 0.02), ("one busy neighbour", 0.05))
     ]
     assert script_tables.neighbours({"passes": rows}) == (
-        "| milliseconds of a pass | native |\n|---|---|\n"
-        "| alone | 20.0 (1.00x) |\n| one busy neighbour | 50.0 (2.50x) |\n"
+        "| a pass, over one alone | native |\n|---|---|\n| one busy neighbour | 2.50x |\n"
     )
     rows = [{"backend": "numpy", "off": 0.998, "on": 1.0228}]
     assert "| numpy | 0.998 | 1.023 |" in script_tables.profiling({"over_off": rows})
@@ -181,9 +207,112 @@ def test_a_step_is_compared_with_the_one_before_if_it_is_to_be():
         for what, whole in (("plain", 0.2), ("compiled", 0.05), ("for comparison", 0.06))
     ]
     lines = script_tables.steps_of_speed({"steps": rows}).splitlines()
-    assert lines[2] == "| plain | 200.0 | 10.00 | 0.00 | 2.00 | 0.00 | 0.00 |  |"
-    assert lines[3].endswith("| 0.25x |")
-    assert lines[4].endswith("| 0.00 |  |")
+    assert lines[2] == "| plain | 100.0 | 5.0 | 0.0 | 1.0 | 0.0 | 0.0 |  |"
+    assert lines[3] == "| compiled | 25.0 | 5.0 | 0.0 | 1.0 | 0.0 | 0.0 | 0.25x |"
+    assert lines[4].endswith("| 0.0 |  |")
+
+
+def test_operations_have_shares_of_their_own_pass():
+    figures = {
+        "operations": {"numpy": {"scan": 0.03, "head": 0.01}, "native": {"wait": 1, "scan": 3}},
+        "peak": 50e9,
+        "of_peak": {"head": 0.5},
+    }
+    assert script_tables.operations_of_a_pass(figures).splitlines() == [
+        "| operation | numpy | native | of 100 GFLOP/s, native, 1 thread |",
+        "|---|---|---|---|",
+        "| scan | 75.0% | 75.0% |  |",
+        "| head | 25.0% |  | 50% |",
+        "| wait |  | 25.0% |  |",
+    ]
+
+
+def test_a_layer_has_a_row_for_each_operation_and_instruction_set():
+    rows = [
+        {"operation": "scan", "isa": isa, "tokens": 197, "threads": threads, "median": seconds}
+        for isa, threads, seconds in (("avx2", 1, 4e-4), ("avx2", 2, 2e-4), ("numpy", 1, 8e-3))
+    ]
+    assert script_tables.layer({"times": rows}).splitlines() == [
+        "|  | 197 tokens, 1 thread | 197 tokens, 2 threads |",
+        "|---|---|---|",
+        "| scan, `avx2` | 400 us | 200 us |",
+        "| scan, `numpy` | 8.00 ms |  |",
+    ]
+
+
+def test_tables_of_threads():
+    row = {"operation": "scan", "isa": "avx2", "tokens": 8, "ratio": 1.2}
+    passes = [{"split": ["scan", "norm"], "ratio": 1.05}]
+    lines = script_tables.thresholds(
+        {"over_one": [row, row | {"tokens": 16, "ratio": 0.8}], "passes": passes}
+    ).splitlines()
+    assert lines[2] == "| `scan`, `avx2` | 8: 1.20, 16: 0.80 |"
+    assert lines[3].endswith("`scan` and `norm`, over one that splits the scan | 1.05 |")
+    row = {"core": "Haswell", "threads": 2, "different": 977, "logits": 1000, "distance": 2.04e-6}
+    tables = [
+        script_tables.blas_threads({"cores": [row | {"runs_agree": agree}]})
+        for agree in (True, False)
+    ]
+    assert "| Haswell | 2 | 977 of 1,000 | 2.0e-06 |" in tables[0]
+    assert "| 2 (runs DIFFER) |" in tables[1]
+
+
+def test_a_table_of_functions():
+    row = {"function": "exp", "isa": "avx2", "errors": [2.41, 4.0, 20.3], "absolute": 7.4e-37}
+    row |= {"infinite_from": None, "keeps_nan": True, "has_limits": False}
+    table = script_tables.vector_accuracy({"functions": [row]})
+    assert "| exp, `avx2` | 2.4 | 4.0 | 20.3 | 7e-37 | - | yes NO |" in table
+
+
+def test_a_table_of_two_compilers():
+    logits = [{"isa": "avx2", "difference": number} for number in (1e-7, 3e-6)]
+    table = script_tables.compilers({"logits": logits, "times": [{"threads": 2, "ratio": 1.0634}]})
+    assert "over the largest logit | 3.0e-06 |" in table
+    assert "2 threads, of the first | 1.063x |" in table
+
+
+def test_tables_of_a_raspberry_pi():
+    counts = [
+        {"core": core, "board": "a board", "call": call, "instructions": number}
+        for core in ("a72", "a76")
+        for call, number in (("scan", 2e6), ("norm", 1e6), ("native", 9e8))
+    ]
+    figures = {"kernels": ["scan", "norm"], "layers": 24, "counts": counts}
+    assert script_tables.arm_instructions(figures).splitlines() == [
+        "| millions of instructions | a72 (a board) | a76 (a board) |",
+        "|---|---|---|",
+        "| scan of one layer | 2.00 | 2.00 |",
+        "| norm of one layer | 1.00 | 1.00 |",
+        "| all of them, 24 layers | 72 | 72 |",
+        "| a pass, native | 900 | 900 |",
+    ]
+    keys = [
+        {"board": board, "precision": precision}
+        for board in ("Pi 4", "Pi 5")
+        for precision in ("float32", "int8")
+    ]
+    parts = [key | {"part": "states", "cycles": 254.6, "seconds": 0.0385} for key in keys]
+    sums = [key | {"sum": 0.1, "expected": 0.11} for key in keys]
+    figures = {"parts": parts, "sums": sums}
+    assert script_tables.raspberry_pi(figures, "int8").splitlines() == [
+        "| int8 | Pi 4: cycles | ms | Pi 5: cycles | ms |",
+        "|---|---|---|---|---|",
+        "| states | 255 | 38.5 | 255 | 38.5 |",
+        "| sum |  | 100.0 |  | 100.0 |",
+        "| expected |  | 110.0 |  | 110.0 |",
+    ]
+    assert "expected" not in script_tables.raspberry_pi(figures, "float32")
+
+
+def test_tables_of_a_server_and_a_cluster():
+    rounds = [{"p50": 0.0558, "p99": 0.209, "rate": 313.4, "memory": 59.4e6}]
+    table = script_tables.serve_load({"memory_before": 48.9e6, "load": rounds})
+    assert "| before |  |  |  | 48.9 MB |" in table
+    assert "| 1 | 56 ms | 209 ms | 313 | 59.4 MB |" in table
+    deaths = {"pictures": 10_000, "workers": 2, "killed": 8, "alone": 6.24, "cluster": 9.81}
+    table = script_tables.cluster_deaths(deaths)
+    assert table.startswith("| 10,000 pictures | time |")
+    assert "| 2 processes, 8 times one was killed | 9.8 s |" in table
 
 
 def test_float16_storage_compares_two_dtypes(tmp_path):
@@ -221,6 +350,23 @@ def test_a_section_that_is_not_asked_for_or_fails_keeps_what_it_had(
     assert "into arm_cortex_a76_4_cpus_neon.json" in output.out
     assert "two: failed" in output.err
     assert record.main(["three"]) == 0
+
+
+def test_what_stands_behind_the_dashes_is_for_the_script(monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(record, "measure", lambda *command: ran.append(command) or True)
+    assert record.main(["compilers", "--", "one.whl", "--rounds", "2"]) == 0
+    assert ran == [("compilers", "compilers.py", "one.whl", "--rounds", "2")]
+    with pytest.raises(SystemExit, match="2"):
+        record.main(["limits", "layer", "--", "--rounds", "2"])
+    assert "for one section" in capsys.readouterr().err
+
+
+def test_what_few_machines_can_measure_is_asked_for_by_name(monkeypatch):
+    ran = []
+    monkeypatch.setattr(record, "measure", lambda name, *_: ran.append(name) or True)
+    assert record.main([]) == 0
+    assert [*ran, *record.BY_NAME] == list(record.SECTIONS)
 
 
 def test_sections_that_nobody_has_are_refused(capsys):

@@ -1,22 +1,25 @@
 """From how much work on do two threads pay? Measures for the thresholds of vimnp/ops/kernels.py.
 
-    python bench/thresholds.py
+    python bench/thresholds.py [--rounds 20]
 
-Prints the time of two threads over that of one, for each operation called again and again; and that
-of a pass through Vim-tiny where more or fewer operations are split, and the second thread has slept
-during a product whenever it is woken.
+The time of two threads over that of one, for each operation called again and again; and that of a
+pass through Vim-tiny where more operations than the scan are split, over one where it alone is: the
+second thread has slept during a product whenever it is woken.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from layer_arrays import add_norm, convolution, scan
-from limits import BLAS, VECTOR_SETS, Call, forward_pass, instruction_set, medians, network
-from surroundings import begin
+from limits import BLAS, FLOAT_SETS, Call, forward_pass, instruction_set, medians, network
+from script_tables import thresholds
+from surroundings import rounds_parser, run
 
 from vimnp.config import VIM_TINY
 from vimnp.models.vim.model import VisionMamba
@@ -44,22 +47,29 @@ SPLITS = [
 ALWAYS, NEVER = 0, 1 << 40
 
 
-def main() -> None:
-    begin()
-    for name in VECTOR_SETS:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: rows of two threads over one, and rows of passes over that which splits the scan."""
+    over_one = []
+    for isa in FLOAT_SETS:
         for operation, (call, lengths) in LENGTHS.items():
             kernels._LEAST_ELEMENTS[operation] = ALWAYS
-            with instruction_set(name):
-                ratios = [f"{length}: {ratio(call, length):.2f}" for length in lengths]
-            print(f"{name:9} {operation:15} tokens  {'   '.join(ratios)}")
+            with instruction_set(isa):
+                for length in lengths:
+                    row = {"isa": isa, "operation": operation, "tokens": length}
+                    over_one.append(row | {"ratio": ratio(call, length, options.rounds)})
     with BLAS.limit(limits=1):
-        found = medians({"+".join(split): split_pass(split) for split in SPLITS}, 40)
-    for operations, seconds in found.items():
-        print(f"a pass, two threads in {operations}: {seconds * 1e3:.1f} ms")
+        found = medians({split: split_pass(split) for split in SPLITS}, options.rounds)
+    alone = found[SPLITS[0]]
+    passes = [{"split": list(s), "ratio": found[s] / alone} for s in SPLITS[1:]]
+    return {"rounds": options.rounds, "over_one": over_one, "passes": passes}
 
 
-def ratio(call: Callable[[int, int], Call], length: int) -> float:
-    found = medians({"one": call(length, 1), "two": call(length, 2)}, 20, 20)
+def main() -> None:
+    run(rounds_parser(__doc__, 20), measure, thresholds)
+
+
+def ratio(call: Callable[[int, int], Call], length: int, rounds: int) -> float:
+    found = medians({"one": call(length, 1), "two": call(length, 2)}, rounds, 20)
     return found["two"] / found["one"]
 
 

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from limits import FLOAT_SETS
+from script_tables import vector_accuracy
+from surroundings import run
 
-from vimnp.measure.machine import describe_machine
 from vimnp.ops import reference
 from vimnp.runtime import extension
 
@@ -37,11 +39,6 @@ FINITE = {"exp": 2.0**127.5, "softplus": 2.0**128, "silu": 2.0**128, "gelu": 2.0
 
 BOUNDS = (1.0, 10.0, np.inf)  # of |x|
 CHUNK = 1 << 13  # floats at once: what is computed of them stays in the cache
-
-LEGEND = """\
-Largest error in ulp, at the x in brackets, of results from 2^-100 on; absolute, of results below
-2^-100; whether NaN, with every payload, gives NaN; whether the infinities give the limits (silu and
-gelu of minus infinity are NaN, as PyTorch's); the least finite x whose result is infinite."""
 
 
 class Worst(NamedTuple):
@@ -76,44 +73,51 @@ class Findings:
             self.worst[bound] = Worst(largest, float(x[at]))
 
 
-def main() -> None:
-    options = parse_arguments()
-    machine = describe_machine()
-    print(f"{machine.cpu}; numpy {machine.numpy}")
-    print(f"{'every' if options.every == 1 else f'one in {options.every}'} float32\n")
-    print(LEGEND + "\n")
-    bounds = "  ".join(f"{of:24}" for of in ("|x| <= 1", "|x| <= 10", "all x"))
-    print(f"function  isa       {bounds}  absolute  NaN  limits  infinite from")
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures: a row for each function and instruction set.
+
+    Each has the largest errors by the bound of ``abs(x)``, with the x of each; the largest absolute
+    error; whether NaN, with every payload, gives NaN; whether the infinities give the limits (silu
+    and gelu of minus infinity are NaN, as PyTorch's); and the least finite x whose result is
+    infinite, None if there is none.
+    """
+    rows = []
     for name in EXACT:
-        start = time.perf_counter()
-        findings = measure(name, options.isa, options.every)
-        for isa, found in findings.items():
-            print(line(name, isa, found))
-        print(f"          ({time.perf_counter() - start:.0f} s)", flush=True)
+        print(name, file=sys.stderr, flush=True)
+        for isa, found in findings_of(name, options.isa, options.every).items():
+            rows.append({"function": name, "isa": isa} | as_row(found))
+    return {"every": options.every, "functions": rows}
 
 
-def parse_arguments() -> argparse.Namespace:
+def as_row(found: Findings) -> dict[str, Any]:
+    infinite = None if np.isinf(found.infinite_from) else found.infinite_from
+    return {
+        "errors": [found.up_to(bound).error for bound in BOUNDS],
+        "at": [found.up_to(bound).x for bound in BOUNDS],
+        "absolute": found.absolute,
+        "keeps_nan": found.keeps_nan,
+        "has_limits": found.has_limits,
+        "infinite_from": infinite,
+    }
+
+
+def main() -> None:
     usable = extension.usable_instruction_sets()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="default: %(default)s")
-    parser.add_argument("--isa", nargs="+", choices=usable, default=usable, help="default: all")
-    options = parser.parse_args()
+    parser.add_argument("--every", type=_from_one_on, default=1, metavar="N", help="%(default)s")
+    parser.add_argument("--isa", nargs="+", choices=usable, default=FLOAT_SETS, help="default: all")
     if not usable:
         parser.exit(2, "vimnp has no compiled kernels here\n")
-    if options.every < 1:
-        parser.error("--every takes a number from 1 on")
-    return options
+    run(parser, measure, vector_accuracy)
 
 
-def line(name: str, isa: str, found: Findings) -> str:
-    worst = [found.up_to(bound) for bound in BOUNDS]
-    errors = "  ".join(f"{error:7.3f} {f'({x:.9g})':16}" for error, x in worst)
-    nan, limits = ("yes" if right else "NO" for right in (found.keeps_nan, found.has_limits))
-    infinite = "-" if np.isinf(found.infinite_from) else f"{found.infinite_from:.9g}"
-    return f"{name:8}  {isa:8}  {errors}  {found.absolute:8.1e}  {nan:3}  {limits:6}  {infinite}"
+def _from_one_on(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("expected a number from 1 on")
+    return number
 
 
-def measure(name: str, instruction_sets: list[str], every: int) -> dict[str, Findings]:
+def findings_of(name: str, instruction_sets: list[str], every: int) -> dict[str, Findings]:
     """One function with each instruction set, of one in `every` float32."""
     findings = {isa: Findings() for isa in instruction_sets}
     with np.errstate(all="ignore"):

@@ -9,7 +9,7 @@
  *
  * A scan's y is right to 1e-4 (root mean square), and does not drift: after 4,097 tokens of slow decays it is
  * within 1e-3. That is why it is no polynomial of degree 2, and no table without a polynomial: they make all
- * decays near 1 wrong in the same way. bench/bench_coarse.py measures what it saves: a quarter of the scan.
+ * decays near 1 wrong in the same way. bench/peers/int8 measures what it saves of the scan.
  */
 
 /* 2^f for f in [-0.5, 0.5] by a polynomial of degree 3 with p(0) = 1, which keeps a step of size zero exact. It

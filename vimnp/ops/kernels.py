@@ -22,12 +22,10 @@ if TYPE_CHECKING:  # the reference loads where it runs: most processes have comp
     from vimnp.ops.reference import Direction
 
 # Work of fewer elements (tokens x channels) than this stays on one thread: a second one sleeps
-# between regions, and waking it may cost more than it brings. Two threads over one with AVX-512 and
-# with SSE2 (bench/thresholds.py): the scan of 8 tokens in Vim-tiny 1.58 and 0.75, of 16 1.08 and
-# 0.64; the convolutions of 400 tokens 0.79 and 0.58; the norm of 730 1.08 and 0.62, of 4097 0.58
-# and 0.53. At 197 tokens these two gain only if called again and again: in a pass, a second thread
-# brings them nothing. A native pass counts its elements over all layers: four of 5 tokens 0.83 and
-# 0.65, of 9 0.67 and 0.59; layers of fewer channels need more of them.
+# between regions, and waking it may cost more than it brings, above all where the instruction set
+# is fast (bench/thresholds.py measures it). At 197 tokens, convolutions and norms gain only if
+# called again and again: in a pass, a second thread brings them nothing. A native pass counts its
+# elements over all layers.
 _LEAST_ELEMENTS = {
     "causal_conv1d": 1 << 17,
     "conv2d": 1 << 17,
@@ -94,8 +92,7 @@ def aligned_empty(*shape: int) -> np.ndarray:
     """An array of float32 for the kernels, not initialised, that begins at a cache line.
 
     A vector of AVX-512 is then a whole line. NumPy begins its arrays at any 16 bytes, where it lies
-    in two: the scan of 1025 tokens takes 1.14 times as long, that of 4097 1.19 times
-    (``bench/bench_scan.py``).
+    in two (``bench/bench_layer.py``).
     """
     size = math.prod(shape)
     buffer = np.empty(size + LINE, np.float32)

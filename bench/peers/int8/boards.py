@@ -36,7 +36,7 @@ def estimates() -> dict[str, float | None]:
 
 
 def _estimate(name: str, board: Board) -> float | None:
-    command = [sys.executable, BENCH / "cortex_a72.py", "--int8", "--llvm-mca", _newest()]
+    command = [sys.executable, BENCH / "cortex_a72.py", "--int8", "--llvm-mca", newest_llvm_mca()]
     command += ["--cpu", board.cpu, "--gigahertz", str(board.gigahertz)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = _EXPECTED.search(done.stdout)
@@ -47,7 +47,7 @@ def _estimate(name: str, board: Board) -> float | None:
     return float(found[1]) / 1e3
 
 
-def _newest() -> str:
+def newest_llvm_mca() -> str:
     """The llvm-mca of the highest number: older ones do not know the Pi 5's core."""
     plain, *numbered = LLVM_MCA
     return next(filter(shutil.which, [*numbered, plain]), plain)
