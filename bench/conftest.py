@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import checkout  # noqa: F401  (finds tests.support)
 from surroundings import refusal
 
-from tests.support.implementations import implementation as implementation
 from vimnp.measure.machine import describe_machine
 
 

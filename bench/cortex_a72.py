@@ -81,6 +81,7 @@ VECTOR = 4
 NETWORK = {"tokens": 197, "blocks": 384 // VECTOR, "layers": 24, "cores": 4}
 DIRECTIONS, STATES = 2, 16
 ITERATIONS = 100
+ANOTHER = "for want of one for"  # in what model() says where llvm-mca takes another CPU's
 
 ASSUMPTIONS = """\
 throughput: the cycles that the core's busiest unit takes; cycles: with what instructions wait for
@@ -436,7 +437,7 @@ def model(report: str, cpu: str) -> str:
     units = re.search(r"^\[0[.0]*\]\s+- (\w+)Unit", report, re.MULTILINE)
     name = units[1] if units else "unknown"
     if name == "A57" and cpu not in ("cortex-a57", "cortex-a72"):  # those two share one
-        return f"{name}, for want of one for {cpu}: these are not its figures"
+        return f"{name}, {ANOTHER} {cpu}: these are not its figures"
     return name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import subprocess
 
 import checkout  # noqa: F401  (finds tests.support)
 import numpy as np
@@ -296,3 +297,11 @@ def test_without_tools_no_board_is_estimated(monkeypatch):
 def test_without_the_scans_no_class_is_counted(monkeypatch):
     monkeypatch.setattr("peers.int8.digits.find_spec", lambda name: None)
     assert changed_classes() is None
+
+
+def test_what_llvm_mca_says_of_another_core_is_no_estimate(monkeypatch):
+    said = "model:    A57, for want of one for neoverse-n1: these are not its figures\n"
+    said += "expected  99.9\n"
+    done = subprocess.CompletedProcess([], 0, said, "")
+    monkeypatch.setattr("peers.int8.boards.subprocess.run", lambda *_, **options: done)
+    assert estimates() == {"Pi 4": None, "Pi 5": None}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from cortex_a72 import LLVM_MCA
+from cortex_a72 import ANOTHER, LLVM_MCA
 
 from peers.processes import BENCH
 
@@ -43,6 +43,9 @@ def _estimate(name: str, board: Board) -> float | None:
     if done.returncode or found is None:
         reason = (done.stderr or done.stdout).strip().splitlines()
         log.info("  no estimate for a %s: %s", name, reason[-1] if reason else "no sum")
+        return None
+    if ANOTHER in done.stdout:
+        log.info("  no estimate for a %s: llvm-mca has no model of %s", name, board.cpu)
         return None
     return float(found[1]) / 1e3
 
