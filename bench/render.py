@@ -104,11 +104,13 @@ def filled(text: str, record: Record, page: str) -> str:
             raise RenderError(f"{page}: figures {name!r}; expected of {', '.join(FIGURES)}")
         if "<!-- figures:" in old:
             raise RenderError(f"{page}: no <!-- end --> after the marker of {name!r}")
+        around = "\n\n" if "\n" in old else ""
+        if not around and not found.string[: found.start()].rpartition("\n")[2].strip():
+            raise RenderError(f"{page}: a line that {name!r} begins would be no text, but HTML")
         new = FIGURES[name](record)
         if new is None:
             print(f"{page}: {name} stays as it is: nobody has recorded it yet")
             return found[0]
-        around = "\n\n" if "\n" in old else ""
         return f"<!-- figures: {name} -->{around}{new.strip()}{around}<!-- end -->"
 
     if text.count("<!-- figures:") > len(MARKED.findall(text)):

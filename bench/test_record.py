@@ -6,6 +6,7 @@ pytest bench/test_record.py
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import float16_storage
@@ -106,6 +107,25 @@ def test_without_a_blas_that_is_known_there_is_a_line_too():
     assert recorded.origin(FIGURE) == "ARM Cortex-A76, 4 CPUs; kernels neon; none; 2026-11-26"
 
 
+OF_THE_RECORD = re.compile(
+    r"(?<![\w.,])[\d.,]*\d( (and|to) [\d.,]*\d)? ?"
+    r"(ms|us|microseconds|milliseconds|[GT]B/s|G(FLOP|MAC)/s|tokens a second|times as|x)\b(?! \d)"
+)
+"""How a page would write a time, a rate or a ratio."""
+
+
+@pytest.mark.parametrize("page", render.pages(), ids=lambda page: page.name)
+def test_no_time_stands_on_a_page_but_those_of_the_record(page):
+    text = render.MARKED.sub("", page.read_text())
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert [found[0] for found in OF_THE_RECORD.finditer(text)] == []
+
+
+@pytest.mark.parametrize("text", ["0.11 ms", "takes 1.8 times as long", "0.75x", "28.5 GB/s"])
+def test_a_time_is_recognised(text):
+    assert OF_THE_RECORD.search(text)
+
+
 def test_what_nobody_has_recorded_stays_as_it_is(capsys):
     page = "<!-- figures: int8 -->\n| by hand |\n<!-- end -->\n"
     assert render.filled(page, {}, "page.md") == page
@@ -118,6 +138,7 @@ def test_what_nobody_has_recorded_stays_as_it_is(capsys):
         ("<!-- figures: nothing -->\n<!-- end -->", "page.md: figures 'nothing'; expected of"),
         ("<!-- figures: int8 -->\n", "without its <!-- end -->"),
         ("<!-- figures: two words -->\n<!-- end -->", "misspelt"),
+        ("It takes\n<!-- figures: int8 -->1 s<!-- end -->\n", "would be no text, but HTML"),
         ("<!-- figures: int8 -->\n<!-- figures: vmamba -->\n<!-- end -->", "<!-- end -->"),
     ],
 )
