@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "ahead.h"
+#include "ahead.h"
 #include "cpu.h"
 #include "operands.h"
 #include "team.h"

@@ -65,7 +65,7 @@ INLINE void FN(bfloat16_tile)(
         if (rows == 1) {
             UNROLL
             for (int v = 0; v < vectors; v += VECTORS)
-                FN(prefetch)(from[v] + k * SMALL_PANEL);
+                prefetch((const char *)(from[v] + k * SMALL_PANEL) + AHEAD);
         }
         FN(bfloat16_inputs)(x, from, k, 0, rows, vectors, sums);
         FN(bfloat16_inputs)(x, from, k, 1, rows, vectors, sums);

@@ -58,7 +58,7 @@ INLINE void FN(blocks_tile)(
         FN(ints) whole[TALL][VECTORS];
         UNROLL
         for (int line = 0; line < size; line += 64)
-            FN(prefetch)(codes + line);
+            prefetch((const char *)codes + line + AHEAD);
         FN(block_sums)(codes, of_row, b, blocks, dtype, dots, rows, vectors, whole);
         UNROLL
         for (int v = 0; v < vectors; v++) {

@@ -24,6 +24,9 @@
 #define PANEL 2
 #endif
 
+#undef PANEL_BYTES
+#define PANEL_BYTES (PANEL * W * (int)sizeof(float))
+
 /* The part of a panel that is asked for. */
 struct FN(panel) {
     const float *from;
@@ -44,7 +47,7 @@ NOINLINE void FN(activate_tile)(FN(vec) *values, int number, enum activation act
 /* Rows from `row` on, of which `left` are there: those beyond repeat the last one, and are not stored. */
 INLINE void FN(product_tile)(
     const struct product *p, const struct FN(panel) *panel, ptrdiff_t row, ptrdiff_t left,
-    const int rows, const int vectors)
+    const char *ahead, const int rows, const int vectors)
 {
     const float *x[ROWS], *from = panel->from;
     FN(vec) sums[ROWS][PANEL];
@@ -57,6 +60,7 @@ INLINE void FN(product_tile)(
     }
     for (ptrdiff_t k = 0; k < p->weights.inputs; k++, from += panel->stride) {
         FN(vec) weights[PANEL];
+        fetch_share(ahead, k, PANEL_BYTES);
         UNROLL
         for (int v = 0; v < vectors; v++)
             weights[v] = FN(load)(from + v * W, W);
@@ -113,11 +117,13 @@ INLINE void FN(product_tile)(
 INLINE void FN(product_panel)(
     const struct product *p, const struct FN(panel) *panel, struct extent rows, const int vectors)
 {
+    const char *ahead = (const char *)(panel->from + p->weights.inputs * panel->stride);
     for (ptrdiff_t row = rows.begin; row < rows.end; row += ROWS) {
         if (rows.end - row == 1)
-            FN(product_tile)(p, panel, row, 1, 1, vectors);
+            FN(product_tile)(p, panel, row, 1, ahead, 1, vectors);
         else
-            FN(product_tile)(p, panel, row, rows.end - row, ROWS, vectors);
+            FN(product_tile)(p, panel, row, rows.end - row, ahead, ROWS, vectors);
+        ahead = after_share(ahead, p->weights.inputs, PANEL_BYTES);
     }
 }
 

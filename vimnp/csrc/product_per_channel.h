@@ -22,6 +22,7 @@
 
 /* Where the codes of some vectors of outputs begin, and the numbers of some rows. */
 struct FN(sides) {
+    const char *ahead; /* the tile's share of the next codes: see ahead.h */
     const uint8_t *codes[PANEL];
     const int8_t *numbers[ROWS];
 };
@@ -276,8 +277,10 @@ INLINE void FN(channel_sums)(
             SETTLE(sums[r][v]); /* where it is the same for all, gcc would keep them in copies */
         }
     }
-    for (ptrdiff_t k = 0; k < inputs; k += STEP(dots))
+    for (ptrdiff_t k = 0; k < inputs; k += STEP(dots)) {
+        fetch_share(of->ahead, k, CHANNEL_VECTORS(dots) * W);
         FN(channel_step)(of, k, dots, rows, vectors, sums);
+    }
 }
 
 /* What a row's sums of some outputs come to. */
@@ -294,21 +297,26 @@ INLINE FN(vec) FN(scaled_sums)(
     return sums;
 }
 
+/* Where the codes of an output begin. */
+INLINE const uint8_t *FN(channel_codes)(const struct matrix *m, ptrdiff_t output)
+{
+    const ptrdiff_t panel = (m->inputs + SHARED - 1) / SHARED * SHARED * SMALL_PANEL;
+    return (const uint8_t *)m->codes + output / SMALL_PANEL * panel + output % SMALL_PANEL * 4;
+}
+
 /* Rows from `row` on, of which `left` are there, and `vectors` from `column` on. `x` has those rows, quantised
  * and `stride` floats apart. */
 INLINE void FN(channel_tile)(
     const struct product *p, const float *x, ptrdiff_t stride, ptrdiff_t row, ptrdiff_t left,
-    ptrdiff_t column, const int dots, const int rows, const int vectors)
+    ptrdiff_t column, const char *ahead, const int dots, const int rows, const int vectors)
 {
-    const ptrdiff_t panel = (p->weights.inputs + SHARED - 1) / SHARED * SHARED * SMALL_PANEL;
     const struct quantised_row *of_row[ROWS];
     struct FN(sides) of;
     FN(ints) sums[ROWS][PANEL];
+    of.ahead = ahead;
     UNROLL
-    for (int v = 0; v < vectors; v++) {
-        const ptrdiff_t output = column + v * W;
-        of.codes[v] = (const uint8_t *)p->weights.codes + output / SMALL_PANEL * panel + output % SMALL_PANEL * 4;
-    }
+    for (int v = 0; v < vectors; v++)
+        of.codes[v] = FN(channel_codes)(&p->weights, column + v * W);
     UNROLL
     for (int r = 0; r < rows; r++) {
         of_row[r] = (const struct quantised_row *)(x + (r < left ? r : left - 1) * stride);
@@ -345,8 +353,11 @@ INLINE void FN(channel_rows)(
     const struct product *p, const float *x, ptrdiff_t stride, struct extent rows, ptrdiff_t column,
     const int dots, const int tall, const int vectors)
 {
-    for (ptrdiff_t row = rows.begin; row < rows.end; row += tall, x += tall * stride)
-        FN(channel_tile)(p, x, stride, row, rows.end - row, column, dots, tall, vectors);
+    const char *ahead = (const char *)FN(channel_codes)(&p->weights, column + vectors * W);
+    for (ptrdiff_t row = rows.begin; row < rows.end; row += tall, x += tall * stride) {
+        FN(channel_tile)(p, x, stride, row, rows.end - row, column, ahead, dots, tall, vectors);
+        ahead = after_share(ahead, p->weights.inputs, CHANNEL_VECTORS(dots) * W);
+    }
 }
 
 /* All rows of a block, and as many vectors of outputs as a tile may have. Each number of vectors is a function

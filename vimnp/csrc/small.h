@@ -12,15 +12,6 @@
 #undef AHEAD
 #define AHEAD 3072
 
-INLINE void FN(prefetch)(const void *from)
-{
-#if defined(__GNUC__) || defined(__clang__)
-    __builtin_prefetch((const char *)from + AHEAD);
-#else
-    (void)from;
-#endif
-}
-
 /* Where a vector is kept that __asm__ reads and writes. */
 #undef KEPT
 #if ISA == ISA_AVX512 && VIMNP_IMITATED
