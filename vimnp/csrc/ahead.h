@@ -7,6 +7,10 @@
 
 #define CACHE_LINE 64 /* bytes */
 
+/* How far ahead of a single row a matrix is fetched, in bytes: processors that fetch ahead by themselves stop at
+ * each page of 4 KB, and codes and scales are two streams. */
+#define AHEAD 3072
+
 /* Tiles of rows in whose time the panel after theirs comes: a block of ROWS_AT_ONCE has a few more. */
 #define TILES_TO_FETCH_IN 16
 

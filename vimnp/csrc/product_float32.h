@@ -60,7 +60,12 @@ INLINE void FN(product_tile)(
     }
     for (ptrdiff_t k = 0; k < p->weights.inputs; k++, from += panel->stride) {
         FN(vec) weights[PANEL];
-        fetch_share(ahead, k, PANEL_BYTES);
+        if (rows > 1)
+            fetch_share(ahead, k, PANEL_BYTES);
+        else
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                prefetch((const char *)(from + v * W) + AHEAD);
         UNROLL
         for (int v = 0; v < vectors; v++)
             weights[v] = FN(load)(from + v * W, W);

@@ -7,11 +7,6 @@
 #undef VECTORS
 #define VECTORS (SMALL_PANEL / W)
 
-/* How far ahead of a single row a matrix is fetched: processors that fetch ahead by themselves stop
- * at each page of 4 KB, and codes and scales are two streams. */
-#undef AHEAD
-#define AHEAD 3072
-
 /* Where a vector is kept that __asm__ reads and writes. */
 #undef KEPT
 #if ISA == ISA_AVX512 && VIMNP_IMITATED
