@@ -42,6 +42,7 @@ class TokenLogprob(NamedTuple):
     Parameters
     ----------
     token : int
+        Its id.
     logprob : float
         Natural logarithm of the probability that the network itself gives it: before any filter,
         over the padded vocabulary.
