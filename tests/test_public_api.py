@@ -17,6 +17,7 @@ import vimnp
 from tests.support.digits import SCANS
 from tests.support.labelled import LABELS
 from tests.support.micro import MICRO
+from tests.support.public_names import find, listed
 from vimnp.engine.settings import BACKENDS, Backend, Scan
 from vimnp.images.preprocessing import read_image
 from vimnp.models.random_weights import random_reader
@@ -185,6 +186,13 @@ def test_an_operation_takes_the_arguments_of_the_original(name: str) -> None:
         assert [other for other in taken if other not in ("method", "num_threads")] == (
             OPERATIONS[name].split()
         )
+
+
+def test_the_manual_lists_every_public_name_once() -> None:
+    names = listed()
+    assert sorted({*names}) == sorted(names)
+    assert {name for name in names if "." not in name} - {*SUBMODULES} == {*vimnp.__all__}
+    assert all(find(name) is not None for name in names)
 
 
 def test_every_public_name_is_there() -> None:
