@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from vimnp.engine.trace import Span, Trace
+from vimnp.engine.trace import Span as Span
+from vimnp.engine.trace import Trace
 from vimnp.measure.machine import Rates, measure_rates
 
 if TYPE_CHECKING:
