@@ -103,7 +103,7 @@ def causal_conv1d(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the activation or the number of threads is none of these.
+        If a shape does not fit, or the activation or the number of threads is not allowed.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def causal_conv1d_update(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, the activation or the number of threads is none of these, or the
+        If a shape does not fit, the activation or the number of threads is not allowed, or the
         state cannot be updated in place. The state is then as it was.
 
     Examples
@@ -242,7 +242,7 @@ def conv2d(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the activation or the number of threads is none of these.
+        If a shape does not fit, or the activation or the number of threads is not allowed.
 
     Examples
     --------
@@ -291,7 +291,7 @@ def layer_norm(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or eps or the number of threads is no such number.
+        If a shape does not fit, or eps or the number of threads is not allowed.
 
     Examples
     --------
@@ -343,7 +343,7 @@ def gelu(x: np.ndarray, *, num_threads: int | None = None) -> np.ndarray:
     TypeError
         If x is no array of float32.
     ValueError
-        If that is no number of threads.
+        If the number of threads is not allowed.
 
     Examples
     --------
@@ -416,7 +416,7 @@ def selective_scan(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the method or the number of threads is none of these.
+        If a shape does not fit, or the method or the number of threads is not allowed.
 
     Examples
     --------
@@ -498,8 +498,8 @@ def selective_state_update(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, that is no number of threads, or the state cannot be updated in
-        place. The state is then as it was.
+        If a shape does not fit, the number of threads is not allowed, or the state cannot be
+        updated in place. The state is then as it was.
 
     Examples
     --------
@@ -589,7 +589,7 @@ def selective_scan_bidirectional(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the method or the number of threads is none of these.
+        If a shape does not fit, or the method or the number of threads is not allowed.
 
     Examples
     --------

@@ -144,7 +144,7 @@ def selective_scan_2d(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or that is no number of threads.
+        If a shape does not fit, or the number of threads is not allowed.
 
     Examples
     --------
