@@ -123,12 +123,15 @@ def convert_checkpoint(
     Returns
     -------
     Conversion
+        What the file says of itself, how large it is, and what was assumed.
 
     Raises
     ------
     CheckpointError
         If anything is wrong with one of the files or settings. The message names the culprit, and
         no file is left behind.
+    OSError
+        If the destination cannot be written.
     """
     source, destination = Path(source), Path(destination)
     _refuse_source([source], destination)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import shutil
@@ -17,6 +18,7 @@ import vimnp
 from tests.support.digits import SCANS
 from tests.support.labelled import LABELS
 from tests.support.micro import MICRO
+from tests.support.public_names import find, listed, public
 from vimnp.engine.settings import BACKENDS, Backend, Scan
 from vimnp.images.preprocessing import read_image
 from vimnp.models.random_weights import random_reader
@@ -185,6 +187,23 @@ def test_an_operation_takes_the_arguments_of_the_original(name: str) -> None:
         assert [other for other in taken if other not in ("method", "num_threads")] == (
             OPERATIONS[name].split()
         )
+
+
+def test_the_manual_lists_every_public_name_once() -> None:
+    names = listed()
+    assert sorted({*names}) == sorted(names)
+    assert {name for name in names if "." not in name} - {*SUBMODULES} == {*vimnp.__all__}
+    assert all(find(name) is not None for name in names)
+
+
+def test_type_checkers_look_at_every_public_name() -> None:
+    """In what they are given to look at, each method and property, too."""
+    examples = Path(__file__).with_name("typing_examples.py").read_text(encoding="utf-8")
+    nodes = [*ast.walk(ast.parse(examples))]
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {node.id for node in nodes if isinstance(node, ast.Name)}
+    names = {one.name: one.name.rpartition(".")[2] for one in public()}
+    assert [name for name, last in names.items() if last not in used and last[0] != "_"] == []
 
 
 def test_every_public_name_is_there() -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from vimnp.engine.state import State
     from vimnp.evaluate import image_folder as image_folder
     from vimnp.evaluate import results as results
-    from vimnp.images import preprocessing as image  # noqa: F401
+    from vimnp.images import preprocessing as _preprocessing
     from vimnp.measure import profiling as profiling
     from vimnp.measure import trace as trace
     from vimnp.models.generation import Generation
@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from vimnp.ops.reference import Direction
     from vimnp.runtime import threads as threads
     from vimnp.text.tokenizer import Tokenizer
+
+    image = _preprocessing  # a module imported by another name is no public one to pyright
 
 _register_finder("vimnp.hub")  # which knows the networks: they cannot know it
 

@@ -18,7 +18,7 @@ _FLOAT = 4  # bytes
 
 
 class Cost(NamedTuple):
-    """Of an operation, or of some.
+    """What an operation computes and moves, or several together.
 
     Parameters
     ----------
@@ -35,7 +35,13 @@ class Cost(NamedTuple):
     bytes: int = 0
 
     def plus(self, other: Cost) -> Cost:
-        """Of both."""
+        """Sum this cost and another.
+
+        Parameters
+        ----------
+        other : Cost
+            Of another operation.
+        """
         return Cost(
             self.flops + other.flops,
             self.exponentials + other.exponentials,
@@ -43,7 +49,13 @@ class Cost(NamedTuple):
         )
 
     def times(self, number: int) -> Cost:
-        """Of so many."""
+        """Count the same operation several times.
+
+        Parameters
+        ----------
+        number : int
+            How often, from 0 up.
+        """
         return Cost(*(number * part for part in self))
 
 

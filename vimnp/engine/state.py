@@ -62,7 +62,8 @@ class State:
 
     Parameters
     ----------
-    sizes : StateSizes
+    sizes : vimnp.engine.state.StateSizes
+        Of the network.
     batch : int
         Sequences, a row each.
     digest : str
@@ -79,6 +80,19 @@ class State:
         Of each layer a view: the states of the scan.
     ids : list of list of int
         The tokens that each row has seen, to be read only.
+
+    Examples
+    --------
+    >>> model = vimnp.load("pydoc", num_threads=1)
+    >>> state = model.new_state(2)  # before the first token of two sequences
+    >>> _ = model(np.zeros((2, 3), int), state=state)
+    >>> state
+    State(2 of 3, 3 tokens, 155648 bytes)
+    >>> len(state[0]), len(vimnp.State.join([state, state[0]]))
+    (1, 3)
+    >>> size = state.save("state.npz")
+    >>> np.array_equal(model.load_state("state.npz").memory, state.memory)
+    True
     """
 
     def __init__(self, sizes: StateSizes, batch: int = 1, *, digest: str = "") -> None:
@@ -99,7 +113,18 @@ class State:
 
     @staticmethod
     def layout(sizes: StateSizes) -> Layout:
-        """Where the arrays of a row lie: each begins at a cache line."""
+        """Lay out the arrays of a row: each begins at a cache line.
+
+        Parameters
+        ----------
+        sizes : vimnp.engine.state.StateSizes
+            Of the network.
+
+        Returns
+        -------
+        vimnp.engine.state.Layout
+            The row's length, and where each layer's arrays begin, in floats.
+        """
         conv, ssm = (whole_lines(rows * channels) for rows, channels in (sizes.conv, sizes.ssm))
         of_layer = conv + ssm
         offsets = [(layer * of_layer, layer * of_layer + conv) for layer in range(sizes.n_layer)]
@@ -107,7 +132,7 @@ class State:
 
     @property
     def batch(self) -> int:
-        """Sequences."""
+        """How many sequences it is of."""
         return len(self.memory)
 
     def __len__(self) -> int:
@@ -121,7 +146,7 @@ class State:
     # ---- Copies ---------------------------------------------------------------------------------
 
     def copy(self) -> State:
-        """Another one, which goes its own way from here.
+        """Copy it, to go another way from here.
 
         Raises
         ------
@@ -131,7 +156,12 @@ class State:
         return State.join([self])
 
     def __getitem__(self, row: int) -> State:
-        """A copy of one row, as a state of one sequence.
+        """Copy one row, as a state of one sequence.
+
+        Parameters
+        ----------
+        row : int
+            From 0 on, or from -1 back.
 
         Raises
         ------
@@ -145,7 +175,7 @@ class State:
 
     @staticmethod
     def join(states: Sequence[State]) -> State:
-        """The rows of all of them, one after the other, as a copy.
+        """Join the rows of several, one after the other, as a copy.
 
         Parameters
         ----------
@@ -191,11 +221,16 @@ class State:
 
     @contextlib.contextmanager
     def advance(self, ids: np.ndarray) -> Iterator[None]:
-        """Within this, a network takes the state past these tokens, (batch, length).
+        """Give the state to a network, which within this takes it past some tokens.
 
         Whatever interrupts it leaves some layers before a token and others behind it: nobody can
         go on from there, so that the state is refused from then on. Meanwhile it is refused, too:
         one pass at a time has a state.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (batch, length)
+            The tokens.
 
         Raises
         ------
@@ -217,7 +252,15 @@ class State:
             raise _interrupted()
 
     def check_weights(self, sizes: StateSizes, digest: str) -> None:
-        """Raise StateError unless this is a state of these weights."""
+        """Raise StateError unless this is a state of these weights.
+
+        Parameters
+        ----------
+        sizes : vimnp.engine.state.StateSizes
+            Of their network.
+        digest : str
+            Tells them from all others.
+        """
         if self.sizes != sizes:
             raise StateError(
                 f"the state is of a network of {_sizes_in_words(self.sizes)}; expected one of "
@@ -267,7 +310,9 @@ class State:
         Parameters
         ----------
         path : path-like
-        sizes : StateSizes
+            The file.
+        sizes : vimnp.engine.state.StateSizes
+            Of the network that it is to be of.
         digest : str
             Of the weights that it is to be of.
         num_ids : int

@@ -32,7 +32,17 @@ _NORMAL_QUANTILE = 1.959964  # 95 % of a normal distribution lie within so many 
 
 
 class Accuracy(NamedTuple):
-    """How often the true class is among the `k` that the network likes best."""
+    """How often the true class is among those that the network likes best.
+
+    Parameters
+    ----------
+    k : int
+        How many classes count as liked best.
+    right : int
+        Pictures whose class is among them.
+    pictures : int
+        All that were counted.
+    """
 
     k: int
     right: int
@@ -40,7 +50,7 @@ class Accuracy(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of the pictures that are right, 0 to 1."""
+        """Which part of the pictures is right, 0 to 1."""
         return self.right / self.pictures
 
     @property
@@ -84,11 +94,33 @@ class Evaluation:
     seconds: float = dataclasses.field(compare=False)
 
     def top(self, k: int) -> Accuracy:
-        """Accuracy over all pictures that have a result; `k` is at most the number of classes."""
+        """Count over all pictures that have a result.
+
+        Parameters
+        ----------
+        k : int
+            How many classes count as liked best; at most as many as there are.
+
+        Returns
+        -------
+        Accuracy
+            Top-1 for a `k` of 1.
+        """
         return self._accuracy([rank for _, rank in self.ranks], k)
 
     def top_by_class(self, k: int) -> dict[int, Accuracy]:
-        """The same over the pictures of each class that has any, by the class's index."""
+        """Count the same over the pictures of each class.
+
+        Parameters
+        ----------
+        k : int
+            As for :meth:`top`.
+
+        Returns
+        -------
+        dict of int to Accuracy
+            By the class's index; classes without a picture are left out.
+        """
         by_class: dict[int, list[int]] = defaultdict(list)
         for sample, rank in self.ranks:
             by_class[sample.target].append(rank)
@@ -109,14 +141,16 @@ def evaluate(
     on_progress: Callable[[int], object] = lambda number: None,
     rows_of: Callable[[Sequence[str]], Iterator[list[Row]]] | None = None,
 ) -> Evaluation:
-    """Hold what a network sees in pictures against what is in them.
+    """Evaluate a network: hold what it sees in pictures against what is in them.
 
     Parameters
     ----------
-    model : VisionMamba or VMamba
+    model : VisionMamba, VMamba or MedMamba
+        With a head.
     folder : path-like
         Where the samples' paths begin.
     samples : sequence of Sample
+        Labelled pictures, as :func:`vimnp.image_folder.find_pictures` gives them.
     batch : int
         How many pictures are given to the network at once, and are in memory together.
     results : ResultsFile, optional
@@ -135,8 +169,11 @@ def evaluate(
     Raises
     ------
     ConfigError
-        If `batch` is less than 1, another process writes to the results' file, or what
-        :func:`expect_logits` raises.
+        If `batch` is less than 1, another process writes to the results' file, or the network has
+        no head, or logits for every token.
+    ImageError
+        If the network takes no pictures, but arrays of other channels. What is wrong with a single
+        picture is in the evaluation.
     OSError
         If the results cannot be written.
     """

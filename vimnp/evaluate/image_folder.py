@@ -21,10 +21,18 @@ _MENDING = "say with --classes FILE which class each folder holds"
 
 
 class Sample(NamedTuple):
-    """A labelled picture."""
+    """A labelled picture.
 
-    path: str  # from the folder on, with slashes; it begins with the class's folder
-    target: int  # index of the true class
+    Parameters
+    ----------
+    path : str
+        From the folder on, with slashes; it begins with the class's folder.
+    target : int
+        Index of the true class.
+    """
+
+    path: str
+    target: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +41,8 @@ class ImageFolder:
 
     Parameters
     ----------
-    path : Path
+    path : pathlib.Path
+        The folder that holds those of the classes.
     classes : dict of str to int
         The index of each folder's class.
     samples : tuple of Sample
@@ -73,6 +82,7 @@ def find_pictures(
     Returns
     -------
     ImageFolder
+        Every picture with its class, and what was assumed of the classes.
 
     Raises
     ------

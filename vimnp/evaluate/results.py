@@ -61,6 +61,11 @@ class ResultsFile(Journal):
     def append(self, outcomes: Mapping[Sample, Outcome]) -> None:
         """Add pictures; when it returns, the operating system has them.
 
+        Parameters
+        ----------
+        outcomes : mapping of Sample to int or str
+            The true class's rank, 0 for the network's first choice, or why there is none.
+
         Raises
         ------
         ConfigError

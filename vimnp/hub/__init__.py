@@ -31,7 +31,7 @@ def find_weights(
     check: Callable[[Configuration], object] | None = None,
     notice: Callable[[str], object] = tell,
 ) -> Path:
-    """The weights file that a name stands for.
+    """Find the weights file that a name stands for.
 
     Where the cache has it, nobody is asked. Otherwise the checkpoint is fetched, held against its
     digest, and converted into the cache. The checkpoint itself stays where ``huggingface_hub``
@@ -58,6 +58,11 @@ def find_weights(
     notice : callable
         Is told what is fetched, under which licence, and what the conversion assumed; by default
         that goes to stderr.
+
+    Returns
+    -------
+    pathlib.Path
+        The ``.npz`` file in the cache, which :func:`vimnp.load` reads.
 
     Raises
     ------

@@ -86,7 +86,7 @@ def naming(picture: str) -> Iterator[None]:
 
 
 def read_image(file: PictureFile, *, most_pixels: int | None = None) -> Image.Image:
-    """Open a picture file and decode it whole.
+    """Read a picture file and decode it whole.
 
     Parameters
     ----------

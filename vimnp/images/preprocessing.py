@@ -73,10 +73,22 @@ class Preprocessing:
 
     @classmethod
     def of_channels(cls, channels: int, **given: Any) -> Self:
-        """What a network of so many channels does if nothing else is said.
+        """Give what a network of so many channels does if nothing else is said.
 
         It normalises by ImageNet's numbers, in grey by their average, and by none where it takes no
         pictures.
+
+        Parameters
+        ----------
+        channels : int
+            Of the network's input: 1 of grey, 3 of RGB.
+        **given : optional
+            By name, the values of the class that are said.
+
+        Raises
+        ------
+        ConfigError
+            As for the class.
         """
         mean, std = _OF_PICTURES.get(channels) or ((0.0,) * channels, (1.0,) * channels)
         return cls(**{"mean": mean, "std": std, **given})
@@ -106,7 +118,7 @@ class Preprocessing:
 
     @property
     def channels(self) -> int:
-        """Of the network's input."""
+        """Channels of the network's input."""
         return len(self.mean)
 
     @property

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from vimnp.engine.trace import Span, Trace
+from vimnp.engine.trace import Span as Span
+from vimnp.engine.trace import Trace
 from vimnp.measure.machine import Rates, measure_rates
 
 if TYPE_CHECKING:
@@ -41,7 +42,18 @@ class Profile(NamedTuple):
     spans: list[Span]
 
     def seconds_by(self, key: Callable[[Span], Key]) -> dict[Key, float]:
-        """Seconds of the spans with an equal key, summed, in the mean of all threads."""
+        """Sum the seconds of spans with an equal key, in the mean of all threads.
+
+        Parameters
+        ----------
+        key : callable
+            Gives what spans are told apart by: ``lambda span: span.operation``.
+
+        Returns
+        -------
+        dict of key to float
+            Seconds. Summed over all keys they are the pass, but for what no span covers.
+        """
         found: dict[Key, float] = {}
         for span in self.spans:
             share = (span.end - span.begin) / self.num_threads
@@ -54,9 +66,29 @@ def profile(model: VisionModel, images: Pictures) -> Profile:
 
     Parameters
     ----------
-    model : VisionMamba or VMamba
+    model : VisionMamba, VMamba, MedMamba or VMUNet
+        Runs as it is set: threads, backend, precision.
     images
-        As for calling the model. They are read, scaled and normalised before the pass begins.
+        As for :meth:`vimnp.VisionMamba.__call__`. They are read, scaled and normalised before the
+        pass begins.
+
+    Returns
+    -------
+    Profile
+        What each thread did, from when to when.
+
+    Raises
+    ------
+    ImageError
+        As for calling the model.
+
+    Examples
+    --------
+    >>> model = vimnp.load("digits", num_threads=1)
+    >>> found = vimnp.profiling.profile(model, "tests/data/digit_3_45.png")
+    >>> seconds = found.seconds_by(lambda span: span.operation)
+    >>> 0 < seconds["scan"] < found.seconds
+    True
     """
     inputs = list(model._inputs(images))
     return _profile(lambda: functools.partial(model._forward_inputs, inputs, len(inputs), "logits"))
@@ -68,10 +100,21 @@ def profile_tokens(model: LanguageModel, ids: Ids, *, state: State | None = None
     Parameters
     ----------
     model : MambaLM
+        Runs as it is set: threads, backend, dtype.
     ids
-        As for calling the model.
+        As for :meth:`vimnp.MambaLM.__call__`.
     state : State, optional
         What the model goes on from; it stays as it is. Without it the ids are the beginning.
+
+    Returns
+    -------
+    Profile
+        What each thread did, from when to when.
+
+    Raises
+    ------
+    TextError, StateError
+        As for calling the model.
     """
     begin = model.new_state(len(ids) if np.ndim(ids) == 2 else 1) if state is None else state
 
@@ -109,7 +152,20 @@ def rates_in_reach(model: Model) -> Rates:
 
 
 def median_seconds(profiles: Sequence[Profile], key: Callable[[Span], Key]) -> dict[Key, float]:
-    """Seconds of the spans with an equal key, the median of some passes."""
+    """Give the seconds of spans with an equal key, the median of some passes.
+
+    Parameters
+    ----------
+    profiles : sequence of Profile
+        Of the same model and the same input, one for each pass.
+    key : callable
+        As for :meth:`Profile.seconds_by`.
+
+    Returns
+    -------
+    dict of key to float
+        Seconds. A pass without such a span counts with 0.
+    """
     passes = [profile.seconds_by(key) for profile in profiles]
     keys = dict.fromkeys(key for one in passes for key in one)
     return {key: float(np.median([one.get(key, 0.0) for one in passes])) for key in keys}

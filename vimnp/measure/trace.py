@@ -25,6 +25,7 @@ def write_trace(
     path : path-like
         Written whole or not at all; an existing file is replaced.
     profile : Profile
+        What :func:`vimnp.profiling.profile` has noted.
     about : mapping
         What to keep beside the events: the machine, the network.
 

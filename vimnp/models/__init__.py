@@ -57,22 +57,53 @@ def load(
     Parameters
     ----------
     path : path-like
-        "digits" is the bundled network that reads handwritten digits, 0 to 9; "pydoc" the bundled
-        language model, which writes as Python's documentation does. A file of such a name is
-        ``"./digits"``. "hf://owner/repository@revision/file" is one on the Hugging Face Hub,
-        which is fetched and converted the first time (:func:`vimnp.hub.find_weights`).
-    img_size, scan, num_threads, backend, precision
-        As for :meth:`VisionMamba.from_npz`. A language model has neither picture size nor scan
-        modes, and a dtype in the place of the precision.
-    dtype : str, optional
-        Of a language model; as for :class:`vimnp.MambaLM`.
+        The weights file. "digits" is the bundled network that reads handwritten digits, 0 to 9;
+        "pydoc" the bundled language model, which writes as Python's documentation does. A file of
+        such a name is ``"./digits"``. "hf://owner/repository@revision/file" is one on the Hugging
+        Face Hub, which is fetched and converted the first time (:func:`vimnp.hub.find_weights`).
+    img_size : int or (height, width), optional
+        Take pictures of this size in pixels, and not of the size that the network was trained for.
+        A language model takes none.
+    scan : {"fused", "sequential", "fixlen", "fused_fixlen"}
+        How a Vision Mamba scans; see :class:`vimnp.VisionMamba`. Other families have "fused" alone.
+    num_threads : int, optional
+        Threads of the compiled kernels; see :func:`vimnp.threads.resolve_num_threads`.
+    backend : {"auto", "numpy", "native"}, optional
+        Whether NumPy runs the network, or one compiled parallel region, which is faster. "auto" is
+        "native" where that can run it. None stands for ``VIMNP_BACKEND``, or without it for "auto".
+    precision : {"float32", "int8"}, optional
+        What a network of pictures multiplies its large matrices in; by default as the file has
+        them. See :class:`vimnp.VisionMamba`.
+    dtype : {"float32", "bfloat16", "int8", "int4"}, optional
+        How a language model stores its matrices; by default as the file does. See
+        :class:`vimnp.MambaLM`.
+
+    Returns
+    -------
+    VisionMamba, VMamba, MedMamba, VMUNet or MambaLM
+        The network with its weights in memory, ready to be called.
 
     Raises
     ------
-    WeightsError, ConfigError
-        As for :meth:`VisionMamba.from_npz`, or if something is given that the network has not.
+    WeightsError
+        If the file is missing, damaged, or not a vimnp weights file.
+    ConfigError
+        If a setting means nothing, or the network has no such setting; if the backend lacks the
+        scan mode or its kernels; or if the network cannot take pictures of this size.
     HubError
         If a file on the Hub cannot be fetched.
+    OSError
+        If the cache of what was fetched cannot be written.
+
+    Examples
+    --------
+    >>> model = vimnp.load("digits", num_threads=1)
+    >>> model.config.img_size, model.labels[:3]
+    ((32, 32), ('0', '1', '2'))
+    >>> [found.label for found in model.predict("tests/data/digit_7_81.png", top_k=1)]
+    ['7']
+    >>> vimnp.load("pydoc").generate("Return a", max_new_tokens=8).text
+    ' list of'
     """
     if is_address(path):
         path = find_weights(str(path), dtype=dtype or precision)

@@ -65,7 +65,7 @@ class Writer(Protocol):
 
 
 class Options(TypedDict, total=False):
-    """What :func:`generate` takes by name; see there."""
+    """What a generation takes by name; see :meth:`vimnp.MambaLM.generate`."""
 
     max_new_tokens: int
     temperature: float
@@ -101,10 +101,20 @@ class Generation:
     stop : str, int or None
         The stop string or the id that ended it.
     prompt_ids : list of int
+        What it goes on from.
     logprobs : list of TokenLogprob or None
         Of each of `ids`, where they were asked for. The first of a prompt that is echoed has none.
     seed : int
         With this seed the same is written again.
+
+    Examples
+    --------
+    >>> written = vimnp.load("pydoc").generate("Return a", max_new_tokens=5, logprobs=2)
+    >>> written.text, written.ids, written.finish_reason
+    (' list', [32, 108, 105, 115, 116], 'length')
+    >>> likeliest = written.logprobs[0].top  # of the first token: ids, and their logarithms
+    >>> [token for token, _ in likeliest], bool(np.exp(likeliest[0][1]) > 0.5)
+    ([32, 110], True)
     """
 
     text: str | None
@@ -138,50 +148,7 @@ def generate(
     num_samples: int | None = None,
     **options: Unpack[Options],
 ) -> Generation | list[Generation]:
-    """Have a model go on from a prompt, or from several.
-
-    Parameters
-    ----------
-    model : Writer
-    prompts : str, sequence of int, or a sequence of such
-        Text, or ids; of several each goes its own way, whatever their lengths, and gets what it
-        would get alone.
-    state : State, optional
-        What the prompts go on from: of one sequence, or of one for each. It stays as it is.
-    num_samples : int, optional
-        How many texts are written for each prompt; without it one, which is no list then.
-    max_new_tokens : int
-        How many tokens are written at most (128).
-    temperature, top_k, top_p, min_p, repetition_penalty, repetition_window, logit_bias
-        As for :class:`vimnp.models.sampling.Sampling`. By default the likeliest token is taken.
-    stop : str or iterable of str, optional
-        The text ends before the first of these.
-    eos_ids : int or iterable of int, optional
-        Ids that end a text, in place of those that the weights name.
-    ignore_eos : bool
-        Whether to go on after these.
-    seed : int, optional
-        Of the random numbers; without it, another one each time. The first sample of a prompt has
-        the same ones whatever is beside it.
-    logprobs : int, optional
-        Have the log-probability of each token, and those of so many likeliest ones beside it.
-    echo : bool
-        Put the prompt before the text, the ids and the log-probabilities.
-
-    Returns
-    -------
-    Generation, or a list of these where there is a list of prompts, or `num_samples`
-        All samples of the first prompt come first.
-
-    Raises
-    ------
-    ConfigError
-        If an option means nothing.
-    TextError
-        If a prompt is empty, or has no ids that the network knows.
-    StateError
-        If `state` is of other weights, or a pass with it was interrupted.
-    """
+    """Have a model go on from a prompt, or from several; see :meth:`vimnp.MambaLM.generate`."""
     samples = {} if num_samples is None else {"num_samples": num_samples}
     settings = _Settings.of(model, {**options, **samples})
     vocabulary = Vocabulary(model.config.vocab_size, model.tokenizer)
@@ -201,25 +168,7 @@ def stream(
     state: State | None = None,
     **options: Unpack[Options],
 ) -> GenerationStream:
-    """Have a model go on from a prompt, and give what it writes as soon as it is certain.
-
-    Parameters
-    ----------
-    model : Writer
-    prompt : str or sequence of int
-    state, **options
-        As for :func:`generate`, but for one text.
-
-    Returns
-    -------
-    GenerationStream
-        An iterator of pieces of text. Nothing is computed before the first is asked for.
-
-    Raises
-    ------
-    ConfigError, TextError, StateError
-        As for :func:`generate`, or if there is more than one text to write, or no tokenizer.
-    """
+    """Have a model go on from a prompt, piece by piece; see :meth:`vimnp.MambaLM.stream`."""
     settings = _Settings.of(model, options)
     if settings.samples != 1 or not is_one(prompt):
         raise ConfigError("a stream is of one text; expected one prompt, and num_samples 1")
@@ -233,8 +182,8 @@ def stream(
 class GenerationStream(Iterator[str]):
     """The pieces of a text that a model is writing; none ends in half a character.
 
-    Put together they are the text of :attr:`result`. What may be the beginning of a stop string is
-    held back until it is certain that it is none.
+    Made by :meth:`vimnp.MambaLM.stream`. Put together they are the text of :attr:`result`. What may
+    be the beginning of a stop string is held back until it is certain that it is none.
     """
 
     def __init__(self, model: Writer, row: _Row) -> None:
@@ -249,9 +198,14 @@ class GenerationStream(Iterator[str]):
         return self._row.pieces[self._given - 1]
 
     def advance(self) -> bool:
-        """Read the prompt and write the first token, or write the next; false if it is over.
+        """Read the prompt and write the first token, or write the next.
 
         What is certain thereafter is told by :meth:`pieces`.
+
+        Returns
+        -------
+        bool
+            False if the text is over, and nothing was written.
         """
         if not self._batch.has_read:
             self._batch.read_prompts()
@@ -262,14 +216,20 @@ class GenerationStream(Iterator[str]):
         return True
 
     def pieces(self) -> list[str]:
-        """Those that are certain, and were not given yet."""
+        """Give the pieces that are certain, and were not given yet.
+
+        Returns
+        -------
+        list of str
+            Empty where nothing is certain.
+        """
         found = self._row.pieces[self._given :]
         self._given += len(found)
         return found
 
     @property
     def prompt_ids(self) -> list[int]:
-        """What it goes on from."""
+        """The ids that it goes on from."""
         return self._row.prompt.ids
 
     @property
@@ -279,11 +239,22 @@ class GenerationStream(Iterator[str]):
 
     @property
     def finish_reason(self) -> FinishReason | None:
-        """As that of :attr:`result`."""
+        """Why the text is over, as :attr:`result` has it; None while it is not."""
         return self._row.finish_reason
 
     def logprobs_from(self, start: int) -> list[tuple[int, TokenLogprob | None]]:
-        """Ids and log-probabilities of :attr:`result`, where they are asked for, from one on."""
+        """Give the ids and log-probabilities of :attr:`result` from one on.
+
+        Parameters
+        ----------
+        start : int
+            How many are left out.
+
+        Returns
+        -------
+        list of (int, vimnp.models.sampling.TokenLogprob or None)
+            Empty where no log-probabilities were asked for.
+        """
         return self._row.logprobs_from(start)
 
     @property

@@ -87,12 +87,17 @@ class LanguageModel(Model):
         raise NotImplementedError
 
     def costs(self, length: int = 1) -> dict[str, Cost]:
-        """What the logits after so many tokens take, by operation.
+        """Count what the logits after so many tokens take, by operation.
 
         Parameters
         ----------
         length : int
             Tokens of a sequence: 1 is the next token of a text, more are a prompt.
+
+        Returns
+        -------
+        dict of str to vimnp.costs.Cost
+            Arithmetic, exponentials and bytes of each operation, by the name that a profile has.
         """
         raise NotImplementedError
 
@@ -116,6 +121,7 @@ class LanguageModel(Model):
         Parameters
         ----------
         path : path-like
+            The ``.npz`` file.
         dtype, num_threads, backend
             As for the class.
 
@@ -138,7 +144,22 @@ class LanguageModel(Model):
         num_threads: int | None = None,
         backend: Backend | None = None,
     ) -> Self:
-        """Load a weights file that is open; :meth:`from_npz` opens and closes one."""
+        """Load a weights file that is open; :meth:`from_npz` opens and closes one.
+
+        Parameters
+        ----------
+        file : vimnp.weights.WeightsFile
+            May be closed afterwards: what of it is mapped stays readable.
+        dtype, num_threads, backend
+            As for the class.
+
+        Raises
+        ------
+        WeightsError
+            If a tensor is damaged.
+        ConfigError
+            As for the class.
+        """
         cls._check_family(file.metadata.config)
         return cls(
             file.metadata,
@@ -161,25 +182,35 @@ class LanguageModel(Model):
         backend: Backend | None = None,
         tokenizer: Literal["bytes"] | None = None,
     ) -> Self:
-        """A network of random weights, for benchmarks and tests.
+        """Make a network of random weights, for benchmarks and tests.
 
         Parameters
         ----------
-        config : Configuration
-            The family's.
+        config : MambaConfig
+            Sizes and options of the network.
         seed : int
             The same seed gives the same weights.
         dtype, num_threads, backend
             As for the class.
         tokenizer : "bytes", optional
-            What makes ids of a text.
+            What makes ids of a text; without it, there is none.
+
+        Raises
+        ------
+        ConfigError
+            As for the class, or if the vocabulary is smaller than the tokenizer's.
         """
         metadata = Metadata(config=config, preprocessing=None, tokenizer=tokenizer)
         read = random_reader(config, seed)
         return cls(metadata, read, dtype=dtype, num_threads=num_threads, backend=backend)
 
     def with_settings(self, *, num_threads: int | None = None) -> Self:
-        """The same network, on the same weights in memory, with another number of threads.
+        """Give the same network, on the same weights in memory, with another number of threads.
+
+        Parameters
+        ----------
+        num_threads : int, optional
+            From 1 to 1024; without it the number stays.
 
         Raises
         ------
@@ -190,7 +221,7 @@ class LanguageModel(Model):
 
     @property
     def dtype(self) -> str:
-        """How the matrices are stored; all else is float32."""
+        """How matrices are stored: "float32", "bfloat16", "int8" or "int4"; all else is float32."""
         return self._asked_dtype or self.metadata.dtype
 
     @functools.cached_property
@@ -216,7 +247,13 @@ class LanguageModel(Model):
         return found
 
     def summary(self) -> str:
-        """What the network is made of and how it runs, in a few lines to be printed."""
+        """Describe what the network is made of and how it runs, to be printed.
+
+        Returns
+        -------
+        str
+            A line with the class's name, and one for each fact.
+        """
         config = self.config
         padded = f", in {config.padded_vocab_size:,} rows" * (
             config.padded_vocab_size != config.vocab_size
@@ -236,12 +273,12 @@ class LanguageModel(Model):
     def __call__(
         self, ids: Ids, *, state: State | None = None, last_only: bool = False
     ) -> np.ndarray:
-        """Logits for the token after each token, or after the last one.
+        """Compute the logits for the token after each token, or after the last one.
 
         Parameters
         ----------
         ids : sequence of int, or ndarray of integers, shape (length,) or (batch, length)
-            From 0 to below ``config.padded_vocab_size``.
+            Tokens of one sequence or of several, from 0 to below ``config.padded_vocab_size``.
         state : State, optional
             What the network goes on from: one that this model has made, of as many sequences. It
             then is what the network knows after these tokens. Without it they are the beginning.
@@ -261,17 +298,31 @@ class LanguageModel(Model):
         StateError
             If the state is of other weights or another number of sequences, or a pass with it was
             interrupted.
+
+        Examples
+        --------
+        >>> model = vimnp.load("pydoc", num_threads=1)
+        >>> ids = model.tokenizer.encode("Return a")
+        >>> state = model.new_state()
+        >>> logits = model(ids, state=state, last_only=True)
+        >>> logits.shape, model.tokenizer.decode([int(logits.argmax())])
+        ((256,), ' ')
         """
         found = self._forward_all(ids, "last" if last_only else "logits", state=state)
         return found if np.ndim(ids) == 2 else found[0]
 
     def new_state(self, batch: int = 1) -> State:
-        """The state before the first token.
+        """Make the state before the first token.
 
         Parameters
         ----------
         batch : int
-            Sequences.
+            How many sequences it is of, from 1 up.
+
+        Returns
+        -------
+        State
+            All zeros.
 
         Raises
         ------
@@ -287,6 +338,12 @@ class LanguageModel(Model):
         Parameters
         ----------
         path : path-like
+            The file.
+
+        Returns
+        -------
+        State
+            To the last bit the one that was saved.
 
         Raises
         ------
@@ -431,7 +488,79 @@ class LanguageModel(Model):
         num_samples: int | None = None,
         **options: Unpack[Options],
     ) -> Generation | list[Generation]:
-        """Go on from a prompt, or from several; see :func:`vimnp.models.generation.generate`."""
+        """Write on from a prompt, or from several.
+
+        Parameters
+        ----------
+        prompts : str, sequence of int, ndarray of integers of shape (length,), or several of these
+            Text, or ids; of several each goes its own way, whatever their lengths, and gets what it
+            would get alone.
+        state : State, optional
+            What the prompts go on from: of one sequence, or of one for each. It stays as it is.
+        num_samples : int, optional
+            How many texts are written for each prompt; without it one, which is no list then.
+        max_new_tokens : int
+            How many tokens are written at most (128).
+        temperature : float
+            Logits are divided by it: below 1 the likely tokens become likelier. 0, the default,
+            takes the likeliest token always, and of several the one of the smallest id.
+        top_k : int
+            Leave this many likeliest tokens, and those that are as likely as the last of them. 0,
+            the default, leaves all.
+        top_p : float
+            Leave the fewest likeliest tokens whose probabilities sum up to this or more; above 0
+            and up to 1, the default, which leaves all.
+        min_p : float
+            Leave the tokens that are at least this share as likely as the likeliest; 0 to 1, by
+            default 0.
+        repetition_penalty : float
+            Logits of tokens that were there before are divided by it where they are positive, and
+            multiplied by it where they are negative. 1, the default, changes nothing.
+        repetition_window : int, optional
+            Only the last so many tokens count as having been there; without it all do, the
+            prompt's, too.
+        logit_bias : mapping of int to float, optional
+            What is added to the logits of these ids. Minus infinity bans an id.
+        stop : str or iterable of str, optional
+            The text ends before the first of these.
+        eos_ids : int or iterable of int, optional
+            Ids that end a text, in place of those that the weights name.
+        ignore_eos : bool
+            Whether to go on after these.
+        seed : int, optional
+            Of the random numbers; without it, another one each time. The first sample of a prompt
+            has the same ones whatever is beside it.
+        logprobs : int, optional
+            Have the log-probability of each token, and those of so many likeliest ones beside it.
+        echo : bool
+            Put the prompt before the text, the ids and the log-probabilities.
+
+        Returns
+        -------
+        Generation, or a list of these where there is a list of prompts, or `num_samples`
+            All samples of the first prompt come first.
+
+        Raises
+        ------
+        ConfigError
+            If an option means nothing.
+        TextError
+            If a prompt is empty, or has no ids that the network knows.
+        StateError
+            If `state` is of other weights, or a pass with it was interrupted.
+
+        Examples
+        --------
+        >>> model = vimnp.load("pydoc", num_threads=1)
+        >>> first = model.generate("Return a", max_new_tokens=5)
+        >>> first.text, first.finish_reason
+        (' list', 'length')
+        >>> model.generate(" of", state=first.state, max_new_tokens=4).text  # it goes on from there
+        ' the'
+        >>> drawn = model.generate("Return a", max_new_tokens=5, temperature=1.2, num_samples=2)
+        >>> [len(found.ids) for found in drawn]
+        [5, 5]
+        """
         from vimnp.models.generation import generate
 
         return generate(self, prompts, state=state, num_samples=num_samples, **options)
@@ -439,7 +568,39 @@ class LanguageModel(Model):
     def stream(
         self, prompt: Prompt, *, state: State | None = None, **options: Unpack[Options]
     ) -> GenerationStream:
-        """The same, piece by piece; see :func:`vimnp.models.generation.stream`."""
+        """Write on from a prompt, and give what is written as soon as it is certain.
+
+        Parameters
+        ----------
+        prompt : str, sequence of int, or ndarray of integers, shape (length,)
+            Text, or ids.
+        state : State, optional
+            What the prompt goes on from, of one sequence. It stays as it is.
+        **options
+            As for :meth:`generate`.
+
+        Returns
+        -------
+        vimnp.models.generation.GenerationStream
+            An iterator of pieces of text. Nothing is computed before the first is asked for.
+
+        Raises
+        ------
+        ConfigError
+            As for :meth:`generate`, or if there is more than one text to write.
+        TextError
+            As for :meth:`generate`, or if the weights bring no tokenizer.
+        StateError
+            As for :meth:`generate`.
+
+        Examples
+        --------
+        >>> pieces = vimnp.load("pydoc", num_threads=1).stream("Return a", max_new_tokens=5)
+        >>> [*pieces]
+        [' ', 'l', 'i', 's', 't']
+        >>> pieces.result.text
+        ' list'
+        """
         from vimnp.models.generation import stream
 
         return stream(self, prompt, state=state, **options)

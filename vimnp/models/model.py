@@ -170,9 +170,10 @@ class Model:
             Which of several checkpoints in the repository.
         refresh : bool
             Ask for a newer version than the cache's.
-        **settings
-            As for ``from_npz``. With the precision, or of a language model the dtype, "int8" the
-            weights are converted to that, and kept beside others.
+        **settings : optional
+            By name, what ``from_npz`` of the class takes beside the path. With the precision, or
+            of a language model the dtype, "int8" the weights are converted to that, and kept beside
+            others.
 
         Raises
         ------
@@ -180,6 +181,8 @@ class Model:
             If the name means nothing, or the weights cannot be fetched.
         WeightsError, ConfigError
             As for ``from_npz``.
+        OSError
+            If the cache cannot be written.
         """
         path = find_weights(
             name,
@@ -246,7 +249,7 @@ class Model:
 
     @property
     def way(self) -> Way:
-        """How this model runs: backend, scan, threads and instruction set."""
+        """How this model runs: its backend, scan, num_threads and instruction_set."""
         instruction_set = self._network.instruction_set
         return Way(self.backend, self.scan, self.num_threads, instruction_set)
 

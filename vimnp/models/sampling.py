@@ -42,6 +42,7 @@ class TokenLogprob(NamedTuple):
     Parameters
     ----------
     token : int
+        Its id.
     logprob : float
         Natural logarithm of the probability that the network itself gives it: before any filter,
         over the padded vocabulary.
@@ -60,25 +61,8 @@ class Sampling:
 
     Parameters
     ----------
-    temperature : float
-        Logits are divided by it: below 1 the likely tokens become likelier. 0 takes the likeliest
-        token always, and of several the one of the smallest id.
-    top_k : int
-        Leave this many likeliest tokens, and those that are as likely as the last of them. 0 leaves
-        all.
-    top_p : float
-        Leave the fewest likeliest tokens whose probabilities sum up to this or more; above 0 and
-        up to 1, which leaves all.
-    min_p : float
-        Leave the tokens that are at least this share as likely as the likeliest; 0 to 1.
-    repetition_penalty : float
-        Logits of tokens that were there before are divided by it where they are positive, and
-        multiplied by it where they are negative. 1 changes nothing.
-    repetition_window : int, optional
-        Only the last so many tokens count as having been there; without it all do, the prompt's,
-        too.
-    logit_bias : mapping of int to float
-        What is added to the logits of these ids. Minus infinity bans an id.
+    temperature, top_k, top_p, min_p, repetition_penalty, repetition_window, logit_bias
+        As for :meth:`vimnp.MambaLM.generate`.
 
     Raises
     ------

@@ -41,6 +41,7 @@ class Prediction:
     Parameters
     ----------
     index : int
+        The class, from 0 on.
     label : str or None
         The class's name, where the weights file has names.
     score : float
@@ -82,7 +83,7 @@ class VisionModel(Model):
 
     @property
     def precision(self) -> Precision:
-        """What the large matrices are multiplied in."""
+        """What the large matrices are multiplied in: "float32" or "int8"."""
         return resolve_precision(self._asked_precision, self.metadata)
 
     @property
@@ -113,7 +114,13 @@ class VisionModel(Model):
         raise NotImplementedError
 
     def costs(self) -> dict[str, Cost]:
-        """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
+        """Count what a picture's logits take, by operation.
+
+        Returns
+        -------
+        dict of str to vimnp.costs.Cost
+            Arithmetic, exponentials and bytes of each operation, by the name that a profile has.
+        """
         raise NotImplementedError
 
     def _facts(self) -> dict[str, str]:
@@ -138,6 +145,7 @@ class VisionModel(Model):
         Parameters
         ----------
         path : path-like
+            The ``.npz`` file.
         img_size : int or (height, width), optional
             Take pictures of this size in pixels, and not of the size that the network was trained
             for. Vision Mamba's position embedding is then interpolated
@@ -173,7 +181,22 @@ class VisionModel(Model):
         backend: Backend | None = None,
         precision: Precision | None = None,
     ) -> Self:
-        """Load a weights file that is open; :meth:`from_npz` opens and closes one."""
+        """Load a weights file that is open; :meth:`from_npz` opens and closes one.
+
+        Parameters
+        ----------
+        file : vimnp.weights.WeightsFile
+            May be closed afterwards.
+        img_size, scan, num_threads, backend, precision
+            As for :meth:`from_npz`.
+
+        Raises
+        ------
+        WeightsError
+            If a tensor is damaged.
+        ConfigError
+            As for :meth:`from_npz`.
+        """
         metadata = file.metadata
         read: ReadTensor = file.read
         cls._check_family(metadata.config)
@@ -202,17 +225,22 @@ class VisionModel(Model):
         backend: Backend | None = None,
         precision: Precision | None = None,
     ) -> Self:
-        """A network of random weights, for benchmarks and tests.
+        """Make a network of random weights, for benchmarks and tests.
 
         Parameters
         ----------
         seed : int
             The same seed gives the same weights.
-        config : optional
+        config : VimConfig, VMambaConfig, MedMambaConfig or VMUNetConfig, optional
             The family's configuration, by default that of the named network; for a class without
             one that of the family's smallest published network.
         scan, num_threads, backend, precision
             As for the class.
+
+        Raises
+        ------
+        ConfigError
+            As for the class, or if `config` is of another family.
         """
         config = cls._default_config() if config is None else config
         read = random_reader(config, seed)
@@ -226,28 +254,28 @@ class VisionModel(Model):
         )
 
     def with_settings(self, *, scan: Scan | None = None, num_threads: int | None = None) -> Self:
-        """The same network, on the same weights in memory, run in another way.
+        """Give the same network, on the same weights in memory, run in another way.
 
         Parameters
         ----------
-        scan : str, optional
-            Another scan mode.
+        scan : {"fused", "sequential", "fixlen", "fused_fixlen"}, optional
+            Another scan mode, which the backend has.
         num_threads : int, optional
             Another number of threads.
 
         Raises
         ------
         ConfigError
-            As for the class.
+            If the class or the backend has no such scan mode, or that is no number of threads.
         """
         return self._with_settings(scan, num_threads)
 
     def __call__(self, images: Pictures) -> np.ndarray:
-        """Logits.
+        """Compute the logits of a picture, or of several.
 
         Parameters
         ----------
-        images : PIL.Image.Image, ndarray, path-like, binary file, or a batch of these
+        images : PIL.Image.Image, path-like, binary file, array (dtypes, shapes: below), or a batch
             A picture: a PIL image; the path of a picture file, or that file, open; an array of
             uint8 (H, W, 3), RGB, (H, W, 4), with an alpha that is dropped, (H, W) or (H, W, 1),
             grey; or an array of floats (3, H, W) that is normalised already and of the network's
@@ -274,7 +302,7 @@ class VisionModel(Model):
         return self._forward_all(images, "logits")
 
     def features(self, images: Pictures) -> np.ndarray:
-        """What goes into the head: the normalised class token, or the pooled tokens.
+        """Compute what goes into the head: the normalised class token, or the pooled tokens.
 
         Parameters
         ----------
@@ -286,6 +314,11 @@ class VisionModel(Model):
         ndarray of float32, shape (E,), or (B, E) for a batch or a list
             Where the head reads every token (without a class token, ``final_pool_type`` "max" or
             "all"), those: (L, E), or (B, L, E).
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
         """
         return self._forward_all(images, "features")
 
@@ -302,7 +335,7 @@ class VisionModel(Model):
     def predict(
         self, images: Pictures, top_k: int = 5
     ) -> list[Prediction] | list[list[Prediction]]:
-        """The likeliest classes, best first.
+        """Predict the likeliest classes, best first.
 
         Parameters
         ----------
@@ -314,6 +347,8 @@ class VisionModel(Model):
         Returns
         -------
         list of Prediction, or a list of such lists for a batch or a list
+            Of each picture as many as `top_k`; of classes that are equally likely the first comes
+            first.
 
         Raises
         ------
@@ -349,13 +384,19 @@ class VisionModel(Model):
             )
 
     def best_of(self, logits: np.ndarray, top_k: int) -> list[Prediction]:
-        """The likeliest classes by a picture's logits, best first.
+        """Give the likeliest classes by a picture's logits, best first.
 
         Parameters
         ----------
         logits : ndarray of float32, shape (classes,)
+            As calling the model gives them for one picture.
         top_k : int
             How many; all of them where there are fewer classes.
+
+        Returns
+        -------
+        list of Prediction
+            As :meth:`predict` gives it.
 
         Raises
         ------
@@ -375,7 +416,13 @@ class VisionModel(Model):
         return self.metadata.labels
 
     def summary(self) -> str:
-        """What the network is made of and how it runs, in a few lines to be printed."""
+        """Describe what the network is made of and how it runs, to be printed.
+
+        Returns
+        -------
+        str
+            A line with the class's name, and one for each fact.
+        """
         (height, width), preprocessing = self.config.img_size, self._preprocessing
         pictures = f"{height}x{width} pixels"
         if preprocessing.takes_pictures:
@@ -393,12 +440,12 @@ class VisionModel(Model):
         return self._summary(facts)
 
     def preprocess(self, picture: Picture) -> np.ndarray:
-        """Resize, crop and normalise a picture as this network takes it.
+        """Preprocess a picture as this network takes it: resize, crop and normalise it.
 
         Parameters
         ----------
-        picture
-            A single one, as for calling the model.
+        picture : PIL.Image.Image, path-like, binary file, or array (dtypes, shapes: see calling)
+            A single one, as calling the model takes it.
 
         Returns
         -------

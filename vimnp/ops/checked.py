@@ -67,28 +67,34 @@ def causal_conv1d(
     return_final_states: bool = False,
     num_threads: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Depthwise causal convolution, then SiLU where asked (``causal_conv1d_fn``).
+    """Convolve each channel with the tokens before, then apply SiLU where asked.
 
     ``out[..., t] = bias + sum_k weight[:, k] * x[..., t - w + 1 + k]``, where `initial_states` or
     zeros stand before the start. Called again with the final states, it goes on from there: a
-    sequence that is cut anywhere gives the bits of the whole.
+    sequence that is cut anywhere gives the bits of the whole. It is ``causal_conv1d_fn`` of
+    Dao-AILab/causal-conv1d, the depthwise convolution of Mamba (Gu & Dao 2023).
 
     Parameters
     ----------
     x : ndarray of float32, shape (b, d, l)
+        Inputs of l tokens, the oldest first.
     weight : ndarray of float32, shape (d, w)
-        At most 64 taps.
+        A filter for each channel, whose last tap is for the present token. At most 64 taps.
     bias : ndarray of float32, shape (d,), optional
+        Added to each channel, before the activation; zero by default.
     activation : {None, "silu", "swish"}
+        The last two are the same.
     initial_states : ndarray of float32, shape (b, d, w - 1), optional
         The inputs before x, the newest last; zeros by default.
     return_final_states : bool
+        Whether to give `final_states` as well, to go on from.
     num_threads : int, optional
         See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
 
     Returns
     -------
     out : ndarray of float32, shape (b, d, l)
+        A new array; x stays as it is.
     final_states : ndarray of float32, shape (b, d, w - 1)
         The last inputs, the newest last. Only if `return_final_states`.
 
@@ -97,7 +103,7 @@ def causal_conv1d(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the activation is unknown.
+        If a shape does not fit, or the activation or the number of threads is not allowed.
 
     Examples
     --------
@@ -129,8 +135,8 @@ def causal_conv1d_update(
 ) -> np.ndarray:
     """Convolve the next tokens of each sequence, and take them into the state.
 
-    It is the original's function of that name. Token by token, or several at a time, it gives the
-    bits of :func:`causal_conv1d`.
+    It is the function of that name of Dao-AILab/causal-conv1d (Gu & Dao 2023). Token by token, or
+    several at a time, it gives the bits of :func:`causal_conv1d`.
 
     Parameters
     ----------
@@ -140,23 +146,26 @@ def causal_conv1d_update(
         The inputs before x, the newest last, at least w - 1 of them. It is updated in place: the
         oldest inputs leave it, and x enters. Any writable view will do.
     weight : ndarray of float32, shape (d, w)
-        At most 64 taps.
+        A filter for each channel, whose last tap is for the present token. At most 64 taps.
     bias : ndarray of float32, shape (d,), optional
+        Added to each channel, before the activation; zero by default.
     activation : {None, "silu", "swish"}
+        The last two are the same.
     num_threads : int, optional
         See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
 
     Returns
     -------
-    ndarray of float32, of x's shape
+    ndarray of float32, shape (b, d) or (b, d, l)
+        As x has it.
 
     Raises
     ------
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, the activation is unknown, or the state cannot be updated in place.
-        The state is then as it was.
+        If a shape does not fit, the activation or the number of threads is not allowed, or the
+        state cannot be updated in place. The state is then as it was.
 
     Examples
     --------
@@ -205,7 +214,7 @@ def conv2d(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """Depthwise convolution of pictures with zeros around them, then SiLU where asked.
+    """Convolve each channel of pictures with zeros around them, then apply SiLU where asked.
 
     As PyTorch's ``conv2d`` with a group for each channel and a padding of ``k // 2``, so that
     pictures keep their size. It is that of VMamba's SS2D (Liu et al. 2024).
@@ -213,23 +222,27 @@ def conv2d(
     Parameters
     ----------
     x : ndarray of float32, shape (b, d, h, w)
+        Pictures, or maps of tokens.
     weight : ndarray of float32, shape (d, 1, k, k)
-        k is 1, 3, 5 or 7.
+        A kernel for each channel, of which k is 1, 3, 5 or 7.
     bias : ndarray of float32, shape (d,), optional
+        Added to each channel, before the activation; zero by default.
     activation : {None, "silu", "swish"}
+        The last two are the same.
     num_threads : int, optional
         See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
 
     Returns
     -------
     ndarray of float32, shape (b, d, h, w)
+        A new array; x stays as it is.
 
     Raises
     ------
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the activation is unknown.
+        If a shape does not fit, or the activation or the number of threads is not allowed.
 
     Examples
     --------
@@ -253,29 +266,32 @@ def layer_norm(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """LayerNorm over the last axis (Ba et al. 2016), as PyTorch's ``layer_norm``.
+    """Normalise over the last axis (LayerNorm, Ba et al. 2016), as PyTorch's ``layer_norm``.
 
     ``out = (x - mean) / sqrt(variance + eps) * weight + bias``
 
     Parameters
     ----------
     x : ndarray of float32, shape (..., d)
+        What is normalised: the d numbers of each row have their own mean and variance.
     weight, bias : ndarray of float32, shape (d,)
+        What each channel is multiplied by, and what is added to it.
     eps : float
-        At least 0.
+        Keeps the root from 0 where all numbers of a row are equal. At least 0.
     num_threads : int, optional
         See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
 
     Returns
     -------
     ndarray of float32, shape (..., d)
+        A new array; x stays as it is.
 
     Raises
     ------
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or eps is no such number.
+        If a shape does not fit, or eps or the number of threads is not allowed.
 
     Examples
     --------
@@ -305,25 +321,29 @@ def layer_norm(
 
 
 def gelu(x: np.ndarray, *, num_threads: int | None = None) -> np.ndarray:
-    """The exact GELU ``x * Phi(x)``, Phi the normal distribution's (Hendrycks & Gimpel 2016).
+    """Apply the exact GELU, ``x * Phi(x)`` (Hendrycks & Gimpel 2016).
 
-    As PyTorch's ``gelu`` without the approximation by tanh. Of minus infinity it is NaN, as there.
+    Phi is the normal distribution's. As PyTorch's ``gelu`` without the approximation by tanh. Of
+    minus infinity it is NaN, as there.
 
     Parameters
     ----------
-    x : ndarray of float32
-        Any shape.
+    x : ndarray of float32, any shape
+        Each number by itself.
     num_threads : int, optional
         See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
 
     Returns
     -------
     ndarray of float32, of x's shape
+        A new array; x stays as it is.
 
     Raises
     ------
     TypeError
         If x is no array of float32.
+    ValueError
+        If the number of threads is not allowed.
 
     Examples
     --------
@@ -352,7 +372,7 @@ def selective_scan(
     method: str = "sequential",
     num_threads: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, ...]:
-    """Selective scan (``selective_scan_fn``; Mamba, algorithm 2).
+    """Scan sequences selectively (``selective_scan_fn``; Gu & Dao 2023, algorithm 2).
 
     ``h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t`` and ``out_t = (C_t . h_t + D u_t) silu(z_t)``
     with `initial_state` for ``h_{-1}``, or zero. Called again with the last state, it goes on from
@@ -361,16 +381,22 @@ def selective_scan(
     Parameters
     ----------
     u, delta : ndarray of float32, shape (b, d, l)
+        Inputs and step sizes of l tokens.
     A : ndarray of float32, shape (d, n)
-        At most 256 states.
+        The diagonal of each channel's state matrix, of at most 256 states. Where it is negative,
+        states decay.
     B, C : ndarray of float32, shape (d, n), (b, n, l) or (b, g, n, l)
         Constant, per token, or per token and group of d / g neighbouring channels.
     D : ndarray of float32, shape (d,), optional
+        What of each input goes past the states; nothing by default.
     z : ndarray of float32, shape (b, d, l), optional
+        The gate; without it nothing is gated.
     delta_bias : ndarray of float32, shape (d,), optional
         Added to delta before the softplus.
     delta_softplus : bool
+        Whether delta goes through ``log(1 + exp(.))`` first.
     return_last_state : bool
+        Whether to give `last_state` as well, to go on from.
     initial_state : ndarray of float32, shape (b, d, n), optional
         The state before the first token; zero by default.
     method : {"sequential", "fixlen"}
@@ -381,15 +407,16 @@ def selective_scan(
     Returns
     -------
     out : ndarray of float32, shape (b, d, l)
+        Gated, where z is given.
     last_state : ndarray of float32, shape (b, d, n)
-        Only if `return_last_state`.
+        After the last token. Only if `return_last_state`.
 
     Raises
     ------
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the method is unknown.
+        If a shape does not fit, or the method or the number of threads is not allowed.
 
     Examples
     --------
@@ -434,38 +461,45 @@ def selective_state_update(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """One step of the selective scan, for the next token of each sequence.
+    """Scan the next token of each sequence, and take it into the state.
 
-    ``state = exp(dt A) state + dt B x`` and ``out = (C . state + D x) silu(z)``. It is the
-    original's function of that name, without heads. Token by token, it gives the bits of
-    :func:`selective_scan`.
+    ``state = exp(dt A) state + dt B x`` and ``out = (C . state + D x) silu(z)``. It is the function
+    of that name of state-spaces/mamba (Gu & Dao 2023), without heads. Token by token, it gives the
+    bits of :func:`selective_scan`.
 
     Parameters
     ----------
     state : ndarray of float32, shape (b, d, n)
         At most 256 states of a channel. It is updated in place. Any writable view will do.
     x, dt : ndarray of float32, shape (b, d)
+        The token's input and step size.
     A : ndarray of float32, shape (d, n)
+        The diagonal of each channel's state matrix.
     B, C : ndarray of float32, shape (b, n)
+        The token's, the same for every channel.
     D : ndarray of float32, shape (d,), optional
+        What of the input goes past the state; nothing by default.
     z : ndarray of float32, shape (b, d), optional
+        The gate; without it nothing is gated.
     dt_bias : ndarray of float32, shape (d,), optional
         Added to dt before the softplus.
     dt_softplus : bool
+        Whether dt goes through ``log(1 + exp(.))`` first.
     num_threads : int, optional
         See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
 
     Returns
     -------
     ndarray of float32, shape (b, d)
+        Gated, where z is given.
 
     Raises
     ------
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the state cannot be updated in place. The state is then as it
-        was.
+        If a shape does not fit, the number of threads is not allowed, or the state cannot be
+        updated in place. The state is then as it was.
 
     Examples
     --------
@@ -520,7 +554,7 @@ def selective_scan_bidirectional(
     method: str = "fused",
     num_threads: int | None = None,
 ) -> np.ndarray | tuple[np.ndarray, ...]:
-    """Sum of a forward and a backward selective scan (Vision Mamba, algorithm 1).
+    """Sum a forward and a backward selective scan (Zhu et al. 2024, algorithm 1).
 
     The backward scan begins at the last token. Both directions' arrays, and the output, stand in
     the original order of time: nothing is to be flipped before or after.
@@ -532,9 +566,11 @@ def selective_scan_bidirectional(
     z : ndarray of float32, shape (b, d, l), optional
         Gates the sum by ``silu(z)``.
     delta_softplus : bool
+        Whether delta goes through ``log(1 + exp(.))`` first.
     if_divide_out : bool
         Halve the sum.
     return_last_state : bool
+        Whether to give both last states as well.
     method : {"sequential", "fixlen", "fused", "fused_fixlen"}
         One direction after the other, state and output token by token, or first all states, then
         all outputs; or both directions in one pass, in either way.
@@ -544,6 +580,7 @@ def selective_scan_bidirectional(
     Returns
     -------
     out : ndarray of float32, shape (b, d, l)
+        Gated, where z is given.
     last_state, last_state_b : ndarray of float32, shape (b, d, n)
         After the last and after the first token. Only if `return_last_state`.
 
@@ -552,7 +589,7 @@ def selective_scan_bidirectional(
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit, or the method is unknown.
+        If a shape does not fit, or the method or the number of threads is not allowed.
 
     Examples
     --------

@@ -20,18 +20,20 @@ from vimnp.runtime.threads import resolve_num_threads
 
 
 def cross_scan(x: np.ndarray) -> np.ndarray:
-    """A picture's tokens in the order of each direction (``CrossScan``).
+    """Lay out a picture's tokens in the order of each of four directions.
 
-    Row by row, column by column, and both backwards. :func:`selective_scan_2d` needs no such copy:
-    it reads every token at its place.
+    It is ``CrossScan`` of MzeroMiko/VMamba (Liu et al. 2024). Row by row, column by column, and
+    both backwards. :func:`selective_scan_2d` needs no such copy: it reads every token at its place.
 
     Parameters
     ----------
     x : ndarray of float32, shape (b, d, h, w)
+        Pictures of h * w tokens.
 
     Returns
     -------
     ndarray of float32, shape (b, 4, d, l)
+        A copy of all tokens for each direction, l = h * w.
 
     Raises
     ------
@@ -54,7 +56,10 @@ def cross_scan(x: np.ndarray) -> np.ndarray:
 
 
 def cross_merge(ys: np.ndarray, h: int, w: int) -> np.ndarray:
-    """The sum of four directions' tokens, each back at its place (``CrossMerge``).
+    """Sum four directions' tokens, each back at its place.
+
+    It is ``CrossMerge`` of MzeroMiko/VMamba (Liu et al. 2024), which undoes the order of
+    :func:`cross_scan`.
 
     Parameters
     ----------
@@ -66,6 +71,7 @@ def cross_merge(ys: np.ndarray, h: int, w: int) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape (b, d, h, w)
+        At each token's place what the four directions have for it.
 
     Raises
     ------
@@ -103,7 +109,7 @@ def selective_scan_2d(
     *,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The sum of a picture's selective scans in four directions (VMamba's SS2D, Liu et al. 2024).
+    """Sum a picture's selective scans in four directions (VMamba's SS2D, Liu et al. 2024).
 
     Each direction has its own step sizes and parameters, and reads the same u. Everything stands at
     the tokens' places, whatever the order in which a direction comes to them: it is what
@@ -112,28 +118,43 @@ def selective_scan_2d(
     Parameters
     ----------
     u : ndarray of float32, shape (b, d, h, w)
+        Inputs, a token at each place.
     delta : ndarray of float32, shape (b, 4, d, h, w)
-        Directions: row by row, column by column, and both backwards.
+        Step sizes. Directions: row by row, column by column, and both backwards.
     A : ndarray of float32, shape (4, d, n)
-        At most 256 states.
+        The diagonal of each channel's state matrix, of at most 256 states.
     B, C : ndarray of float32, shape (b, 4, n, h, w)
+        Each token's, the same for every channel.
     D : ndarray of float32, shape (4, d), optional
+        What of each input goes past the states; nothing by default.
     delta_bias : ndarray of float32, shape (4, d), optional
         Added to delta before the softplus.
     delta_softplus : bool
+        Whether delta goes through ``log(1 + exp(.))`` first.
     num_threads : int, optional
         See :func:`vimnp.threads.resolve_num_threads`. The result's bits do not depend on it.
 
     Returns
     -------
     ndarray of float32, shape (b, d, h, w)
+        At each token's place the sum of the four directions' outputs.
 
     Raises
     ------
     TypeError
         If an argument is no array of float32.
     ValueError
-        If a shape does not fit.
+        If a shape does not fit, or the number of threads is not allowed.
+
+    Examples
+    --------
+    >>> u = np.zeros((1, 1, 2, 2), np.float32)
+    >>> u[..., 0, 0] = 1  # a token that every direction passes on
+    >>> steps, ones = np.ones((1, 4, 1, 2, 2), np.float32), np.ones((1, 4, 1, 2, 2), np.float32)
+    >>> A = np.full((4, 1, 1), -np.log(2), np.float32)  # a step of 1 halves the state
+    >>> vimnp.selective_scan_2d(u, steps, A, ones, ones)[0, 0].round(4)
+    array([[4.  , 0.75],
+           [0.75, 0.25]], dtype=float32)
     """
     expect_pictures("u", u)
     batch, channels, height, width = u.shape

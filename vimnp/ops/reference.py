@@ -45,15 +45,15 @@ class Direction(NamedTuple):
 
     Parameters
     ----------
-    u, delta : ndarray, shape (b, d, l)
-        Input and step size.
-    A : ndarray, shape (d, n)
+    u, delta : ndarray of float32, shape (b, d, l)
+        Input and step size. :mod:`vimnp.reference` takes any floating dtype, here and below.
+    A : ndarray of float32, shape (d, n)
         State matrix (its diagonal, one for each channel).
-    B, C : ndarray, shape (d, n), (b, n, l) or (b, g, n, l)
+    B, C : ndarray of float32, shape (d, n), (b, n, l) or (b, g, n, l)
         Input and output matrices: constant, per token, or per token and group of channels.
-    D : ndarray, shape (d,), optional
+    D : ndarray of float32, shape (d,), optional
         Skip connection.
-    delta_bias : ndarray, shape (d,), optional
+    delta_bias : ndarray of float32, shape (d,), optional
         Added to `delta`, before the softplus.
     """
 
@@ -66,13 +66,21 @@ class Direction(NamedTuple):
     delta_bias: np.ndarray | None = None
 
     def reversed(self) -> Direction:
-        """The same with time running backwards, as views."""
+        """Reverse time: the same arrays from the last token to the first, as views."""
         B, C = (m if m.ndim == 2 else m[..., ::-1] for m in (self.B, self.C))
         return self._replace(u=self.u[..., ::-1], delta=self.delta[..., ::-1], B=B, C=C)
 
 
 def refuse_complex(name: str, array: np.ndarray) -> None:
-    """Raise TypeError for complex numbers, which no operation takes."""
+    """Raise TypeError for complex numbers, which no operation takes.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls the array.
+    array : ndarray of any dtype, any shape
+        Nothing but its dtype is looked at.
+    """
     if array.dtype.kind == "c":
         raise TypeError(
             f"{name} has dtype {array.dtype}; expected real numbers, since complex states are not "
@@ -82,21 +90,45 @@ def refuse_complex(name: str, array: np.ndarray) -> None:
 
 @_without_warnings
 def silu(x: np.ndarray) -> np.ndarray:
-    """``x * sigmoid(x)``, any shape."""
+    """Apply SiLU, ``x * sigmoid(x)`` (Hendrycks & Gimpel 2016).
+
+    Parameters
+    ----------
+    x : ndarray of any floating dtype, any shape
+        Each number by itself.
+
+    Returns
+    -------
+    ndarray of any floating dtype, of x's shape
+        In x's dtype.
+    """
     return x / (1 + np.exp(-x))  # exp(-x) may be infinite: the quotient is then zero
 
 
 @_without_warnings
 def softplus(x: np.ndarray) -> np.ndarray:
-    """``log(1 + exp(x))``, any shape; equals PyTorch's, which is the identity above 20."""
+    """Apply softplus, ``log(1 + exp(x))``.
+
+    It equals PyTorch's, which is the identity above 20.
+
+    Parameters
+    ----------
+    x : ndarray of any floating dtype, any shape
+        Each number by itself.
+
+    Returns
+    -------
+    ndarray of any floating dtype, of x's shape
+        In x's dtype.
+    """
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
 @_without_warnings
 def gelu(x: np.ndarray) -> np.ndarray:
-    """``x * Phi(x)``, Phi the normal distribution's: the exact GELU (Hendrycks & Gimpel 2016).
+    """Apply the exact GELU, computed in float64; see :func:`vimnp.ops.gelu`.
 
-    Any shape. Phi is ``erfc(-x / sqrt(2)) / 2``, which loses nothing where it is small.
+    Phi is ``erfc(-x / sqrt(2)) / 2``, which loses nothing where it is small.
     """
     refuse_complex("x", x)
     wide = x.astype(np.float64)
@@ -107,7 +139,7 @@ def gelu(x: np.ndarray) -> np.ndarray:
 def layer_norm(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float = 1e-5
 ) -> np.ndarray:
-    """LayerNorm over the last axis; see :func:`vimnp.ops.layer_norm`."""
+    """Normalise over the last axis; see :func:`vimnp.ops.layer_norm`."""
     for name, array in {"x": x, "weight": weight, "bias": bias}.items():
         refuse_complex(name, array)
     rows = _widened(x.reshape(-1, x.shape[-1]))
@@ -117,7 +149,24 @@ def layer_norm(
 
 @_without_warnings
 def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, epsilon: float) -> np.ndarray:
-    """RMSNorm of each token, or LayerNorm with a bias: x (l, d), weight and bias (d,)."""
+    """Normalise each token: by RMSNorm (Zhang & Sennrich 2019), or LayerNorm where it has a bias.
+
+    Parameters
+    ----------
+    x : ndarray of any floating dtype, shape (l, d)
+        A token in each row.
+    weight : ndarray of any floating dtype, shape (d,)
+        What each channel is multiplied by.
+    bias : ndarray of any floating dtype, shape (d,), or None
+        What is added to each channel. None makes it an RMSNorm, which subtracts no mean.
+    epsilon : float
+        Added to the mean square, or to the variance, before the root.
+
+    Returns
+    -------
+    ndarray of any floating dtype, shape (l, d)
+        In the dtype that NumPy has for x and the weight together.
+    """
     if bias is not None:
         x = x - x.mean(axis=1, keepdims=True)
     out = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + epsilon) * weight
@@ -153,7 +202,7 @@ def causal_conv1d(
     initial_states: np.ndarray | None = None,
     return_final_states: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Depthwise causal convolution; see :func:`vimnp.ops.causal_conv1d`."""
+    """Convolve each channel with the tokens before; see :func:`vimnp.ops.causal_conv1d`."""
     convolved = convolve(x, weight, bias, activation, initial_states)
     return (convolved.out, convolved.final_states) if return_final_states else convolved.out
 
@@ -165,7 +214,7 @@ def causal_conv1d_update(
     bias: np.ndarray | None = None,
     activation: str | None = None,
 ) -> np.ndarray:
-    """Convolution of the next tokens; see :func:`vimnp.ops.causal_conv1d_update`."""
+    """Convolve the next tokens of each sequence; see :func:`vimnp.ops.causal_conv1d_update`."""
     tokens = x if x.ndim == 3 else x[..., None]
     before = conv_state[..., conv_state.shape[2] - (weight.shape[1] - 1) :]
     out = convolve(tokens, weight, bias, activation, before).out
@@ -217,7 +266,7 @@ def conv2d(
     bias: np.ndarray | None = None,
     activation: str | None = None,
 ) -> np.ndarray:
-    """Depthwise convolution of pictures; see :func:`vimnp.ops.conv2d`."""
+    """Convolve each channel of pictures; see :func:`vimnp.ops.conv2d`."""
     for name, array in {"x": x, "weight": weight, "bias": bias}.items():
         if array is not None:
             refuse_complex(name, array)
@@ -257,7 +306,7 @@ def selective_scan(
     initial_state: np.ndarray | None = None,
     method: str = "sequential",
 ) -> np.ndarray | tuple[np.ndarray, ...]:
-    """Selective scan; see :func:`vimnp.ops.selective_scan`."""
+    """Scan sequences selectively; see :func:`vimnp.ops.selective_scan`."""
     if initial_state is not None:
         refuse_complex("initial_state", initial_state)
     direction = Direction(u, delta, A, B, C, D, delta_bias)
@@ -278,7 +327,7 @@ def selective_state_update(
     dt_bias: np.ndarray | None = None,
     dt_softplus: bool = False,
 ) -> np.ndarray:
-    """One step of the scan; see :func:`vimnp.ops.selective_state_update`."""
+    """Scan the next token of each sequence; see :func:`vimnp.ops.selective_state_update`."""
     for name, array in {"state": state, "x": x, "dt": dt, "dt_bias": dt_bias}.items():
         if array is not None:
             refuse_complex(name, array)  # the scan has other names for them
@@ -312,13 +361,13 @@ def selective_scan_bidirectional(
     *,
     method: str = "fused",
 ) -> np.ndarray | tuple[np.ndarray, ...]:
-    """Sum of a forward and a backward scan; see :func:`vimnp.ops.selective_scan_bidirectional`."""
+    """Sum a forward and a backward scan; see :func:`vimnp.ops.selective_scan_bidirectional`."""
     scan = scan_directions([forward, backward], z, delta_softplus, if_divide_out, method)
     return (scan.out, *scan.last_states) if return_last_state else scan.out
 
 
 def cross_scan(x: np.ndarray) -> np.ndarray:
-    """A picture's tokens in four orders; see :func:`vimnp.ops.cross_scan`."""
+    """Lay out a picture's tokens in four orders; see :func:`vimnp.ops.cross_scan`."""
     refuse_complex("x", x)
     batch, channels, height, width = x.shape
     shape = (batch, channels, height * width)
@@ -330,7 +379,7 @@ def cross_scan(x: np.ndarray) -> np.ndarray:
 
 
 def cross_merge(ys: np.ndarray, h: int, w: int) -> np.ndarray:
-    """Tokens of four orders, added up at their places; see :func:`vimnp.ops.cross_merge`."""
+    """Sum the tokens of four orders at their places; see :func:`vimnp.ops.cross_merge`."""
     refuse_complex("ys", ys)
     batch, _, channels, _ = ys.shape
     both = _widened(ys[:, :2]) + _widened(ys[:, 2:, :, ::-1])
@@ -350,7 +399,7 @@ def selective_scan_2d(
     delta_bias: np.ndarray | None = None,
     delta_softplus: bool = False,
 ) -> np.ndarray:
-    """The sum of four scans of a picture; see :func:`vimnp.ops.selective_scan_2d`.
+    """Sum four scans of a picture; see :func:`vimnp.ops.selective_scan_2d`.
 
     They are scanned side by side: one pass over time is enough.
     """
@@ -382,9 +431,14 @@ def selective_scan_2d(
 
 
 class ScanResult(NamedTuple):
-    """Output (b, d, l), and for each direction the state (b, d, n) after its last token.
+    """What a scan of one direction or two gives.
 
-    The output has the dtype of the first direction's u; the states of float16 are float32.
+    Parameters
+    ----------
+    out : ndarray of any floating dtype, shape (b, d, l)
+        The output, in the dtype of the first direction's u.
+    last_states : list of ndarray of any floating dtype, shape (b, d, n)
+        For each direction the state after its last token; of float16 in float32.
     """
 
     out: np.ndarray
@@ -402,7 +456,30 @@ def scan_directions(
 ) -> ScanResult:
     """Scan forward, and backward if there are two directions; add up, gate, halve where asked.
 
-    `initial_states` (b, d, n), one for each direction, are zero by default.
+    Parameters
+    ----------
+    directions : list of Direction
+        One or two, of any floating dtype. Those of float16 are computed in float32.
+    z : ndarray of any floating dtype, shape (b, d, l), or None
+        Gates the sum by ``silu(z)``.
+    delta_softplus : bool
+        Whether delta goes through ``log(1 + exp(.))`` first.
+    if_divide_out : bool
+        Whether the sum is halved.
+    method : {"sequential", "fixlen", "fused", "fused_fixlen"}
+        As for :func:`vimnp.ops.selective_scan_bidirectional`.
+    initial_states : list of ndarray of any floating dtype, shape (b, d, n), optional
+        The state before each direction's first token; zero by default.
+
+    Returns
+    -------
+    ScanResult
+        The output, and the state that each direction ends in.
+
+    Raises
+    ------
+    TypeError
+        If an array holds complex numbers.
     """
     dtype = directions[0].u.dtype
     initial_states = [_widened(state) for state in initial_states or ()]

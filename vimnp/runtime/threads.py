@@ -34,7 +34,7 @@ _warned = False
 
 
 def resolve_num_threads(num_threads: SupportsIndex | None = None) -> int:
-    """The number of threads to use: as asked, else ``VIMNP_NUM_THREADS``, else the usable CPUs.
+    """Choose the number of threads: as asked, else ``VIMNP_NUM_THREADS``, else the usable CPUs.
 
     Parameters
     ----------
@@ -46,6 +46,7 @@ def resolve_num_threads(num_threads: SupportsIndex | None = None) -> int:
     Returns
     -------
     int
+        From 1 to 1024.
 
     Raises
     ------

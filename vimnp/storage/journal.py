@@ -79,7 +79,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let others write to the file."""
+        """Close the file, so that others can write to it."""
         if self._lock is not None:
             self._lock.close()
             self._lock, self._digest = None, None
@@ -87,12 +87,19 @@ class Journal:
     def add(self, results: Iterable[dict[str, Any]]) -> None:
         """Add results; when it returns, the operating system has them.
 
+        Parameters
+        ----------
+        results : iterable of dict
+            A line of JSON each.
+
         Raises
         ------
         ConfigError
             If another process writes to the file, or what one wrote since it was read is refused.
         OSError
             If it cannot be written. It names the file, in which no result is lost.
+        ValueError
+            If a line is no result that such a file holds.
         """
         results = list(results)
         file = self._locked()

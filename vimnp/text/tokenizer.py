@@ -25,9 +25,19 @@ _BYTE = re.compile("<0x[0-9A-F]{2}>")
 class Tokenizer:
     """A tokenizer as models on the Hub have it.
 
-    It is made by :meth:`from_file` or :meth:`from_text`. Special tokens in a text are taken for
-    what they are, and the text of ids has them, too. What the file says of truncation, padding and
-    dropout is left out: the ids of a text are all of its ids, and always the same.
+    Made by :meth:`from_file` or :meth:`from_text`, with the package ``tokenizers``. Special tokens
+    in a text are taken for what they are, and the text of ids has them, too. What the file says of
+    truncation, padding and dropout is left out: the ids of a text are all of its ids, and always
+    the same.
+
+    Examples
+    --------
+    >>> import json
+    >>> words = {"type": "WordLevel", "vocab": {"hello": 0, "world": 1, "?": 2}, "unk_token": "?"}
+    >>> described = {"version": "1.0", "pre_tokenizer": {"type": "Whitespace"}, "model": words}
+    >>> tokenizer = vimnp.Tokenizer.from_text(json.dumps(described | {"added_tokens": []}))
+    >>> tokenizer.encode("hello world"), tokenizer.decode([1, 0]), tokenizer.vocab_size
+    ([0, 1], 'world hello', 3)
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
@@ -40,6 +50,7 @@ class Tokenizer:
         Parameters
         ----------
         path : path-like
+            The file, of 64 MiB at most.
 
         Raises
         ------
@@ -90,17 +101,34 @@ class Tokenizer:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def knows(self, token: int) -> bool:
-        """Whether there is a token of this id."""
+        """Say whether there is a token of this id.
+
+        Parameters
+        ----------
+        token : int
+            The id.
+
+        Returns
+        -------
+        bool
+            False for ids between those of the tokens, too.
+        """
         return self._tokenizer.id_to_token(token) is not None
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """The ids of a text.
+        """Encode a text as ids.
 
         Parameters
         ----------
         text : str
+            Special tokens in it are taken for what they are.
         add_special_tokens : bool
             Whether those come, too, that the file has put around every text. GPT-NeoX's has none.
+
+        Returns
+        -------
+        list of int
+            Empty for the empty text, where the file puts nothing around it.
 
         Raises
         ------
@@ -112,12 +140,17 @@ class Tokenizer:
             return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids.
+        """Decode ids to their text.
 
         Parameters
         ----------
         ids : sequence of int
             An id without a token has no text.
+
+        Returns
+        -------
+        str
+            With the text of special tokens. What is half a character is U+FFFD.
 
         Raises
         ------
@@ -129,11 +162,28 @@ class Tokenizer:
             return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def stream(self) -> TokenStream:
-        """A decoder for ids that come one after another."""
+        """Make a decoder for ids that come one after another.
+
+        Returns
+        -------
+        vimnp.text.tokenizer.TokenStream
+            Its ``push(token)`` gives the text that is certain with this id, ``finish()`` the rest.
+        """
         return TokenStream(self)
 
     def is_byte(self, token: int) -> bool:
-        """Whether the token is one of SentencePiece's single bytes."""
+        """Say whether the token is one of SentencePiece's single bytes.
+
+        Parameters
+        ----------
+        token : int
+            Its id.
+
+        Returns
+        -------
+        bool
+            True for what is called ``<0x0A>`` and the like.
+        """
         return _BYTE.fullmatch(self._tokenizer.id_to_token(token) or "") is not None
 
 

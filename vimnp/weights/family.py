@@ -84,7 +84,10 @@ class Configuration:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build a configuration from a complete mapping, as :meth:`to_dict` gives it.
 
-        Only :attr:`later_fields` may be missing.
+        Parameters
+        ----------
+        values : mapping of str to object
+            Every field by its name; only :attr:`later_fields` may be missing.
 
         Raises
         ------
@@ -99,24 +102,48 @@ class Configuration:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field by name, ready for JSON."""
+        """Give every field by its name, ready for JSON.
+
+        Returns
+        -------
+        dict of str to object
+            Lists stand for tuples.
+        """
         values = dataclasses.asdict(self)
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
     @property
     def family(self) -> Family:
-        """The family of networks that has such configurations."""
+        """The family of networks that has such configurations.
+
+        Raises
+        ------
+        TypeError
+            If none that is registered has.
+        """
         for family in _loaded_families():
             if type(self) is family.configuration:  # which may stand on another family's
                 return family
         raise TypeError(f"{type(self).__name__} belongs to no family that is registered")
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor of the network by its name in the PyTorch state dict."""
+        """List every tensor of the network.
+
+        Returns
+        -------
+        dict of str to vimnp.weights.family.Tensor
+            By its name in the PyTorch state dict: the shape, and how it can be stored.
+        """
         return self.family.tensors(self)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor of the network, as in the PyTorch state dict."""
+        """List the shape of every tensor of the network.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            By its name in the PyTorch state dict, the shape that it has there.
+        """
         return {name: tensor.shape for name, tensor in self.tensors().items()}
 
     @property

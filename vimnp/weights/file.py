@@ -62,18 +62,27 @@ class WeightsFile:
     Parameters
     ----------
     path : path-like
+        The ``.npz`` file.
 
     Attributes
     ----------
     metadata : Metadata
+        What the file says of the network.
+    path : pathlib.Path
+        The file.
 
     Raises
     ------
     WeightsError
-        If the file is not a zip, or a member is missing, extra, repeated, compressed, encrypted
-        or of the wrong dtype, order, shape or size. The message names the file and the member.
-    OSError
-        If the file cannot be opened.
+        If the file cannot be opened or is not a zip, or a member is missing, extra, repeated,
+        compressed, encrypted or of the wrong dtype, order, shape or size. The message names the
+        file and the member.
+
+    Examples
+    --------
+    >>> with vimnp.weights.WeightsFile(vimnp.weights.BUNDLED_DIGITS) as file:
+    ...     print(file.metadata.config.family.name, file.read("head.weight").shape)
+    vim (10, 64)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -98,6 +107,16 @@ class WeightsFile:
     def read(self, name: str) -> np.ndarray:
         """Read one tensor, widened to float32.
 
+        Parameters
+        ----------
+        name : str
+            Of the tensor, as in the PyTorch state dict.
+
+        Returns
+        -------
+        ndarray of float32, shape as ``metadata.config.parameter_shapes()`` has it
+            A matrix that is stored in int8 or int4 is decoded.
+
         Raises
         ------
         WeightsError
@@ -117,15 +136,42 @@ class WeightsFile:
         return tensor
 
     def read_stored(self, name: str) -> np.ndarray | Encoded:
-        """A tensor as it is stored: :meth:`read_encoded` where it is encoded, else :meth:`read`."""
+        """Read a tensor as it is stored.
+
+        Parameters
+        ----------
+        name : str
+            Of the tensor, as in the PyTorch state dict.
+
+        Returns
+        -------
+        ndarray of float32, shape as in the configuration, or vimnp.weights.encodings.Encoded
+            What :meth:`read_encoded` gives of a matrix that is encoded, and else :meth:`read`.
+
+        Raises
+        ------
+        WeightsError
+            As for these.
+        """
         return self.read_encoded(name) if self.is_encoded(name) else self.read(name)
 
     def is_encoded(self, name: str) -> bool:
-        """Whether a tensor is a matrix that :meth:`read_encoded` gives."""
+        """Say whether a tensor is a matrix that :meth:`read_encoded` gives.
+
+        Parameters
+        ----------
+        name : str
+            Of the tensor, as in the PyTorch state dict.
+
+        Returns
+        -------
+        bool
+            False for what is stored as float32 or float16.
+        """
         return is_encoded(self._stored_dtype(name))
 
     def read_encoded(self, name: str) -> Encoded:
-        """A matrix as it is stored and multiplied with, of a language model left in the file.
+        """Read a matrix as it is stored and multiplied with; of a language model it is left there.
 
         There its arrays begin at multiples of 64 bytes. They are the file's own, mapped, wherever
         it was written so; they stay readable when this object is closed. Only the scales are looked
@@ -136,6 +182,11 @@ class WeightsFile:
         ----------
         name : str
             A tensor for which :meth:`is_encoded` is true.
+
+        Returns
+        -------
+        vimnp.weights.encodings.Encoded
+            Codes and scales.
 
         Raises
         ------
@@ -159,14 +210,29 @@ class WeightsFile:
         return Encoded(self._stored_dtype(name), inputs, outputs, self._map(codes), scales)
 
     def checksum(self, name: str) -> int:
-        """What tells a tensor's numbers from others: the archive's CRC-32 of them, or of codes.
+        """Give what tells a tensor's numbers from others: the file's CRC-32 of them, or of codes.
 
         Nothing is read for it, so that damage does not show in it.
+
+        Parameters
+        ----------
+        name : str
+            Of the tensor, as in the PyTorch state dict.
+
+        Returns
+        -------
+        int
+            32 bits.
         """
         return self._archive.members[self._members[name][0].name].CRC
 
     def tokenizer_text(self) -> str | None:
-        """The content of ``tokenizer.json``; None where the file has none.
+        """Read the content of ``tokenizer.json``.
+
+        Returns
+        -------
+        str or None
+            None where the file has none.
 
         Raises
         ------
@@ -183,7 +249,13 @@ class WeightsFile:
             raise self._error(TOKENIZER, f"not UTF-8 ({error.reason})") from None
 
     def checksums(self) -> dict[str, int]:
-        """The CRC-32 of each member of a tensor, by the member's name, as the file has them."""
+        """Give the CRC-32 of each member of a tensor, as the file has them.
+
+        Returns
+        -------
+        dict of str to int
+            By the member's name: of a matrix that is encoded, codes and scales have one each.
+        """
         members = self._archive.members
         names = [member.name for of_tensor in self._members.values() for member in of_tensor]
         return {name: members[name].CRC for name in names}

@@ -82,6 +82,12 @@ class Metadata(Generic[C]):
         Of a language model: what makes a text of a conversation, a Jinja template.
     quantization : Quantization, optional
         Of a network of pictures whose dtype is int8, by default of matrices that are not smoothed.
+
+    Raises
+    ------
+    ConfigError
+        If a value has the wrong type, or does not go with the network: its channels, its classes,
+        its vocabulary, its family's dtypes.
     """
 
     config: C
@@ -207,6 +213,13 @@ class Metadata(Generic[C]):
         return self.quantization is not None and self.quantization.calibration is not None
 
     def to_json(self) -> bytes:
+        """Write it as it stands in the weights file.
+
+        Returns
+        -------
+        bytes
+            JSON in UTF-8, the content of ``vimnp.json``.
+        """
         values: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "family": self.config.family.name,
@@ -224,7 +237,23 @@ class Metadata(Generic[C]):
 
     @classmethod
     def from_json(cls, text: bytes) -> Metadata[Any]:
-        """Parse and check ``vimnp.json``. Raises ConfigError for anything unexpected."""
+        """Read and check what stands in the weights file.
+
+        Parameters
+        ----------
+        text : bytes
+            The content of ``vimnp.json``.
+
+        Returns
+        -------
+        Metadata
+            Its configuration is of the family that the text names.
+
+        Raises
+        ------
+        ConfigError
+            If anything in it is unexpected.
+        """
         try:
             values = parse_json(text)
         except ValueError as error:

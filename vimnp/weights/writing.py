@@ -39,6 +39,7 @@ class Rows(NamedTuple):
     Parameters
     ----------
     shape : tuple of int
+        Of the whole tensor.
     read : callable
         Takes the first row and the one behind the last; gives them in any floating dtype. Rows are
         asked for in order, each once.
@@ -64,12 +65,13 @@ def write_weights(
         Where to; an existing file is replaced once the new one is complete. See
         :func:`vimnp.storage.files.whole_file` for links, devices and pipes.
     metadata : Metadata
-    tensors : iterable of (name, array or Rows)
+        What the file says of itself; it tells which tensors there are, and how they are stored.
+    tensors : iterable of (name, ndarray of any floating dtype, of the tensor's shape, or Rows)
         Every tensor of ``metadata.config.parameter_shapes()`` once, in any order and floating
         dtype. Taken one by one, so a generator keeps only one of them in memory.
     tokenizer : bytes, optional
         The content of ``tokenizer.json``, where the metadata say that there is one.
-    smoothing : mapping of str to ndarray of float32, optional
+    smoothing : mapping of str to ndarray of float32, shape (inputs,), optional
         Where the metadata say that matrices are smoothed: what the inputs of each are multiplied
         by, from 2^-40 to 2^40, by the tensor's name.
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class MambaLM(LanguageModel):
     """A Mamba language model (state-spaces/mamba, ``MambaLMHeadModel``) at inference.
 
-    Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
-    once; a state is for one pass at a time.
+    The network is that of Gu & Dao, "Mamba: Linear-Time Sequence Modeling with Selective State
+    Spaces", 2023. Made by :meth:`from_npz` or :meth:`random`. One model may be called from several
+    threads at once; a state is for one pass at a time.
 
     A model can be pickled, and loaded by the same version of vimnp, on a machine of another kind
     too. A copy, a deep one too, shares the weights, which nothing writes.
@@ -53,7 +54,11 @@ class MambaLM(LanguageModel):
     Attributes
     ----------
     config : MambaConfig
+        Sizes and options of the network.
+    metadata : vimnp.weights.Metadata
+        What the weights file says of itself.
     tokenizer : vimnp.text.protocol.TextCodec or None
+        Makes ids of a text, and text of ids.
     backend : {"numpy", "native"}
         The one that runs.
     num_threads : int
@@ -68,6 +73,13 @@ class MambaLM(LanguageModel):
         kernels, or the weights are of another family.
     TypeError
         If there are no `metadata` or no `read`.
+
+    Examples
+    --------
+    >>> config = vimnp.MambaConfig(d_model=16, n_layer=2, vocab_size=256)
+    >>> model = vimnp.MambaLM.random(config, tokenizer="bytes", num_threads=1)
+    >>> model(model.tokenizer.encode("Hello")).shape  # logits after each of five bytes
+    (5, 256)
     """
 
     configuration = MambaConfig
@@ -108,14 +120,18 @@ class MambaLM(LanguageModel):
         return shape_of(self.config, cast("Output", output))
 
     def costs(self, length: int = 1) -> dict[str, Cost]:
-        """What the logits after so many tokens take, by operation, in stages of the native backend.
-
-        Matrices have the bytes that they have in memory.
+        """Count what the logits after so many tokens take, by operation of the native backend.
 
         Parameters
         ----------
         length : int
             Tokens of a sequence: 1 is the next token of a text, more are a prompt.
+
+        Returns
+        -------
+        dict of str to vimnp.costs.Cost
+            Arithmetic, exponentials and bytes of each operation, by the name that a profile has.
+            Matrices have the bytes that they have in memory.
         """
         from vimnp.engine.compiled import CompiledNetwork
         from vimnp.engine.packing import sizes_only

@@ -23,8 +23,10 @@ class MedMambaConfig(VMambaConfig):
         As for :class:`vimnp.VMambaConfig`; the original crops.
     norm_epsilon : float
         Of LayerNorm, and of the convolutions' batch normalisation.
-    depths, ...
-        As for :class:`vimnp.VMambaConfig`. Blocks have no MLP, and stages no norm of their own.
+    depths, d_state, gated, mlp_ratio, conv_bias, patch_embed, downsample, out_norms, num_classes, \
+    channels, img_size
+        As for :class:`vimnp.VMambaConfig`. Blocks have no MLP, and stages no norm of their own:
+        `mlp_ratio` is 0 and `out_norms` false.
 
     Raises
     ------

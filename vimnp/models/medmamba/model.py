@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 class MedMamba(VMamba):
     """A MedMamba (YubiaoYue/MedMamba, ``VSSM`` in ``MedMamba.py``) at inference.
 
-    Parameters, attributes, methods and errors are those of :class:`vimnp.VMamba`.
+    The network is that of Yue & Li, "MedMamba: Vision Mamba for Medical Image Classification",
+    2024. Parameters, attributes, methods and errors are those of :class:`vimnp.VMamba`.
 
     Attributes
     ----------
     config : MedMambaConfig
+        Sizes and options of the network.
     """
 
     configuration = MedMambaConfig

@@ -58,7 +58,7 @@ class Explanation:
 
     @property
     def map(self) -> np.ndarray:
-        """What each patch contributes, through all layers: float32, shape (h, w)."""
+        """What each patch contributes through all layers, in logits: float32, shape (h, w)."""
         total: np.ndarray = self.contributions.sum(axis=0)
         return total
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 class VisionMamba(VisionModel):
     """A Vision Mamba (hustvl/Vim, ``VisionMamba`` in ``vim/models_mamba.py``) at inference.
 
+    The network is that of Zhu et al., "Vision Mamba: Efficient Visual Representation Learning with
+    Bidirectional State Space Model", 2024. Shapes: B pictures, L tokens, E channels of a token,
+    h and w patches down and across, H and W pixels.
+
     Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
     once, and from a signal handler while it runs.
 
@@ -68,9 +72,13 @@ class VisionMamba(VisionModel):
     Attributes
     ----------
     config : VimConfig
+        Sizes and options of the network.
+    metadata : vimnp.weights.Metadata
+        What the weights file says of itself.
     backend : {"numpy", "native"}
         The one that runs.
-    scan : str
+    scan : {"fused", "sequential", "fixlen", "fused_fixlen"}
+        The mode in which it scans.
     num_threads : int
         The most that it uses. Like the backend, the instruction set (``VIMNP_ISA``) and what is
         forced into NumPy, it is decided when the model is made: no later change of the environment
@@ -83,6 +91,13 @@ class VisionMamba(VisionModel):
         backend lacks the scan mode or its kernels, or the sizes are not those of this class.
     TypeError
         If there are no `metadata` or no `read`.
+
+    Examples
+    --------
+    >>> model = vimnp.VisionMamba.random(num_threads=1)  # of Vim-tiny's sizes
+    >>> pixels = np.zeros((3, 224, 224), np.float32)  # normalised already
+    >>> model(pixels).shape, model.features(pixels).shape, model.feature_map(pixels).shape
+    ((1000,), (192,), (192, 14, 14))
     """
 
     configuration = VimConfig
@@ -103,7 +118,7 @@ class VisionMamba(VisionModel):
         )
 
     def forward_features(self, images: Pictures) -> np.ndarray:
-        """Every token after the final norm, for use as a backbone.
+        """Compute every token after the final norm, for use as a backbone.
 
         Parameters
         ----------
@@ -116,11 +131,16 @@ class VisionMamba(VisionModel):
             In the order of the sequence, which ``flip_img_sequences_ratio`` may have reversed.
             Class tokens stand where ``config.class_tokens`` says, counted in the picture's order;
             :meth:`feature_map` leaves them out.
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
         """
         return self._forward_all(images, "tokens")
 
     def feature_map(self, images: Pictures) -> np.ndarray:
-        """The patches' tokens after the final norm, where they lie in the picture.
+        """Compute the patches' tokens after the final norm, where they lie in the picture.
 
         Parameters
         ----------
@@ -131,6 +151,17 @@ class VisionMamba(VisionModel):
         -------
         ndarray of float32, shape (E, h, w), or (B, E, h, w) for a batch or a list
             h and w are ``config.grid_size``.
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
+
+        Examples
+        --------
+        >>> model = vimnp.load("digits", num_threads=1)
+        >>> model.feature_map("tests/data/digit_3_45.png").shape
+        (64, 4, 4)
         """
         return self._maps(self.forward_features(images))
 
@@ -149,7 +180,7 @@ class VisionMamba(VisionModel):
         kind: Kind = "hidden",
         as_maps: bool = False,
     ) -> np.ndarray:
-        """Every token after some layers, before the last norm: what detectors and segmenters read.
+        """Compute every token after some layers, before the last norm, as detectors read them.
 
         Parameters
         ----------
@@ -204,12 +235,12 @@ class VisionMamba(VisionModel):
     # ---- Why it says so -------------------------------------------------------------------------
 
     def explain(self, image: Picture, target: int | str | None = None) -> Explanation:
-        """What each patch contributes to a class, exactly, through the scans of every layer.
+        """Explain a class: what each patch contributes to it, exactly, through every layer's scans.
 
         Parameters
         ----------
-        image
-            A single picture, as for calling the model.
+        image : PIL.Image.Image, path-like, binary file, or array (dtypes, shapes: see calling)
+            A single picture, as calling the model takes it.
         target : int or str, optional
             The class, by its index, its label, or one of the names in its label, as in "tabby"
             for "tabby, tabby cat"; by default the likeliest one.
@@ -227,6 +258,15 @@ class VisionMamba(VisionModel):
             logits for every token, rotary position embedding (``if_rope``), or precision "int8".
         ImageError
             As for calling the model.
+
+        Examples
+        --------
+        >>> model = vimnp.load("digits", num_threads=1)
+        >>> why = model.explain("tests/data/digit_3_45.png", "3")
+        >>> why.label, why.map.shape
+        ('3', (4, 4))
+        >>> bool(np.isclose(why.map.sum() + why.rest, why.score))
+        True
         """
         from vimnp.models.vim import explain
 
@@ -253,12 +293,15 @@ class VisionMamba(VisionModel):
         )
 
     def hidden_attention(self, image: Picture) -> np.ndarray:
-        """Where in the picture each layer finds what it adds to the tokens that the head reads.
+        """Show where each layer finds what it adds to the tokens that the head reads.
+
+        It is the hidden attention of Ali, Zimerman & Wolf, "The Hidden Attention of Mamba Models",
+        2024.
 
         Parameters
         ----------
-        image
-            A single picture, as for calling the model.
+        image : PIL.Image.Image, path-like, binary file, or array (dtypes, shapes: see calling)
+            A single picture, as calling the model takes it.
 
         Returns
         -------
@@ -284,17 +327,17 @@ class VisionMamba(VisionModel):
         return self._maps(explain.hidden_attention(self._subject(image)))
 
     def step_sizes(self, image: Picture) -> np.ndarray:
-        """How large the scans' steps are, delta: how much of each patch goes into the states.
+        """Show how large the scans' steps are, delta: how much of each patch goes into the states.
 
         Parameters
         ----------
-        image
-            A single picture, as for calling the model.
+        image : PIL.Image.Image, path-like, binary file, or array (dtypes, shapes: see calling)
+            A single picture, as calling the model takes it.
 
         Returns
         -------
         ndarray of float32, shape (layers, h, w)
-            The mean over channels and directions.
+            The mean over channels and directions. A step has no unit.
 
         Raises
         ------
@@ -348,7 +391,13 @@ class VisionMamba(VisionModel):
         return cls.variant or VIM_TINY
 
     def costs(self) -> dict[str, Cost]:
-        """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
+        """Count what a picture's logits take, by operation.
+
+        Returns
+        -------
+        dict of str to vimnp.costs.Cost
+            Arithmetic, exponentials and bytes of each operation, by the name that a profile has.
+        """
         from vimnp.models.vim.program import operation_costs
 
         return operation_costs(self.config, self.backend, self.precision)
@@ -382,18 +431,38 @@ class VisionMamba(VisionModel):
 
 
 class VimTiny(VisionMamba):
-    """Vim-tiny: embed_dim 192, 24 layers, 7.1 million parameters at 1,000 classes."""
+    """Vim-tiny (Zhu et al. 2024): embed_dim 192, 24 layers, 7.1 million parameters.
+
+    It has so many with 1,000 classes. Parameters, attributes, methods and errors are those of
+    :class:`vimnp.VisionMamba`; weights of other sizes are a ConfigError.
+
+    Examples
+    --------
+    >>> model = vimnp.VimTiny.random(num_threads=1)
+    >>> model.num_parameters
+    7148008
+    >>> model.config.grid_size, model.config.num_tokens
+    ((14, 14), 197)
+    """
 
     variant = VIM_TINY
 
 
 class VimSmall(VisionMamba):
-    """Vim-small: embed_dim 384, 24 layers."""
+    """Vim-small (Zhu et al. 2024): embed_dim 384, 24 layers.
+
+    Parameters, attributes, methods and errors are those of :class:`vimnp.VisionMamba`; weights of
+    other sizes are a ConfigError.
+    """
 
     variant = VIM_SMALL
 
 
 class VimBase(VisionMamba):
-    """Vim-base: embed_dim 768, 24 layers."""
+    """Vim-base (Zhu et al. 2024): embed_dim 768, 24 layers.
+
+    Parameters, attributes, methods and errors are those of :class:`vimnp.VisionMamba`; weights of
+    other sizes are a ConfigError.
+    """
 
     variant = VIM_BASE

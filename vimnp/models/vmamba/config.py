@@ -252,7 +252,7 @@ class VMambaConfig(Configuration):
 
     @property
     def num_stages(self) -> int:
-        """How many there are: four, but in networks that stand on this one."""
+        """How many stages there are: four, but in networks that stand on this one."""
         return len(self.dims)
 
     @property
@@ -271,7 +271,18 @@ class VMambaConfig(Configuration):
         return self.dims[-1]
 
     def dbc_channels(self, stage: int) -> int:
-        """What x_proj makes for a direction of each token of a stage: dt, B and C."""
+        """Count what x_proj makes for a direction of each token of a stage: dt, B and C.
+
+        Parameters
+        ----------
+        stage : int
+            From 0 on.
+
+        Returns
+        -------
+        int
+            R + 2N channels.
+        """
         return self.dt_rank[stage] + 2 * self.d_state
 
 

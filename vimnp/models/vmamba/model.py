@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 class VMamba(VisionModel):
     """A VMamba (MzeroMiko/VMamba, ``VSSM`` in ``classification/models/vmamba.py``) at inference.
 
+    The network is that of Liu et al., "VMamba: Visual State Space Model", 2024. Shapes: B pictures,
+    C channels of a stage's tokens, h and w tokens down and across, H and W pixels.
+
     Made by :meth:`from_npz` or :meth:`random`. One model may be called from several threads at
     once, and from a signal handler while it runs. It can be pickled and copied as a
     :class:`vimnp.VisionMamba` can. It takes pictures of any size, since no tensor depends on it:
@@ -48,6 +51,9 @@ class VMamba(VisionModel):
     Attributes
     ----------
     config : VMambaConfig
+        Sizes and options of the network.
+    metadata : vimnp.weights.Metadata
+        What the weights file says of itself.
     backend : {"numpy", "native"}
         The one that runs.
     num_threads : int
@@ -60,6 +66,13 @@ class VMamba(VisionModel):
         kernels, or the weights are of another family.
     TypeError
         If there are no `metadata` or no `read`.
+
+    Examples
+    --------
+    >>> config = vimnp.VMambaConfig(dims=(8, 16, 32, 64), depths=(1, 1, 1, 1), img_size=(64, 64))
+    >>> model = vimnp.VMamba.random(config=config, num_threads=1)
+    >>> [grid.shape for grid in model.feature_maps(np.zeros((3, 64, 64), np.float32))]
+    [(8, 16, 16), (16, 8, 8), (32, 4, 4), (64, 2, 2)]
     """
 
     configuration = VMambaConfig
@@ -79,7 +92,7 @@ class VMamba(VisionModel):
     def feature_maps(
         self, images: Pictures, stages: Iterable[int] | None = None
     ) -> list[np.ndarray]:
-        """The tokens of each stage where they lie in the picture, as detectors and segmenters read.
+        """Compute each stage's tokens where they lie in the picture, as detectors read them.
 
         They have gone through the stage's blocks, and not through the downsampling. Of a backbone
         (``out_norms``) they have gone through the stage's own norm as well, as
@@ -170,7 +183,13 @@ class VMamba(VisionModel):
         return PUBLISHED["vmamba-tiny"]
 
     def costs(self) -> dict[str, Cost]:
-        """What a picture's logits take, by operation: arithmetic, exponentials and bytes."""
+        """Count what a picture's logits take, by operation.
+
+        Returns
+        -------
+        dict of str to vimnp.costs.Cost
+            Arithmetic, exponentials and bytes of each operation, by the name that a profile has.
+        """
         found: dict[str, Cost] = self._program().operation_costs(
             self.config, self.backend, self.precision
         )

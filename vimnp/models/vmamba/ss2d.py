@@ -40,12 +40,13 @@ class SS2D:
 
     A grid of tokens goes through ``in_proj``, a depthwise convolution of 3x3 and four selective
     scans, row by row, column by column and both ways back; their sum through a LayerNorm, the gate
-    where there is one, and ``out_proj``. It is the block of ``forward_type`` v0 and v2 and, without
-    the gate, of ``v05_noz`` and its like. It may be called from several threads at once.
+    where there is one, and ``out_proj`` (Liu et al. 2024). It is the block of ``forward_type`` v0
+    and v2 and, without the gate, of ``v05_noz`` and its like. It may be called from several threads
+    at once.
 
     Parameters
     ----------
-    tensors : mapping of str to array
+    tensors : mapping of str to array of numbers, of these shapes
         The block's, by their names in the original's state dict: ``in_proj.weight`` (2D, C), or
         (D, C) without a gate, ``conv2d.weight`` (D, 1, 3, 3), ``conv2d.bias`` (D,) if there is one,
         ``x_proj_weight`` (4, R + 2N, D), ``dt_projs_weight`` (4, D, R), ``dt_projs_bias`` (4, D),
@@ -66,6 +67,7 @@ class SS2D:
     dim, d_inner, d_state, dt_rank : int
         C, D, N and R.
     gated : bool
+        Whether ``in_proj`` makes a gate as well.
     backend : {"numpy", "native"}
         The one that runs.
 

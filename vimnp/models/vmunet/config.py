@@ -23,9 +23,12 @@ class VMUNetConfig(VMambaConfig):
     ----------
     depths_decoder : tuple of int
         Blocks of each stage of the decoder, from the smallest map to the largest.
-    dims, depths, ...
-        Of the encoder, as for :class:`vimnp.VMambaConfig`. There are 2 to 8 stages; each has twice
-        the channels of the one before it, and the first a multiple of 4.
+    dims : tuple of int
+        Channels of a token in each of the encoder's stages, of which there are 2 to 8: twice those
+        of the stage before it, and in the first a multiple of 4.
+    depths, d_inner, dt_rank, d_state, gated, mlp_ratio, conv_bias, patch_embed, downsample, \
+    downsample_pad, out_norms, channels, norm_epsilon
+        As for :class:`vimnp.VMambaConfig`, of which the encoder is one; `out_norms` is false.
     num_classes : int
         Classes of a pixel; 1 where pixels are told from the background.
     img_size : tuple of int

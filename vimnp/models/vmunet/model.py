@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 class VMUNet(VMamba):
     """A VM-UNet (JCruan519/VM-UNet, ``VSSM`` in ``models/vmunet/vmamba.py``) at inference.
 
-    It says of each pixel what it shows. Its encoder is a VMamba, and its
+    The network is that of Ruan et al., "VM-UNet: Vision Mamba UNet for Medical Image
+    Segmentation", 2024. It says of each pixel what it shows. Its encoder is a VMamba, and its
     :meth:`~vimnp.VMamba.feature_maps` are the encoder's. Parameters, attributes and errors are
     those of :class:`vimnp.VMamba`.
 
     Attributes
     ----------
     config : VMUNetConfig
+        Sizes and options of the network.
     """
 
     configuration = VMUNetConfig
@@ -38,14 +40,14 @@ class VMUNet(VMamba):
     config: VMUNetConfig
 
     def __call__(self, images: Pictures) -> np.ndarray:
-        """Logits of each pixel.
+        """Compute the logits of each pixel.
 
         The original's ``VMUNet`` of one class gives their sigmoid.
 
         Parameters
         ----------
         images
-            As for calling a :class:`vimnp.VMamba`.
+            As for :meth:`vimnp.VMamba.__call__`.
 
         Returns
         -------
@@ -60,7 +62,7 @@ class VMUNet(VMamba):
         return as_maps(self.config, super().__call__(images))
 
     def features(self, images: Pictures) -> np.ndarray:
-        """What goes into the last convolution, of each pixel.
+        """Compute what goes into the last convolution, of each pixel.
 
         Parameters
         ----------
@@ -70,11 +72,17 @@ class VMUNet(VMamba):
         Returns
         -------
         ndarray of float32, shape (channels, H, W), or (B, channels, H, W) for a batch
+            As many channels as ``config.num_features``.
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
         """
         return as_maps(self.config, super().features(images))
 
     def segment(self, images: Pictures) -> np.ndarray:
-        """The class of each pixel.
+        """Predict the class of each pixel.
 
         Parameters
         ----------
@@ -86,6 +94,11 @@ class VMUNet(VMamba):
         ndarray of intp, shape (H, W), or (B, H, W) for a batch
             The likeliest class; of a network of one class, 1 where its sigmoid is above a half, and
             0 elsewhere.
+
+        Raises
+        ------
+        ImageError
+            As for calling the model.
         """
         logits = self(images)
         if self.config.num_classes == 1:
@@ -93,7 +106,18 @@ class VMUNet(VMamba):
         return logits.argmax(axis=-3)
 
     def predict(self, images: Any, top_k: int = 5) -> NoReturn:
-        """Raise ConfigError: pictures have no class here."""
+        """Raise ConfigError: pictures have no class here.
+
+        Parameters
+        ----------
+        images, top_k
+            As for :meth:`vimnp.VisionMamba.predict`.
+
+        Raises
+        ------
+        ConfigError
+            Always; :meth:`segment` gives the pixels' classes.
+        """
         raise ConfigError(
             "this network has a class for each pixel, and none for the picture: call "
             "model.segment(...) for the pixels' classes, or the model for their logits"
