@@ -32,6 +32,12 @@ STEPS = {
 """What the original has recorded of the first mixer, and the array that a step leaves it in."""
 
 
+OF_LARGEST = 4e-6
+"""Of an array's largest value, what a number of it may be off. y reaches 34, as a sum over states whose
+terms are larger and cancel: by instruction set it is 1.3e-6 to 1.9e-6 of that off, C without vectors
+among them, and 1e-5 would be less than three units in the last place."""
+
+
 class Watched(NumpyMamba):
     """Keeps what the steps of a pass have left in its arrays."""
 
@@ -76,7 +82,9 @@ def test_every_step_is_the_originals(
         for name, found in seen.items():
             key = f"p7_layer0_{name}64"
             if case != "falcon":  # of which HF has recorded no step
-                np.testing.assert_allclose(found, recorded[key], atol=1e-5, err_msg=key)
+                truth = recorded[key]
+                atol = max(1e-5, OF_LARGEST * np.abs(truth).max())
+                np.testing.assert_allclose(found, truth, atol=atol, rtol=0, err_msg=key)
 
 
 # ---- Products ------------------------------------------------------------------------------------
