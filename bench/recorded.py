@@ -22,7 +22,11 @@ from vimnp.storage.files import whole_file
 
 RESULTS = Path(__file__).with_name("results")
 
-QUOTED = ("amd_epyc_2_cpus_avx2", "amd_epyc_2_cpus_avx512")
+QUOTED = (
+    "intel_r_xeon_r_processor_2_cpus_avx512vnni",
+    "amd_epyc_2_cpus_avx2",
+    "amd_epyc_2_cpus_avx512",
+)
 """The machines whose figures the pages have: of each section the first that has measured it."""
 
 Figures: TypeAlias = dict[str, Any]
