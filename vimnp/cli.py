@@ -27,20 +27,20 @@ from vimnp.errors import VimnpError
 COMMANDS = {
     "predict": "say what is in a picture",
     "embed": "write the features of pictures",
-    "similar": "find the pictures that look most like one",
+    "similar": "find the pictures that look most like yours",
     "merge": "make one table of a job that ran in shards",
     "watch": "say what a camera sees, whenever that changes",
     "explain": "say which patches of a picture speak for a class",
-    "generate": "have a language model go on from a text",
+    "generate": "have a language model continue a text",
     "chat": "talk with a language model",
     "serve": "serve networks over HTTP, with a page",
     "info": "describe a weights file and this machine",
     "convert": "turn a PyTorch checkpoint into a weights file",
     "fetch": "fetch published weights by name",
-    "cache": "list or remove what was fetched",
+    "cache": "list or remove fetched weights",
     "eval": "measure top-1 and top-5 accuracy over a folder of pictures",
     "eval-text": "measure how likely a language model finds a text",
-    "bench": "time forward passes in every way",
+    "bench": "time forward passes, in every way to run them",
     "profile": "show where the time of a forward pass goes",
 }
 
@@ -119,7 +119,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vimnp",
-        description="Vision Mamba and Mamba language models on a CPU, without PyTorch.",
+        description="Run Vision Mamba, VMamba and Mamba networks on a CPU, without PyTorch.",
         epilog="example: vimnp predict cat.jpg --weights vim_tiny.npz",
     )
     parser.add_argument("-V", "--version", action="version", version=f"vimnp {vimnp.__version__}")

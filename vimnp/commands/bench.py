@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from vimnp.commands.measured_model import AnyModel
 
 DESCRIPTION = (
-    "Time forward passes of normalised pixels, or a language model's prompt and the tokens after "
-    "it, every way in turn: backends, scan modes, numbers of threads, precisions. Medians, "
-    "quartiles, and each median over the first one's; int8's over float32's, too."
+    "Time forward passes of a network, in every way to run it in turn: backends, scan modes, "
+    "numbers of threads, precisions. A picture network gets normalised pixels; a language model "
+    "gets a prompt, and writes tokens after it. Prints medians and quartiles, and the ratio of "
+    "each median to the first one, and of int8 to float32."
 )
 EXAMPLE = "vimnp bench --random tiny --scan all --threads 1,2,4"
 
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=("all", *CHOICES),
         default="all",
-        help="all that have the mode; auto is what a model takes if not asked for another",
+        help="all that have the scan mode (all); auto is the one that a model takes by default",
     )
     parser.add_argument(
         "--scan",
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         metavar="N,...",
-        help="of the kernels (1, and as many as there are by default)",
+        help="numbers of threads of the kernels (1, and the default number)",
     )
     add_measured(parser, tokens="as many as go through the network together")
     parser.add_argument(

@@ -11,23 +11,25 @@ from vimnp.hub import cache
 from vimnp.hub.address import parse_address
 
 DESCRIPTION = (
-    "List the weights that were fetched by name, or remove them. They lie in the folder "
-    f"{cache.VARIABLE}, or where the system keeps such things. What huggingface_hub has fetched "
-    "for them lies in its own cache: see `hf cache --help`."
+    "List the weights that were fetched by name, or remove them. They are in the folder "
+    f"{cache.VARIABLE}, or in the system's usual folder for caches. The checkpoints that "
+    "huggingface_hub has fetched stay in its own cache: see `hf cache --help`."
 )
 EXAMPLE = "vimnp cache clear vim-tiny"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "action", choices=("list", "clear"), help="list prints a line a file; clear removes them"
+        "action",
+        choices=("list", "clear"),
+        help="list prints each file; clear removes them",
     )
     parser.add_argument(
         "name",
         nargs="?",
         type=file_name,
         metavar="NAME",
-        help="of these weights' repository alone: as for `vimnp fetch`",
+        help="only the weights of this repository: a name as for `vimnp fetch`",
     )
 
 

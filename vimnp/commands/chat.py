@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from vimnp.models.language import LanguageModel
 
 DESCRIPTION = (
-    "Answer each line of stdin. The model keeps what it knows between the lines, so that each is "
-    "read once, however long the chat becomes. Messages are put as the weights' chat template has "
-    "it; the end of stdin (Ctrl-D) ends the chat."
+    "Answer each line of stdin. The model keeps its state between the lines, so it reads each line "
+    "once, however long the chat becomes. Messages are put into the weights' chat template. The "
+    "end of stdin (Ctrl-D) ends the chat."
 )
 EXAMPLE = "vimnp chat --weights falcon_mamba.npz --system 'Answer in one sentence.'"
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain",
         action="store_true",
-        help="put messages as 'User: ...' and 'Assistant: ...', whatever template there is",
+        help="write messages as 'User: ...' and 'Assistant: ...', and use no template",
     )
 
 

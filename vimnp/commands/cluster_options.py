@@ -27,10 +27,10 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="have the workers of a dask cluster look at the pictures: the address of its "
+        help="share the pictures among the workers of a Dask cluster: give the address of its "
         "scheduler, as tcp://HOST:8786, or its scheduler file, which ends in .json",
     )
-    add_count(parser, "--workers", "have N processes of this machine look at the pictures")
+    add_count(parser, "--workers", "share the pictures among N processes of this machine")
 
 
 def cluster_option(options: argparse.Namespace) -> str | None:

@@ -13,9 +13,9 @@ from vimnp.hub.converter import MISSING, find_converter
 from vimnp.weights.metadata import DTYPES
 
 DESCRIPTION = (
-    "Turn a PyTorch checkpoint into a weights file. Needs no PyTorch; for a .safetensors file it "
-    "needs the package safetensors. Of a language model, give the folder: its config.json and its "
-    "tokenizer are read, too."
+    "Turn a PyTorch checkpoint into a weights file. You do not need PyTorch; for a .safetensors "
+    "file you need the package safetensors. For a language model give the folder, which also has "
+    "its config.json and its tokenizer."
 )
 EXAMPLE = "vimnp convert vim_t_midclstok_76p1acc.pth vim_tiny.npz"
 
@@ -34,28 +34,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=DTYPES,
         default="float32",
-        help="of the stored weights (float32); bfloat16 and int4 for language models alone; a "
-        "network of pictures in int8 also multiplies whole numbers",
+        help="how the weights are stored (float32); bfloat16 and int4 are for language models "
+        "only; a picture network in int8 also multiplies whole numbers",
     )
     parser.add_argument(
         "--calibrate",
         type=file_name,
         metavar="DIR",
-        help="of a network of pictures in int8: pictures to find its large channels with (noise)",
+        help="for a picture network in int8: pictures to find its large channels with (noise)",
     )
     parser.add_argument(
         "--labels",
         type=file_name,
         metavar="FILE",
-        help="class names: one a line, or JSON (list, or by index); or none (ImageNet's, where "
-        "there are 1,000 classes)",
+        help="class names: one in each line, or JSON (a list, or by index); or none (ImageNet's "
+        "names, if there are 1,000 classes)",
     )
     parser.add_argument(
         "--model",
         choices=names_of_pictures(),
         metavar="NAME",
-        help="the published network whose options those are that the checkpoint does not tell; one "
-        "that tells all is refused if it is another: " + ", ".join(names_of_pictures()),
+        help="take the options that the checkpoint does not tell from this published network, and "
+        "refuse a checkpoint of another one: " + ", ".join(names_of_pictures()),
     )
     parser.add_argument(
         "--set",
@@ -63,16 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         dest="settings",
-        help="what the checkpoint does not tell, by the original's names: stride=8, "
-        "img_size=48x80 (height x width), if_divide_out=false, ...; wins over --model; may be "
-        "repeated",
+        help="set an option that the checkpoint does not tell, by the original's name: stride=8, "
+        "img_size=48x80 (height x width), if_divide_out=false, ...; wins over --model; can be "
+        "given several times",
     )
     parser.add_argument(
         "--tokenizer",
         type=file_name,
         metavar="FILE",
-        help="of a language model: its tokenizer.json, where it is not beside the checkpoint, or "
-        "bytes, for ids that are bytes",
+        help="for a language model: its tokenizer.json, if it is not beside the checkpoint, or the "
+        "word bytes, if its ids are bytes",
     )
     parser.add_argument("--ema", action="store_true", help="take model_ema from a training dump")
 

@@ -8,8 +8,8 @@ from vimnp.commands.job_options import PICTURES, add_output, add_pictures
 from vimnp.commands.model_options import add_way, add_weights, load_model
 
 DESCRIPTION = (
-    "Write the features of each picture: what goes into the network's head, which pictures that "
-    f"look alike have alike. `vimnp similar` finds these. {PICTURES}"
+    "Write the features of each picture, which are the input of the network's head. Pictures that "
+    f"look alike have similar features, and `vimnp similar` finds them. {PICTURES}"
 )
 EXAMPLE = "vimnp embed pictures --weights vim_tiny.npz --output features.npy"
 

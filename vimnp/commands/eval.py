@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from vimnp.evaluate.comparison import Comparison
 
 DESCRIPTION = (
-    "Say how often a network is right about the pictures in DIR, which holds a folder for each "
-    "class, as ImageNet's validation set does: DIR/n01440764/*.JPEG. All files in these folders "
-    "and below them count as pictures, but hidden ones; links are followed. Pictures that cannot "
-    "be read, or whose logits are not finite, are listed, and count neither as right nor as wrong."
+    "Say how often a network is right about the pictures in DIR. DIR has a folder for each class, "
+    "as ImageNet's validation set does: DIR/n01440764/*.JPEG. All files in these folders and below "
+    "them count as pictures, except hidden ones; links are followed. The command lists pictures "
+    "that it cannot read, or whose logits are not finite, and counts them neither as right nor as "
+    "wrong."
 )
 EXAMPLE = "vimnp eval val --weights vim_tiny.npz --resume results.jsonl"
 
@@ -42,7 +43,7 @@ TOP = (1, 5)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folder", type=file_name, metavar="DIR", help="holds a folder of pictures for each class"
+        "folder", type=file_name, metavar="DIR", help="has a folder of pictures for each class"
     )
     add_weights(parser)
     add_way(parser)
@@ -50,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes",
         type=file_name,
         metavar="FILE",
-        help="which class each folder holds: a folder a line in the order of the classes (the "
-        "first word counts), or JSON, from folder to index or as imagenet_class_index.json; "
-        "without it, folders are named as the weights' labels or as indices, or there is one for "
-        "every class, in the order of the classes",
+        help="the class of each folder: a text with a folder in each line, in the order of the "
+        "classes (the first word counts), or JSON, from folder to index or as "
+        "imagenet_class_index.json; without it, folders are named as the weights' labels or by "
+        "indices, or there is one for every class, in the order of the classes",
     )
     add_count(parser, "--limit", "only N pictures, spread evenly over the classes")
     add_count(parser, "--batch", "pictures that the network is given at once (8)", default=8)
@@ -61,15 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         type=file_name,
         metavar="FILE",
-        help="keep each picture's result in FILE, and do not look again at those that it has",
+        help="keep each picture's result in FILE, and skip the pictures that FILE has already",
     )
     parser.add_argument(
         "--compare",
         type=file_name,
         metavar="float32|W.npz",
-        help="say also how often the class is another one, and how far the logits are off, with "
-        "the same weights in another precision (float32 or int8), or with other weights: those "
-        "that a file in int8 was made of, for one",
+        help="also say how often the class differs, and how far the logits move, from the same "
+        "weights in another precision (float32 or int8), or from other weights, for example those "
+        "that an int8 file was made from",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every class")
     add_cluster(parser)

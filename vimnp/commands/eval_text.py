@@ -19,10 +19,10 @@ from vimnp.commands.utf8 import read_text
 from vimnp.evaluate.likelihood import TextLikelihood, encoded_text, likelihood_of
 
 DESCRIPTION = (
-    "Say how likely a language model finds the text in FILE: perplexity a token, and bits a byte, "
-    "by which models with different tokenizers can be compared. Each token is judged by all that "
-    "stand before it, because the network's state is carried through the text; with --window N it "
-    "forgets what stands before each N tokens, as measurements of networks without a state do."
+    "Say how likely a language model finds the text in FILE. Prints the perplexity of a token, and "
+    "bits a byte, by which you can compare models with different tokenizers. The network carries "
+    "its state through the text, so each token is judged by all tokens before it. With --window N "
+    "it forgets the text after every N tokens, as measurements of networks without a state do."
 )
 EXAMPLE = "vimnp eval-text book.txt --weights mamba.npz"
 

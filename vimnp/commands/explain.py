@@ -20,8 +20,9 @@ from vimnp.models.vim.model import VisionMamba
 from vimnp.storage.files import whole_file
 
 DESCRIPTION = (
-    "Say which patches of a picture speak for a class, exactly: what each contributes through the "
-    "scans of all layers to the class's logit above the mean of all logits."
+    "Say which patches of a picture speak for a class. The score of a class is how far its logit "
+    "stands above the mean of all logits. Prints what each patch contributes to that score, "
+    "exactly, through the scans of all layers."
 )
 EXAMPLE = "vimnp explain cat.jpg --weights vim_tiny.npz --class tabby --out why.png"
 
@@ -36,15 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--class",
         dest="target",
         metavar="K",
-        help="the class, by its index or its label (the likeliest)",
+        help="the class, by its index, its label or a name in its label (the likeliest)",
     )
     parser.add_argument(
         "--show",
         choices=("contributions", "attention", "delta"),
         default="contributions",
-        help="what is shown of each patch: its contribution to the class; the share that it has in "
-        "what layers add to the token that the head reads (attention); or the scans' mean step "
-        "size (delta) (contributions)",
+        help="what to show for each patch: its contribution to the class (contributions, the "
+        "default); its share in what layers add to the token that the head reads (attention); or "
+        "the mean step size of the scans (delta)",
     )
     parser.add_argument(
         "--out", type=file_name, metavar="FILE.png", help="draw it over the picture, as a PNG file"

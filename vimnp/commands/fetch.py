@@ -11,9 +11,9 @@ from vimnp.hub.names import origins
 from vimnp.weights.metadata import DTYPES
 
 DESCRIPTION = (
-    "Fetch published weights and convert them, once, into the cache, where --model NAME finds "
-    "them without a connection. Prints the weights file's name. Needs huggingface_hub. Without a "
-    "name, lists those that there are."
+    "Fetch published weights, convert them, and keep them in the cache, where --model NAME finds "
+    "them without a connection. Prints the path of the weights file. Without a NAME, lists the "
+    "names that vimnp knows. Needs the package huggingface_hub."
 )
 EXAMPLE = "vimnp fetch vim-tiny"
 
@@ -24,22 +24,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=file_name,
         metavar="NAME",
-        help="of the list, owner/repository on the Hugging Face Hub, or hf://owner/repository/file",
+        help="a name in that list, owner/repository on the Hugging Face Hub, or "
+        "hf://owner/repository/file",
     )
     parser.add_argument(
         "--dtype",
         choices=DTYPES,
-        help="of the stored weights, each kept beside the others (float32, or as published); "
-        "networks of pictures have no bfloat16 and no int4",
+        help="how the weights are stored; the cache keeps each dtype beside the others (float32, "
+        "or as published); picture networks have no bfloat16 and no int4",
     )
     parser.add_argument(
         "--revision", type=file_name, metavar="R", help="a branch, a tag or a commit (main)"
     )
     parser.add_argument(
-        "--file", type=file_name, metavar="FILE", help="which of several in the repository"
+        "--file",
+        type=file_name,
+        metavar="FILE",
+        help="which of several checkpoints in the repository",
     )
     parser.add_argument(
-        "--refresh", action="store_true", help="ask for newer weights than the cache's"
+        "--refresh", action="store_true", help="ask for newer weights than those in the cache"
     )
 
 

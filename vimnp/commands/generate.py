@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from vimnp.models.language import LanguageModel
 
 DESCRIPTION = (
-    "Print what a language model writes after a prompt, which is PROMPT, a file, or what comes on "
-    "stdin; there one line break at the end does not count. The prompt can be long: it is read in "
-    "parts, and memory does not grow with it."
+    "Print what a language model writes after a prompt. The prompt is PROMPT, a file, or the text "
+    "on stdin, without the line break at its end. It can be long: the model reads it in parts, and "
+    "memory does not grow with it."
 )
 EXAMPLE = 'vimnp generate "The with statement" -n 100 --temp 0.7 --seed 1'
 
@@ -43,22 +43,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stream",
         action="store_true",
-        help="print each piece as soon as it is certain, as into a terminal; of JSON, a line each",
+        help="print each piece once it is certain, as in a terminal; with --json, a line each",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print JSON, which says how it ran and ended, too"
+        "--json", action="store_true", help="print JSON, which also says how it ran and ended"
     )
     parser.add_argument(
         "--state-in",
         type=file_name,
         metavar="FILE",
-        help="go on from where another text ended, whose --state-out this is",
+        help="continue where another text ended, whose --state-out wrote this file",
     )
     parser.add_argument(
         "--state-out",
         type=file_name,
         metavar="FILE",
-        help="keep what the model knows after prompt and text",
+        help="save the model's state after the prompt and the text",
     )
 
 

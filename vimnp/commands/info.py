@@ -11,7 +11,7 @@ from vimnp.measure.machine import describe_machine
 from vimnp.weights.file import BUNDLED_DIGITS, WeightsFile
 from vimnp.weights.metadata import Metadata, OfText
 
-DESCRIPTION = "Describe a weights file, and what a forward pass runs on here."
+DESCRIPTION = "Describe a weights file and this machine, and say what slows a pass down here."
 EXAMPLE = "vimnp info vim_tiny.npz"
 
 

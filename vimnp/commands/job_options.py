@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from vimnp.jobs.shard import Shard
 
 PICTURES = (
-    "A folder stands for the pictures in it and below it, a pattern such as 'pictures/**/*.jpg' "
-    "for those that it fits, and - for those that the standard input names, a line each."
+    "Give files, folders, for the pictures in them and below, patterns such as "
+    "'pictures/**/*.jpg', or -, which reads names from the standard input, one in each line."
 )
 
 
@@ -37,20 +37,20 @@ def add_output(parser: argparse.ArgumentParser, help: str, *, required: bool = F
         type=file_name,
         required=required,
         metavar="FILE",
-        help=f"{help}; what is done stands in FILE.part until all is",
+        help=f"{help}; until all is done, the rows are in FILE.part",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on where FILE.part ends; pictures that could not be read are tried again",
+        help="continue where FILE.part ends, and try unreadable pictures again",
     )
-    add_count(parser, "--batch", "pictures that the network is given at once, to a table (8)")
+    add_count(parser, "--batch", "how many pictures the network takes at once, for a table (8)")
     parser.add_argument(
         "--shard",
         type=_shard,
         metavar="K/N",
-        help="only every N-th picture, from the K-th on, into FILE.shard-K-of-N: `vimnp merge "
-        "FILE` makes the table of all N, which may run at once, on one machine or on many",
+        help="take only every N-th picture, from the K-th on, and write FILE.shard-K-of-N; the N "
+        "shards may run at once, on one machine or on many; `vimnp merge FILE` makes the table",
     )
     add_cluster(parser)
 

@@ -38,15 +38,20 @@ def add_sampling(parser: argparse.ArgumentParser, *, predict: int) -> None:
     number: dict[str, Any] = {"type": float, "metavar": "X"}
     count: dict[str, Any] = {"type": int, "metavar": "N"}
     add = parser.add_argument
-    tokens = f"tokens that are written at most ({predict})"
+    tokens = f"write at most so many tokens ({predict})"
     add("-n", "--predict", **count, default=predict, help=tokens)
     add("--temp", **number, default=0.8, help="temperature; 0 takes the likeliest token (0.8)")
-    add("--top-k", **count, default=40, help="only the N likeliest tokens; 0 for all (40)")
-    add("--top-p", **number, default=0.95, help="only the likeliest ones of this sum (0.95)")
-    add("--min-p", **number, default=0.05, help="only those of this share of the best (0.05)")
-    add("--repeat-penalty", **number, default=1.0, help="against tokens that were there (1)")
-    add("--repeat-last-n", **count, help="tokens that the penalty looks back at (all)")
-    add("-s", "--seed", **count, help="the same seed gives the same text (another each time)")
+    add("--top-k", **count, default=40, help="draw from the N likeliest tokens; 0 for all (40)")
+    add("--top-p", **number, default=0.95, help="draw from the likeliest that add up to X (0.95)")
+    add("--min-p", **number, default=0.05, help="draw from those with X of the best's share (0.05)")
+    add(
+        "--repeat-penalty",
+        **number,
+        default=1.0,
+        help="makes tokens that were there unlikely (1)",
+    )
+    add("--repeat-last-n", **count, help="how many tokens the penalty looks back at (all)")
+    add("-s", "--seed", **count, help="the same seed gives the same text (a new one)")
     add(
         "--stop",
         action="append",

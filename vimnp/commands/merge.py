@@ -11,10 +11,10 @@ from vimnp.jobs.merging import merge
 from vimnp.jobs.shard import find_shards
 
 DESCRIPTION = (
-    "Make one table of the shards that `vimnp predict` or `vimnp embed` wrote with --shard 1/N up "
-    "to N/N. They must be of one job: the same network, run in the same way, and the same list of "
-    "pictures; and none may be missing. The table is the one that a single run would have "
-    "written. The shards stay where they are."
+    "Make one table of the shards that `vimnp predict` or `vimnp embed` wrote with --shard 1/N to "
+    "N/N. All shards must be there, and belong to one job: the same network, run in the same way, "
+    "and the same list of pictures. The table has the same bytes as that of a single run. The "
+    "shards stay where they are."
 )
 EXAMPLE = "vimnp merge classes.csv"
 

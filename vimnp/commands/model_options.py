@@ -1,4 +1,4 @@
-"""The options that say which network of pictures a command runs, and how."""
+"""The options that say which picture network a command runs, and how."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def add_img_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--img-size",
         metavar="HxW",
-        help="look at pictures in this size, in pixels, or N for NxN (as the network was trained)",
+        help="the size of pictures in pixels, or N for NxN (as the network was trained)",
     )
 
 
 def add_precision(parser: argparse.ArgumentParser, *, or_all: bool = False) -> None:
-    """What a network of pictures multiplies in; with `or_all`, ``all`` may be asked for, too."""
+    """How a picture network multiplies; with `or_all`, ``all`` may be asked for, too."""
     every = "; all measures each beside the others" if or_all else ""
     parser.add_argument(
         "--precision",
         choices=("all", *PRECISIONS) if or_all else PRECISIONS,
-        help="what the large matrices of a network of pictures are multiplied in: int8 is faster "
-        f"and rounds (as in W.npz){every}",
+        help="how a picture network multiplies its large matrices: int8 is faster, and rounds (as "
+        f"in W.npz){every}",
     )
 
 
@@ -60,7 +60,7 @@ def precision_of(model: Model) -> dict[str, str]:
 
 def add_way(parser: argparse.ArgumentParser) -> None:
     """How the network runs."""
-    parser.add_argument("--scan", choices=SCAN_MODES, default="fused", help="how to scan (fused)")
+    parser.add_argument("--scan", choices=SCAN_MODES, default="fused", help="the scan mode (fused)")
     add_backend_and_threads(parser)
 
 

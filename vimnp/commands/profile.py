@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from vimnp.commands.measured_model import AnyModel
 
 DESCRIPTION = (
-    "Show where the time of a forward pass goes, or of a language model's next token: by "
-    "operation, with the arithmetic and the bytes that each has to do, and by layer. Times are "
-    "medians of the passes, in the mean of the native backend's threads; 'wait' is what a thread "
-    "waits for the others."
+    "Show where the time of a forward pass goes, or of a language model's next token. Lists the "
+    "operations, with the arithmetic and the bytes of each, and the layers. Times are medians of "
+    "the passes, and with the native backend means over its threads; 'wait' is the time that a "
+    "thread waits for the others."
 )
 EXAMPLE = "vimnp profile --random tiny --backend native --threads 2 --trace pass.json"
 
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trace",
         type=file_name,
         metavar="FILE.json",
-        help="write the pass of median time as trace events, for Perfetto, chrome://tracing or "
-        "viztracer's viewer",
+        help="write the pass with the median time as trace events, for Perfetto, chrome://tracing "
+        "or viztracer's viewer",
     )
 
 

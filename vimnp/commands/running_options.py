@@ -13,8 +13,8 @@ def add_backend_and_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         choices=CHOICES,
-        help="what multiplies the matrices: NumPy, or the kernels themselves (native), which is "
-        "faster and scans fused only; auto is native where that can run (VIMNP_BACKEND, or auto)",
+        help="what multiplies the matrices: numpy, or the kernels themselves (native), which are "
+        "faster, but scan fused only; auto is native where that can run (VIMNP_BACKEND, or auto)",
     )
     add_count(
         parser,
@@ -28,5 +28,5 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         choices=MATRIX_DTYPES,
-        help="what the matrices are stored as in memory: the fewer bits, the faster (as in W.npz)",
+        help="how memory stores the matrices: fewer bits are faster (as in W.npz)",
     )

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from vimnp.serve.limits import Limits
 
 DESCRIPTION = (
-    "Serve networks over HTTP: a page for the browser, and what the clients of Hugging Face, "
-    "OpenAI, DeepStack and CodeProject.AI ask for. /openapi.json says all of it."
+    "Serve networks over HTTP: a page for the browser, and an API that the clients of Hugging "
+    "Face, OpenAI, DeepStack and CodeProject.AI understand. /openapi.json describes it."
 )
 EXAMPLE = "vimnp serve --model vim_tiny.npz --port 8000"
 
@@ -37,29 +37,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="[NAME=]WHAT",
-        help="a weights file, or weights by a name that `vimnp fetch` lists, or digits or pydoc, "
-        "which are bundled; clients ask for it by NAME (the file's); can be given several times "
+        help="a weights file, a name that `vimnp fetch` lists, or one of the bundled networks, "
+        "digits and pydoc; clients call it NAME (the file's name); can be given several times "
         "(digits)",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="the address to listen at; 0.0.0.0 is every one of this machine, for all who reach it "
-        "(127.0.0.1: this machine alone)",
+        help="the address to listen at; 0.0.0.0 is open to all who reach this machine (127.0.0.1: "
+        "this machine alone)",
     )
-    parser.add_argument("--port", type=_port, default=8000, help="0 is any that is free (8000)")
+    parser.add_argument(
+        "--port", type=_port, default=8000, help="the port; 0 takes any that is free (8000)"
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="one more name that this server is reached by, as that of a proxy before it",
+        help="one more name of this server, for example that of a proxy in front of it",
     )
     parser.add_argument(
         "--api-key",
         metavar="KEY",
-        help=f"what clients have to show, as a bearer token ({_KEY}, which does not stand in the "
-        "list of processes)",
+        help=f"the bearer token that clients must send ({_KEY} in the environment, which the list "
+        "of processes does not show)",
     )
     add_count(parser, "--batch", "pictures that go through a network together (8)")
     add_count(parser, "--max-requests", "requests in hand at once; more get 503 (64)")

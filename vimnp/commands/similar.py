@@ -25,10 +25,10 @@ from vimnp.jobs.similarity import most_similar
 from vimnp.storage.journal import difference, is_same
 
 DESCRIPTION = (
-    "Say which pictures of a table that `vimnp embed` wrote look most like a picture: those whose "
-    "features point most nearly the same way, by the cosine of the angle. A QUERY that the table "
-    "names is looked up there and is not among its own answers; any other one is a picture's "
-    "file, which the network looks at: it must be the network of the table."
+    "Say which pictures in a table of `vimnp embed` look most like yours. It compares features by "
+    "the cosine of the angle between them. If the table has the name QUERY, its features are taken "
+    "from there, and it is not among its own answers. Otherwise QUERY is the file of a picture, "
+    "and the network computes its features: it must be the network of the table."
 )
 EXAMPLE = "vimnp similar cat.jpg --table features.npy --weights vim_tiny.npz"
 

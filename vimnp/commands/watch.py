@@ -28,9 +28,9 @@ from vimnp.watch.newest import frames_of
 from vimnp.watch.sources import find_camera
 
 DESCRIPTION = (
-    "Say what a camera sees, or a video shows: a line each time that the likeliest class changes, "
-    "until you stop it with Ctrl-C. Of a camera the newest picture is looked at; one that breaks "
-    "off is opened again until it is back."
+    "Say what a camera sees, or a video shows. Prints a line each time that the likeliest class "
+    "changes, until you stop it with Ctrl-C. From a camera it takes the newest picture. If the "
+    "camera breaks off, it opens it again until it is back."
 )
 EXAMPLE = "vimnp watch --camera pi --weights vim_tiny.npz --when 'tabby>0.6' --run ./open_flap"
 
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=file_name,
         required=True,
         metavar="CAMERA",
-        help="0 for the first one (V4L2), 1 for the next; pi for the Raspberry Pi's own; an "
-        "address: http(s) for MJPEG or single pictures, rtsp(s); or a video file. MJPEG takes "
-        "nothing, pi takes picamera2, all else ffmpeg or OpenCV",
+        help="0 for the first camera (V4L2), 1 for the next; pi for the Raspberry Pi's own; an "
+        "address: http(s) for MJPEG or single pictures, rtsp(s); or a video file. pi needs "
+        "picamera2; MJPEG and single pictures need nothing; the others need ffmpeg or OpenCV",
     )
     add_weights(parser)
     add_way(parser)
@@ -53,26 +53,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every",
         metavar="SECONDS",
         default="0.5",
-        help="how long from one picture to the next (0.5)",
+        help="the time from one picture to the next (0.5)",
     )
     parser.add_argument(
         "--when",
         action="append",
         metavar="LABEL>SCORE",
-        help="tell nothing but when this begins to hold, as in 'tabby>0.6' or 'tabby<0.1', and "
-        "again once it has not held; may be given several times",
+        help="print a line only when this condition becomes true, as in 'tabby>0.6' or "
+        "'tabby<0.1'; can be given several times",
     )
     parser.add_argument(
         "--run",
         dest="program",
         metavar="CMD",
-        help="run a program each time that something is told, and go on. No shell sees CMD or the "
-        "label: that is VIMNP_LABEL in its environment, beside VIMNP_INDEX, VIMNP_SCORE, "
-        "VIMNP_WHEN, VIMNP_TIME and VIMNP_CAMERA. The picture is its standard input, what it "
-        "prints goes to stderr",
+        help="run a program each time that the class changes, or with --when a condition becomes "
+        "true, and go on. No shell sees CMD or the label: the program finds VIMNP_LABEL, "
+        "VIMNP_INDEX, VIMNP_SCORE, VIMNP_WHEN, VIMNP_TIME and VIMNP_CAMERA in its environment. Its "
+        "standard input is the picture; what it prints goes to stderr",
     )
     parser.add_argument(
-        "--all", action="store_true", help="a line for every picture that is looked at"
+        "--all", action="store_true", help="print a line for every picture that it looks at"
     )
     parser.add_argument("--json", action="store_true", help="each line is a JSON object")
     add_count(parser, "--top-k", "classes in JSON (5)", default=5)
