@@ -33,9 +33,9 @@ STEPS = {
 
 
 OF_LARGEST = 4e-6
-"""Of an array's largest value, what a number of it may be off. y reaches 34, as a sum over states whose
-terms are larger and cancel: by instruction set it is 1.3e-6 to 1.9e-6 of that off, C without vectors
-among them, and 1e-5 would be less than three units in the last place."""
+"""Of an array's largest value, what a number of it may be off. y reaches 34, as a sum over states
+whose terms are larger and cancel: by instruction set it is 1.3e-6 to 1.9e-6 of that off, C without
+vectors among them, and 1e-5 would be less than three units in the last place."""
 
 
 class Watched(NumpyMamba):
