@@ -46,14 +46,19 @@ def front_page(record: Record) -> str:
     ]
     speed = tokens_per_second(language_models)
     tokens = [per_second(speed[name, 2, DECODE]) for name in ("vimnp-int8", "llama-Q8_0")]
-    machine = vim["machine"][0].removeprefix("machine: ").partition(",")[0]
+    machine, other = (_cpu(section) for section in (vim, language_models))
+    elsewhere = "" if other == machine else f"On an {other}, "
     text = (
         "On two threads of an {}, Vim-tiny classifies a picture of 224x224 pixels in {:.0f} ms; "
-        "PyTorch takes {:.0f} ms. Mamba-130m writes {} tokens a second in int8; llama.cpp writes "
+        "PyTorch takes {:.0f} ms. {}Mamba-130m writes {} tokens a second in int8; llama.cpp writes "
         "{}."
     )
-    values = (machine, *(1e3 * value for value in pass_seconds), *tokens)
+    values = (machine, *(1e3 * value for value in pass_seconds), elsewhere, *tokens)
     return textwrap.fill(text.format(*values), WIDTH)
+
+
+def _cpu(section: Results) -> str:
+    return str(section["machine"][0]).removeprefix("machine: ").partition(",")[0]
 
 
 def beside_other_networks(record: Record) -> str:
