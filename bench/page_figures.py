@@ -297,6 +297,7 @@ FIGURES: dict[str, Callable[[Record], str | None]] = {
             ("footprint", script_tables.bounds),
             ("arm_instructions", script_tables.arm_instructions),
             ("compilers", script_tables.compilers),
+            ("windows", script_tables.windows),
         )
     },
     "scan_limits": _of("layer", script_tables.bounds),

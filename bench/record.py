@@ -50,6 +50,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "raspberry_pi": ("raspberry_pi.py",),
     "arm_instructions": ("arm_instructions.py",),
     "compilers": ("compilers.py",),
+    "windows": ("windows_times.py",),
 }
 """The script of each section, in this folder, and its options."""
 
@@ -58,6 +59,7 @@ BY_NAME = {
     "raspberry_pi": "a compiler for AArch64, and llvm-mca",
     "arm_instructions": "-- PYTHON, an emulated one that has vimnp",
     "compilers": "-- FIRST.whl SECOND.whl",
+    "windows": "-- FOLDER, what `.ci/windows/run time` left in WINDOWS_OUT",
 }
 """Sections that run only if they are asked for, and what they need."""
 

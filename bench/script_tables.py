@@ -152,6 +152,14 @@ def compilers(figures: Figures) -> str:
     return table(("the second wheel, over the first", "measured"), rows)
 
 
+def windows(figures: Figures) -> str:
+    """``windows_times.py``: a row for each number of threads."""
+    rows = [
+        (str(row["threads"]), f"{row['windows'] / row['linux']:.2f}x") for row in figures["times"]
+    ]
+    return table(("threads", "Windows, by wine, over Linux"), rows)
+
+
 def arm_instructions(figures: Figures) -> str:
     """``arm_instructions.py``: a column for each core, and a row for the kernels of all layers."""
     counts: dict[str, dict[str, float]] = {}

@@ -5,6 +5,7 @@ pytest bench/test_record.py
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ import record
 import recorded
 import render
 import script_tables
+import windows_times
 from page_figures import FIGURES
 from PIL import Image
 
@@ -290,6 +292,20 @@ def test_a_table_of_two_compilers():
     table = script_tables.compilers({"logits": logits, "times": [{"threads": 2, "ratio": 1.0634}]})
     assert "over the largest logit | 3.0e-06 |" in table
     assert "2 threads, of the first | 1.063x |" in table
+
+
+def test_of_windows_and_linux_the_best_rounds_are_compared(tmp_path):
+    rounds = {"linux-1": 0.03, "linux-2": 0.02, "windows-1": 0.021, "windows-2": 0.04}
+    for name, seconds in rounds.items():
+        found = {"results": [{"threads": 2, "median": seconds}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(found))
+    figures = windows_times.measure(argparse.Namespace(folder=tmp_path))
+    assert "| 2 | 1.05x |" in script_tables.windows(figures)
+
+
+def test_without_figures_of_windows_it_is_said_what_is_missing(tmp_path):
+    with pytest.raises(SystemExit, match=r"linux-1.json; expected the WINDOWS_OUT of a run"):
+        windows_times.measure(argparse.Namespace(folder=tmp_path))
 
 
 def test_tables_of_a_raspberry_pi():
