@@ -3,9 +3,9 @@
     WINDOWS_OUT=FOLDER .ci/windows/run time
     python bench/windows_times.py FOLDER
 
-The first command lets both systems measure Vim-tiny in turn (``vimnp bench``), and leaves the figures of
-each round in FOLDER. Of every system the best of its rounds' medians counts, as a spell of noise may
-meet one alone.
+The first command lets both systems measure Vim-tiny in turn (``vimnp bench``), and leaves the
+figures of each round in FOLDER. Of every system the best of its rounds' medians counts, as a spell
+of noise may meet one alone.
 """
 
 from __future__ import annotations
