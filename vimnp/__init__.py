@@ -1,4 +1,4 @@
-"""Vision Mamba on a CPU with NumPy and compiled kernels, without PyTorch.
+"""Vision Mamba, VMamba and Mamba on a CPU with NumPy and compiled kernels, without PyTorch.
 
 >>> model = vimnp.load("digits")
 >>> model("tests/data/digit_3_45.png").shape

@@ -2,9 +2,8 @@
 Why the network says so
 =======================
 
-``model.explain`` says what each patch contributes to a class's logit: exact through the scans of
-every layer, and
-without gradients.
+``model.explain`` says what each patch contributes to a class's logit. It follows the scans of every
+layer exactly, without gradients.
 """
 
 import matplotlib.pyplot as plt
