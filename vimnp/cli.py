@@ -113,6 +113,8 @@ class _Parser(argparse.ArgumentParser):
     """Errors in one line; the usage is a ``--help`` away."""
 
     def error(self, message: str) -> NoReturn:
+        if sys.stderr is None:  # which argparse of CPython 3.11.2 would write to
+            self.exit(FAILURE)
         self.exit(FAILURE, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
 
 
