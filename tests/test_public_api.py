@@ -18,7 +18,7 @@ import vimnp
 from tests.support.digits import SCANS
 from tests.support.labelled import LABELS
 from tests.support.micro import MICRO
-from tests.support.public_names import find, listed, public
+from tests.support.public_names import API, find, listed, public
 from vimnp.engine.settings import BACKENDS, Backend, Scan
 from vimnp.images.preprocessing import read_image
 from vimnp.models.random_weights import random_reader
@@ -189,6 +189,10 @@ def test_an_operation_takes_the_arguments_of_the_original(name: str) -> None:
         )
 
 
+needs_the_manual = pytest.mark.skipif(not API.exists(), reason="the tests lie beside no checkout")
+
+
+@needs_the_manual
 def test_the_manual_lists_every_public_name_once() -> None:
     names = listed()
     assert sorted({*names}) == sorted(names)
@@ -196,6 +200,7 @@ def test_the_manual_lists_every_public_name_once() -> None:
     assert all(find(name) is not None for name in names)
 
 
+@needs_the_manual
 def test_type_checkers_look_at_every_public_name() -> None:
     """In what they are given to look at, each method and property, too."""
     examples = Path(__file__).with_name("typing_examples.py").read_text(encoding="utf-8")
