@@ -77,6 +77,15 @@ INLINE void FN(product_tile)(
                 sums[r][v] = FN(fma)(input, weights[v], sums[r][v]);
         }
     }
+    /* A copy, or the sums would be in memory all along: for their activation, and where a compiler (clang) does
+     * not write out the loops below. By rows, for loops of more than 16 are not written out either. */
+    FN(vec) values[ROWS * PANEL];
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            values[r * vectors + v] = sums[r][v];
+    }
     UNROLL
     for (int r = 0; r < rows; r++) {
         if (r >= left)
@@ -86,28 +95,13 @@ INLINE void FN(product_tile)(
         for (int v = 0; v < vectors; v++) {
             const int lanes = v + 1 < vectors ? W : panel->lanes;
             if (p->addend)
-                sums[r][v] += FN(load)(addend + v * W, lanes);
+                values[r * vectors + v] += FN(load)(addend + v * W, lanes);
             if (p->bias)
-                sums[r][v] += FN(load)(p->bias + panel->column + v * W, lanes);
+                values[r * vectors + v] += FN(load)(p->bias + panel->column + v * W, lanes);
         }
     }
-    if (p->activation != ACTIVATION_NONE) {
-        /* A copy, or the sums would be in memory all along: by rows, for loops of more than 16 are not written out. */
-        FN(vec) values[ROWS * PANEL];
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            UNROLL
-            for (int v = 0; v < vectors; v++)
-                values[r * vectors + v] = sums[r][v];
-        }
+    if (p->activation != ACTIVATION_NONE)
         FN(activate_tile)(values, rows * vectors, p->activation);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            UNROLL
-            for (int v = 0; v < vectors; v++)
-                sums[r][v] = values[r * vectors + v];
-        }
-    }
     UNROLL
     for (int r = 0; r < rows; r++) {
         if (r >= left)
@@ -115,7 +109,7 @@ INLINE void FN(product_tile)(
         float *out = p->out + (row + r) * p->out_stride + panel->column;
         UNROLL
         for (int v = 0; v < vectors; v++)
-            FN(store)(out + v * W, sums[r][v], v + 1 < vectors ? W : panel->lanes);
+            FN(store)(out + v * W, values[r * vectors + v], v + 1 < vectors ? W : panel->lanes);
     }
 }
 
