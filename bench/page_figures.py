@@ -24,7 +24,7 @@ from peers.record import Results, fastest, quotient
 from peers.target import target_table
 from peers.units import megabytes, milliseconds, per_second, times
 from peers.vmamba.targets import targets as vmamba_targets
-from recorded import Record, origin
+from recorded import Record, cpu_of, origin
 from surroundings import table
 
 WIDTH = 120  # of a paragraph
@@ -46,7 +46,7 @@ def front_page(record: Record) -> str:
     ]
     speed = tokens_per_second(language_models)
     tokens = [per_second(speed[name, 2, DECODE]) for name in ("vimnp-int8", "llama-Q8_0")]
-    machine, other = (_cpu(section) for section in (vim, language_models))
+    machine, other = cpu_of(vim), cpu_of(language_models)
     elsewhere = "" if other == machine else f"On an {other}, "
     text = (
         "On two threads of an {}, Vim-tiny classifies a picture of 224x224 pixels in {:.0f} ms; "
@@ -55,10 +55,6 @@ def front_page(record: Record) -> str:
     )
     values = (machine, *(1e3 * value for value in pass_seconds), elsewhere, *tokens)
     return textwrap.fill(text.format(*values), WIDTH)
-
-
-def _cpu(section: Results) -> str:
-    return str(section["machine"][0]).removeprefix("machine: ").partition(",")[0]
 
 
 def beside_other_networks(record: Record) -> str:

@@ -44,12 +44,22 @@ def quoted() -> Record:
 
 def origin(figures: Figures) -> str:
     """In a line: when, on which machine, and with what a section was measured."""
-    cpu, kernels, blas, *_ = (line.partition(": ")[2] for line in figures["machine"])
+    cpu, kernels, blas, *_ = _described(figures["machine"])
     of_blas = blas.split("; ")  # what stands between is for those who set threads
     others = figures["versions"].items()
     more = (f"{name} {number}" for name, number in others if name not in ("vimnp", "numpy"))
     words = (cpu, f"kernels {kernels.partition(',')[0]}", of_blas[0], of_blas[-1], *more)
     return "; ".join((*dict.fromkeys(words), figures["date"]))
+
+
+def cpu_of(figures: Figures) -> str:
+    """The name of the processor that a section was measured on."""
+    return _described(figures["machine"])[0].partition(",")[0]
+
+
+def _described(machine: Sequence[str]) -> list[str]:
+    """What a machine's lines say, without the words that they begin with."""
+    return [line.partition(": ")[2] for line in machine]
 
 
 def file_of(machine: Sequence[str]) -> Path:
@@ -61,7 +71,7 @@ def file_of(machine: Sequence[str]) -> Path:
         The lines of :func:`vimnp.measure.machine.describe_machine`. CPU, number of CPUs and
         instruction set make the name.
     """
-    cpu, kernels = (line.partition(": ")[2] for line in machine[:2])
+    cpu, kernels, *_ = _described(machine)
     words = f"{cpu} {kernels.partition(',')[0]}".lower()
     return RESULTS / f"{re.sub(r'[^a-z0-9]+', '_', words).strip('_')}.json"
 

@@ -5,7 +5,9 @@
 
 #include <stddef.h>
 
-#define CACHE_LINE 64 /* bytes */
+#include "operands.h"
+
+#define CACHE_LINE (LINE * (int)sizeof(float)) /* bytes */
 
 /* How far ahead of a single row a matrix is fetched, in bytes: processors that fetch ahead by themselves stop at
  * each page of 4 KB, and codes and scales are two streams. */

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "ahead.h"
-#include "ahead.h"
 #include "cpu.h"
 #include "operands.h"
 #include "team.h"
